@@ -1,0 +1,798 @@
+//! `Array<T>`: many items in shared memory, changed in place, as a whole or in parts.
+//!
+//! # Layout
+//! ```text
+//! offset 0    lock           RawLock of the whole
+//!        40   parts          into how many parts the array is divided, 0 = none
+//!        44   part flights   parts in messages (`segment`)
+//!        64   locks          one line for each part's lock
+//!        ...  items          aligned to a line, or to their own alignment
+//! ```
+//!
+//! # Protocol
+//! 1. whole: its own lock, then the lock of every part, in order. A part: its lock alone.
+//! 2. the number of parts changes under the lock of the whole, when nobody has parts and no part's lock is held or
+//!    marked; the store of the number is the commit point.
+//!
+//! # Invariants
+//! * V1: items are only touched by who holds the locks that cover them: all of them, or the one of their part.
+//! * V2: parts of two numbers never live at the same time.
+//! * V3: the owner record of each lock names its holder as long as its guard lives, so a holder that is killed leaves a
+//!   mark on each of its locks (L4 of `sync::raw_lock`).
+//!
+//! # If a process dies here
+//! With a lock held: the mark stays on each lock that it held, and `lock` says so, until a repair has run to its end. While
+//! a repair runs, the marks still name the first victim, so that another repair follows one that was killed.
+//! Between two parts' locks of one whole: those that it held free themselves, without a mark.
+#![allow(unsafe_code)] // references into shared memory, under locks
+
+use crate::segment::{self, Handle, Kind, LINE, Named, Object, PART_FLIGHTS_AT, Shape, Spec, handle_type};
+use crate::sync::{Held, Patience, RawLock, Refusal};
+use crate::{ArrayError, LockError, LockTimeoutError, SegmentError, TryLockError};
+use bytemuck::Pod;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut, Range};
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+/// The first line of the object.
+#[repr(C)]
+struct Head {
+    lock: RawLock,
+    parts: AtomicU32,
+    part_flights: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Head>() <= LINE && std::mem::offset_of!(Head, part_flights) == PART_FLIGHTS_AT);
+
+/// Many items in shared memory, behind a lock that survives the death of its holder.
+///
+/// Guards give `&mut [T]` into shared memory: nothing is copied. So a holder that is killed may leave half of its work,
+/// and the next `lock` says so: [`OwnerDied`](LockError::OwnerDied), until
+/// [`lock_or_repair`](Array::lock_or_repair) has made it good. `T` is [`Pod`]: whatever a killed writer left is a `T`.
+///
+/// ```
+/// use crossproc::Array;
+/// let squares = Array::from_iter((0..5).map(|i| i * i))?;
+/// squares.lock()?[0] = 100;
+/// assert_eq!(squares.to_vec()?, [100, 1, 4, 9, 16]);
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+///
+/// # When a process dies
+/// With the lock held: see above; a panic in the guard's scope just unlocks. A leaked guard keeps the lock and the memory
+/// until its process ends, also when its thread ends before.
+pub struct Array<T> {
+    handle: Handle,
+    len: usize,
+    locks: usize,
+    items: NonNull<u8>,
+    of: PhantomData<fn() -> T>,
+}
+
+handle_type!(Array<T>);
+
+// SAFETY: items are reached through guards only, under locks; the pointer stays valid with the handle.
+unsafe impl<T> Send for Array<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Array<T> {}
+
+/// How many parts with items of their own an array can have: enough for many processes, a small share of the memory.
+fn lock_count(len: usize, bytes: usize) -> usize {
+    (bytes / 1024).clamp(64, 1024).min(len)
+}
+
+/// The object's locks, where its items begin, and its bytes.
+fn plan<T>(len: usize) -> Option<(usize, usize, usize)> {
+    let bytes = len.checked_mul(size_of::<T>()).filter(|bytes| isize::try_from(*bytes).is_ok())?;
+    let locks = lock_count(len, bytes);
+    let items_at = (LINE * (1 + locks)).next_multiple_of(align_of::<T>());
+    Some((locks, items_at, items_at.checked_add(bytes)?))
+}
+
+impl<T> Object for Array<T> {
+    const IN_PLACE: bool = true;
+
+    fn spec(count: usize) -> Result<Spec, SegmentError> {
+        Spec::of::<T>(Kind::Array, count)
+    }
+
+    fn shape(count: usize) -> Option<Shape> {
+        plan::<T>(count).map(|(locks, _, bytes)| Shape { locks, bytes })
+    }
+
+    fn of(handle: Handle, len: usize) -> Self {
+        let (locks, items_at, _) = plan::<T>(len).unwrap_or((0, LINE, LINE));
+        // SAFETY: the object has the bytes of the plan (`shape`).
+        let items = unsafe { handle.object().add(items_at) };
+        Array { handle, len, locks, items, of: PhantomData }
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn count(&self) -> usize {
+        self.len
+    }
+}
+
+impl<T: Pod> Array<T> {
+    /// A new array of zeros in anonymous shared memory. Length 0 is fine.
+    ///
+    /// # Errors
+    /// [`TooLarge`](SegmentError::TooLarge) when no memory could hold it, [`NoSpace`](SegmentError::NoSpace) when the
+    /// memory that is left cannot.
+    ///
+    /// ```
+    /// use crossproc::{Array, SegmentError};
+    /// assert_eq!(Array::<u64>::zeroed(3)?.to_vec()?, [0, 0, 0]);
+    /// assert_eq!(Array::<u64>::zeroed(usize::MAX).unwrap_err(), SegmentError::TooLarge);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn zeroed(len: usize) -> Result<Self, SegmentError> {
+        segment::create(len, |_| ())
+    }
+
+    /// A new array with these items.
+    ///
+    /// # Errors
+    /// As [`zeroed`](Array::zeroed).
+    ///
+    /// ```
+    /// assert_eq!(crossproc::Array::from_slice(&[1.5, 2.5])?.len(), 2);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn from_slice(items: &[T]) -> Result<Self, SegmentError> {
+        segment::create(items.len(), |array: &Self| fill_new(array.items, items))
+    }
+
+    /// A new array with what the iterator gives. (An inherent function, since it can fail.)
+    ///
+    /// # Errors
+    /// As [`zeroed`](Array::zeroed).
+    #[expect(clippy::should_implement_trait, reason = "it can fail")]
+    pub fn from_iter(items: impl IntoIterator<Item = T>) -> Result<Self, SegmentError> {
+        Self::from_slice(&items.into_iter().collect::<Vec<_>>())
+    }
+
+    /// An array that other programs find by name. A file that other users may write is refused.
+    ///
+    /// ```
+    /// use crossproc::Array;
+    /// let table = Array::<u32>::named("doc-array").create_zeroed(4)?;
+    /// Array::<u32>::named("doc-array").open()?.set(3, 7)?;
+    /// assert_eq!(table.to_vec()?, [0, 0, 0, 7]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn named(name: &str) -> Named<Self> {
+        Named::by(name)
+    }
+
+    /// An array at an offset of memory that the program owns.
+    #[cfg(feature = "shared_memory")]
+    pub fn within(memory: &crate::Within, offset: usize) -> Named<Self> {
+        memory.at(offset)
+    }
+
+    fn head(&self) -> &Head {
+        // SAFETY: the first line of the object, of atomics; mapped as long as the handle lives.
+        unsafe { self.handle.object().cast().as_ref() }
+    }
+
+    /// The lock of a part, below `self.locks`.
+    fn part_lock(&self, index: usize) -> &RawLock {
+        debug_assert!(index < self.locks);
+        // SAFETY: by the layout there are `locks` lines behind the first, each begins with a lock.
+        unsafe { self.handle.object().add(LINE * (1 + index)).cast().as_ref() }
+    }
+
+    /// Into how many parts the array is divided now, of those that have locks.
+    fn divided(&self) -> usize {
+        (self.head().parts.load(SeqCst) as usize).min(self.locks)
+    }
+
+    /// The number of items.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no items.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Waits for the lock of the whole array, that is for its own and for those of all parts.
+    ///
+    /// # Errors
+    /// [`OwnerDied`](LockError::OwnerDied) at once, without holding the lock, when a holder was killed and nobody repaired
+    /// what it left; [`Deadlock`](LockError::Deadlock) when this thread holds it or a part;
+    /// [`TooMany`](LockError::TooMany); [`Corrupt`](LockError::Corrupt).
+    ///
+    /// ```
+    /// use crossproc::{Array, LockError};
+    /// let array = Array::from_slice(&[3, 1, 2])?;
+    /// let mut guard = array.lock()?;
+    /// guard.sort();
+    /// assert_eq!(*guard, [1, 2, 3]);
+    /// assert_eq!(array.lock().unwrap_err(), LockError::Deadlock);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn lock(&self) -> Result<ArrayGuard<'_, T>, LockError> {
+        Ok(self.clean(Patience::Forever, 0..self.len)?)
+    }
+
+    /// Takes the lock of the whole array if nobody has any of it.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](TryLockError::WouldBlock), or as [`lock`](Array::lock).
+    ///
+    /// ```
+    /// assert!(crossproc::Array::<u8>::zeroed(1)?.try_lock().is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn try_lock(&self) -> Result<ArrayGuard<'_, T>, TryLockError> {
+        Ok(self.clean(Patience::Try, 0..self.len)?)
+    }
+
+    /// Waits for the lock for that long, by the monotonic clock; zero means try.
+    ///
+    /// # Errors
+    /// [`Timeout`](LockTimeoutError::Timeout), or as [`lock`](Array::lock).
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u8>::zeroed(1)?;
+    /// assert!(array.lock_timeout(std::time::Duration::from_secs(1)).is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn lock_timeout(&self, duration: Duration) -> Result<ArrayGuard<'_, T>, LockTimeoutError> {
+        Ok(self.clean(Patience::at_most(duration), 0..self.len)?)
+    }
+
+    /// Waits for the lock of the whole array; if a holder was killed, runs `repair` on the items first.
+    ///
+    /// The repair runs once, by whoever comes first. If that one is killed, or panics, in it, the next one repairs.
+    ///
+    /// # Errors
+    /// As [`lock`](Array::lock), but `OwnerDied`.
+    ///
+    /// ```
+    /// let array = crossproc::Array::from_slice(&[1, 2])?;
+    /// let guard = array.lock_or_repair(|items| items.fill(0))?;
+    /// assert_eq!(*guard, [1, 2], "nobody died");
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn lock_or_repair(&self, repair: impl FnOnce(&mut [T])) -> Result<ArrayGuard<'_, T>, LockError> {
+        let taken = self.take(Patience::Forever, 0..self.len)?;
+        Ok(self.repaired(taken, 0..self.len, repair))
+    }
+
+    /// A copy of item `i`. Waits for the lock of the whole, and of the part that `i` is in.
+    ///
+    /// # Errors
+    /// [`OutOfBounds`](ArrayError::OutOfBounds), or as [`lock`](Array::lock).
+    ///
+    /// ```
+    /// use crossproc::{Array, ArrayError};
+    /// let array = Array::from_slice(&[5, 6])?;
+    /// assert_eq!((array.get(1), array.get(2)), (Ok(6), Err(ArrayError::OutOfBounds { index: 2, len: 2 })));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn get(&self, i: usize) -> Result<T, ArrayError> {
+        Ok(self.item(i)?[0])
+    }
+
+    /// Replaces item `i`. Waits as [`get`](Array::get) does.
+    ///
+    /// # Errors
+    /// As [`get`](Array::get).
+    pub fn set(&self, i: usize, value: T) -> Result<(), ArrayError> {
+        self.item(i)?[0] = value;
+        Ok(())
+    }
+
+    fn item(&self, i: usize) -> Result<ArrayGuard<'_, T>, ArrayError> {
+        check_index(i, self.len)?;
+        Ok(self.clean(Patience::Forever, i..i + 1).map_err(LockError::from)?)
+    }
+
+    /// A copy of all items, under the lock.
+    ///
+    /// # Errors
+    /// As [`lock`](Array::lock).
+    pub fn to_vec(&self) -> Result<Vec<T>, LockError> {
+        Ok(self.lock()?.to_vec())
+    }
+
+    /// Replaces all items.
+    ///
+    /// # Errors
+    /// [`LengthMismatch`](ArrayError::LengthMismatch), or as [`lock`](Array::lock).
+    ///
+    /// ```
+    /// use crossproc::{Array, ArrayError};
+    /// let array = Array::<u8>::zeroed(2)?;
+    /// array.copy_from_slice(&[1, 2])?;
+    /// assert_eq!(array.copy_from_slice(&[1]), Err(ArrayError::LengthMismatch { got: 1, len: 2 }));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn copy_from_slice(&self, src: &[T]) -> Result<(), ArrayError> {
+        check_length(src.len(), self.len)?;
+        self.lock()?.copy_from_slice(src);
+        Ok(())
+    }
+
+    /// Sets every item to `value`.
+    ///
+    /// # Errors
+    /// As [`lock`](Array::lock).
+    pub fn fill(&self, value: T) -> Result<(), LockError> {
+        self.lock()?.fill(value);
+        Ok(())
+    }
+
+    /// The process that holds the lock of the whole at this moment.
+    pub fn holder(&self) -> Option<u32> {
+        self.head().lock.holder()
+    }
+
+    /// Divides the array into `n` parts that follow each other, of equal length but for one item; each part is a handle
+    /// with a lock of its own, for one child to take for its whole job. Asked again for the same number, by any process,
+    /// it gives handles on the same parts.
+    ///
+    /// # Errors
+    /// [`Partitioned`](ArrayError::Partitioned) while parts of another number live anywhere;
+    /// [`TooMany`](LockError::TooMany) when there would be more parts with items than the array has locks: 64, or one for
+    /// each KiB of items up to 1,024; or as [`lock`](Array::lock). More parts than items is fine, the rest is empty.
+    ///
+    /// ```
+    /// use crossproc::{Array, ArrayError};
+    /// let array = Array::<u32>::zeroed(10)?;
+    /// let parts = array.parts(3)?;
+    /// assert_eq!(parts.iter().map(|part| part.range()).collect::<Vec<_>>(), [0..3, 3..6, 6..10]);
+    /// for part in &parts {
+    ///     part.lock()?.fill(part.range().start as u32);
+    /// }
+    /// assert_eq!(array.to_vec()?, [0, 0, 0, 3, 3, 3, 6, 6, 6, 6]);
+    /// assert_eq!(array.parts(2).unwrap_err(), ArrayError::Partitioned);
+    /// drop(parts);
+    /// assert_eq!(array.parts(2)?.len(), 2);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn parts(&self, n: usize) -> Result<Vec<Part<T>>, ArrayError> {
+        let number = u32::try_from(n).map_err(|_| LockError::TooMany)?;
+        if n.min(self.len) > self.locks {
+            return Err(LockError::TooMany.into());
+        }
+        if n == 0 {
+            return Ok(Vec::new());
+        }
+        let own = &self.head().lock;
+        let held = own.acquire_unmarked(Patience::Forever).map_err(LockError::from)?;
+        let parts = self.divide(number).and_then(|()| {
+            let part = |index| Part::new(self.clone(), index, n).map_err(|_| LockError::TooMany.into());
+            (0..n).map(part).collect()
+        });
+        own.release(&held);
+        parts
+    }
+
+    /// Step 2, under the lock of the whole.
+    fn divide(&self, number: u32) -> Result<(), ArrayError> {
+        let head = self.head();
+        let now = head.parts.load(SeqCst);
+        if now == number {
+            return Ok(());
+        }
+        for lock in (0..self.divided()).map(|index| self.part_lock(index)) {
+            if let Some((pid, _)) = lock.recorded().filter(|_| !lock.is_held()) {
+                return Err(LockError::OwnerDied { pid }.into());
+            }
+            if lock.is_held() {
+                return Err(ArrayError::Partitioned);
+            }
+        }
+        if now != 0 && (head.part_flights.load(SeqCst) != 0 || self.has_parts()?) {
+            return Err(ArrayError::Partitioned);
+        }
+        head.parts.store(number, SeqCst); // the commit point
+        Ok(())
+    }
+
+    fn has_parts(&self) -> Result<bool, ArrayError> {
+        self.handle.has_parts().map_err(|_| LockError::Corrupt.into())
+    }
+
+    /// The locks that cover these items, without a mark.
+    fn clean(&self, patience: Patience, range: Range<usize>) -> Result<ArrayGuard<'_, T>, Refusal> {
+        let taken = self.take(patience, range.clone())?;
+        match taken.victim() {
+            Some(pid) => Err(Refusal::OwnerDied { pid }), // dropping it leaves the marks
+            None => Ok(self.guard(taken, range)),
+        }
+    }
+
+    /// Step 1. For a single item, of the parts' locks only the one that it is in.
+    fn take(&self, patience: Patience, range: Range<usize>) -> Result<Taken<'_>, Refusal> {
+        let own = &self.head().lock;
+        let mut taken = Taken { locks: vec![(own, own.acquire(patience, true)?)] };
+        let n = self.head().parts.load(SeqCst) as usize;
+        let whole = range == (0..self.len);
+        for index in 0..self.divided() {
+            let part = part_range(index, n, self.len);
+            if whole || (part.start < range.end && range.start < part.end) {
+                let lock = self.part_lock(index);
+                taken.locks.push((lock, lock.acquire(patience, true)?));
+            }
+        }
+        Ok(taken)
+    }
+
+    fn guard<'a>(&'a self, taken: Taken<'a>, range: Range<usize>) -> ArrayGuard<'a, T> {
+        taken.record();
+        // SAFETY: V1: the locks that cover the range are held and recorded.
+        let items = unsafe { self.slice(range) };
+        ArrayGuard { items, taken, thread: PhantomData }
+    }
+
+    fn repaired<'a>(
+        &'a self,
+        taken: Taken<'a>,
+        range: Range<usize>,
+        repair: impl FnOnce(&mut [T]),
+    ) -> ArrayGuard<'a, T> {
+        if taken.victim().is_some() {
+            // The records still name the victim: a repairer that dies, or panics, leaves the marks as they were.
+            // SAFETY: V1, as in `guard`; this reference ends before the guard's begins.
+            repair(unsafe { self.slice(range.clone()) });
+        }
+        self.guard(taken, range)
+    }
+
+    /// # Safety
+    /// The caller holds the locks that cover the range, which is inside the array, for as long as the slice lives.
+    #[expect(clippy::mut_from_ref, reason = "the locks make it exclusive")]
+    unsafe fn slice(&self, range: Range<usize>) -> &mut [T] {
+        let first = self.items.cast::<T>();
+        // SAFETY: `len` items lie there, aligned (`plan`); exclusive by the caller's promise; any bytes are a T (Pod).
+        unsafe { std::slice::from_raw_parts_mut(first.add(range.start).as_ptr(), range.len()) }
+    }
+}
+
+impl<T: Pod> Named<Array<T>> {
+    /// Makes the array with these items; see [`Named`] for the errors.
+    pub fn create(self, items: &[T]) -> Result<Array<T>, SegmentError> {
+        self.create_items(items)
+    }
+
+    /// Makes the array of zeros; see [`Named`] for the errors.
+    pub fn create_zeroed(self, len: usize) -> Result<Array<T>, SegmentError> {
+        self.create_object(len, init_locks::<T>(len))
+    }
+
+    /// Opens the array, whatever its length, or makes it with these items where there is none.
+    pub fn open_or_create(self, items: &[T]) -> Result<Array<T>, SegmentError> {
+        self.open_or_create_object(|named| named.create_items(items))
+    }
+
+    fn create_items(&self, items: &[T]) -> Result<Array<T>, SegmentError> {
+        self.create_object(items.len(), |object| {
+            init_locks::<T>(items.len())(object);
+            let (_, items_at, _) = plan::<T>(items.len()).unwrap_or((0, LINE, LINE));
+            // SAFETY: the object has the bytes of the plan.
+            fill_new(unsafe { object.add(items_at) }, items);
+        })
+    }
+}
+
+/// New memory is zeros, which is what unheld locks are made of.
+fn init_locks<T>(_: usize) -> impl FnOnce(NonNull<u8>) {
+    |_| ()
+}
+
+fn fill_new<T: Pod>(to: NonNull<u8>, items: &[T]) {
+    // SAFETY: called with fresh memory of the plan for this many items.
+    unsafe { to.cast::<T>().as_ptr().copy_from_nonoverlapping(items.as_ptr(), items.len()) };
+}
+
+fn check_index(index: usize, len: usize) -> Result<(), ArrayError> {
+    if index < len { Ok(()) } else { Err(ArrayError::OutOfBounds { index, len }) }
+}
+
+fn check_length(got: usize, len: usize) -> Result<(), ArrayError> {
+    if got == len { Ok(()) } else { Err(ArrayError::LengthMismatch { got, len }) }
+}
+
+/// Items `index` of `n` parts; with more parts than items, the first `len` have one each.
+fn part_range(index: usize, n: usize, len: usize) -> Range<usize> {
+    if n > len {
+        return index.min(len)..(index + 1).min(len);
+    }
+    let at = |index: usize| (index as u128 * len as u128 / n.max(1) as u128) as usize;
+    at(index)..at(index + 1)
+}
+
+/// Locks that are held; dropped, they are given up, and marks that were not repaired stay.
+struct Taken<'a> {
+    locks: Vec<(&'a RawLock, Held)>,
+}
+
+impl Taken<'_> {
+    /// Whoever died with one of these locks.
+    fn victim(&self) -> Option<u32> {
+        self.locks.iter().find_map(|(lock, _)| lock.recorded()).map(|(pid, _)| pid)
+    }
+
+    /// From here on the death of this process leaves its own mark.
+    fn record(&self) {
+        self.locks.iter().for_each(|(lock, held)| lock.record(held, 0));
+    }
+
+    fn release(&self) {
+        self.locks.iter().rev().for_each(|(lock, held)| lock.release(held));
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.locks.iter().rev().for_each(|(lock, held)| lock.release_marked(held));
+    }
+}
+
+/// An [`Array`], or a [`Part`], under its lock: `&mut [T]` in shared memory.
+///
+/// Dropping it unlocks, also by a panic: only a death leaves a mark.
+#[must_use = "dropped at once, the lock protects nothing"]
+pub struct ArrayGuard<'a, T: Pod> {
+    items: &'a mut [T],
+    taken: Taken<'a>,
+    thread: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives a shared slice, no more.
+unsafe impl<T: Pod + Sync> Sync for ArrayGuard<'_, T> {}
+
+impl<T: Pod> Deref for ArrayGuard<'_, T> {
+    type Target = [T];
+    #[inline]
+    fn deref(&self) -> &[T] {
+        self.items
+    }
+}
+
+impl<T: Pod> DerefMut for ArrayGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.items
+    }
+}
+
+impl<T: Pod> Drop for ArrayGuard<'_, T> {
+    fn drop(&mut self) {
+        self.taken.release();
+        self.taken.locks.clear();
+    }
+}
+
+impl<T: Pod + std::fmt::Debug> std::fmt::Debug for ArrayGuard<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ArrayGuard").field(&&*self.items).finish()
+    }
+}
+
+/// One of the parts of an [`Array`], with a lock of its own: taken once for a whole job, sent twice it still has one
+/// writer. See [`Array::parts`].
+///
+/// ```
+/// let array = crossproc::Array::<u8>::zeroed(6)?;
+/// let part = &array.parts(2)?[1];
+/// part.lock()?[0] = 9;
+/// assert_eq!((part.range(), part.len(), part.get(0)?), (3..6, 3, 9));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+///
+/// # When a process dies
+/// With the lock held: [`OwnerDied`](LockError::OwnerDied) for this part and for the whole array, until a repair of the
+/// part or of the array. With a handle: it no longer counts as a part that lives.
+pub struct Part<T> {
+    array: Array<T>,
+    index: usize,
+    n: usize,
+}
+
+impl<T> Part<T> {
+    fn new(array: Array<T>, index: usize, n: usize) -> Result<Self, SegmentError> {
+        array.handle.add_part()?;
+        Ok(Part { array, index, n })
+    }
+}
+
+impl<T> Drop for Part<T> {
+    fn drop(&mut self) {
+        self.array.handle.drop_part();
+    }
+}
+
+impl<T> Clone for Part<T> {
+    /// One more handle on the same part.
+    fn clone(&self) -> Self {
+        // This process has parts already, so that one more is only counted.
+        let _ = self.array.handle.add_part();
+        Part { array: self.array.clone(), index: self.index, n: self.n }
+    }
+}
+
+impl<T> std::fmt::Debug for Part<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Part").field("index", &self.index).field("of", &self.n).finish_non_exhaustive()
+    }
+}
+
+/// The array of a part, on its way.
+struct PartOf<T>(Array<T>);
+
+impl<T> Serialize for Part<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Whole<'a, T>(&'a Array<T>);
+        impl<T> Serialize for Whole<'_, T> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                segment::serialize(self.0, true, serializer)
+            }
+        }
+        (self.index, self.n, Whole(&self.array)).serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for PartOf<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        segment::deserialize(true, deserializer).map(PartOf)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Part<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (index, n, PartOf(array)) = <(usize, usize, PartOf<T>)>::deserialize(deserializer)?;
+        let part = Part { array, index, n }; // the array came with the count of one part
+        if index < n && n.min(part.array.len) <= part.array.locks {
+            Ok(part)
+        } else {
+            Err(serde::de::Error::custom("no such part"))
+        }
+    }
+}
+
+impl<T: Pod> Part<T> {
+    /// The items of the array that this part has.
+    pub fn range(&self) -> Range<usize> {
+        part_range(self.index, self.n, self.array.len)
+    }
+
+    /// The number of items.
+    pub fn len(&self) -> usize {
+        self.range().len()
+    }
+
+    /// Whether the part has no items: there are more parts than items.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits for the lock of this part.
+    ///
+    /// # Errors
+    /// As [`Array::lock`].
+    pub fn lock(&self) -> Result<ArrayGuard<'_, T>, LockError> {
+        Ok(self.clean(Patience::Forever)?)
+    }
+
+    /// Takes the lock of this part if nobody has it.
+    ///
+    /// # Errors
+    /// As [`Array::try_lock`].
+    pub fn try_lock(&self) -> Result<ArrayGuard<'_, T>, TryLockError> {
+        Ok(self.clean(Patience::Try)?)
+    }
+
+    /// Waits for the lock of this part for that long; zero means try.
+    ///
+    /// # Errors
+    /// As [`Array::lock_timeout`].
+    pub fn lock_timeout(&self, duration: Duration) -> Result<ArrayGuard<'_, T>, LockTimeoutError> {
+        Ok(self.clean(Patience::at_most(duration))?)
+    }
+
+    /// Waits for the lock of this part; if a holder was killed, runs `repair` on its items first.
+    ///
+    /// # Errors
+    /// As [`Array::lock_or_repair`].
+    pub fn lock_or_repair(&self, repair: impl FnOnce(&mut [T])) -> Result<ArrayGuard<'_, T>, LockError> {
+        let taken = self.take(Patience::Forever)?;
+        Ok(self.array.repaired(taken, self.range(), repair))
+    }
+
+    /// A copy of the part's item `i`.
+    ///
+    /// # Errors
+    /// As [`Array::get`].
+    pub fn get(&self, i: usize) -> Result<T, ArrayError> {
+        check_index(i, self.len())?;
+        Ok(self.lock()?[i])
+    }
+
+    /// Replaces the part's item `i`.
+    ///
+    /// # Errors
+    /// As [`Array::get`].
+    pub fn set(&self, i: usize, value: T) -> Result<(), ArrayError> {
+        check_index(i, self.len())?;
+        self.lock()?[i] = value;
+        Ok(())
+    }
+
+    /// A copy of the part's items.
+    ///
+    /// # Errors
+    /// As [`Array::lock`].
+    pub fn to_vec(&self) -> Result<Vec<T>, LockError> {
+        Ok(self.lock()?.to_vec())
+    }
+
+    /// Replaces the part's items.
+    ///
+    /// # Errors
+    /// As [`Array::copy_from_slice`].
+    pub fn copy_from_slice(&self, src: &[T]) -> Result<(), ArrayError> {
+        check_length(src.len(), self.len())?;
+        self.lock()?.copy_from_slice(src);
+        Ok(())
+    }
+
+    /// Sets every item of the part to `value`.
+    ///
+    /// # Errors
+    /// As [`Array::lock`].
+    pub fn fill(&self, value: T) -> Result<(), LockError> {
+        self.lock()?.fill(value);
+        Ok(())
+    }
+
+    /// The process that holds the lock of this part at this moment.
+    pub fn holder(&self) -> Option<u32> {
+        if self.is_empty() { None } else { self.array.part_lock(self.index).holder() }
+    }
+
+    fn clean(&self, patience: Patience) -> Result<ArrayGuard<'_, T>, Refusal> {
+        let taken = self.take(patience)?;
+        match taken.victim() {
+            Some(pid) => Err(Refusal::OwnerDied { pid }),
+            None => Ok(self.array.guard(taken, self.range())),
+        }
+    }
+
+    /// An empty part has no lock and needs none.
+    fn take(&self, patience: Patience) -> Result<Taken<'_>, Refusal> {
+        let mut taken = Taken { locks: Vec::new() };
+        if !self.is_empty() {
+            let lock = self.array.part_lock(self.index);
+            taken.locks.push((lock, lock.acquire(patience, true)?));
+        }
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_all_items_once() {
+        for (n, len) in [(1, 0), (3, 10), (10, 3), (7, 7), (1000, 1001)] {
+            let ranges: Vec<_> = (0..n).map(|index| part_range(index, n, len)).collect();
+            assert_eq!(ranges.iter().flat_map(Clone::clone).collect::<Vec<_>>(), (0..len).collect::<Vec<_>>());
+            assert!(ranges.iter().skip(len).all(Range::is_empty));
+        }
+    }
+}

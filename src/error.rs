@@ -1,0 +1,296 @@
+//! What can go wrong: one small enum per verb.
+//!
+//! Every error is `Clone + PartialEq + Serialize + Deserialize`, so that a child process can hand back what `?` gave
+//! it; an error of the system travels as its number.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error as ThisError;
+
+/// A system call's error number, as in `errno`.
+///
+/// ```
+/// assert_eq!(crossproc::Os(2).to_string(), std::io::Error::from_raw_os_error(2).to_string());
+/// ```
+#[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[error("{}", std::io::Error::from_raw_os_error(*.0))]
+pub struct Os(pub i32);
+
+impl From<std::io::Error> for Os {
+    fn from(error: std::io::Error) -> Self {
+        // 5 is EIO everywhere: an error without a number never came from a system call.
+        Os(error.raw_os_error().unwrap_or(5))
+    }
+}
+
+/// Why a shared object could not be made, opened or attached.
+///
+/// ```
+/// use crossproc::{SegmentError, Value};
+/// assert_eq!(Value::<u8>::named("a/b").open().unwrap_err(), SegmentError::InvalidName);
+/// ```
+#[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SegmentError {
+    /// `create`: the name is taken.
+    #[error("the name exists already")]
+    AlreadyExists,
+    /// `open`, `remove`: nothing has this name.
+    #[error("no such name")]
+    NotFound,
+    /// A name has 1 to 200 bytes without NUL and slash, and is neither `.` nor `..`.
+    #[error("not a valid name")]
+    InvalidName,
+    /// An argument that makes no sense here; the text says which.
+    #[error("{0}")]
+    Invalid(String),
+    /// The object belongs to another user, or other users may write it and it would be used in place.
+    #[error("owned or writable by another user")]
+    WrongOwner,
+    /// The object holds another kind or type of data.
+    #[error("another type of data")]
+    WrongType,
+    /// The object's items have another size or alignment.
+    #[error("another size")]
+    WrongSize,
+    /// Made by another version, word size, byte order or layout of this library.
+    #[error("another version or layout")]
+    WrongVersion,
+    /// Made in another PID namespace, where process numbers mean something else.
+    #[error("made in another PID namespace")]
+    WrongNamespace,
+    /// What the name leads to is no segment of this library, or is damaged.
+    #[error("not a segment")]
+    NotASegment,
+    /// A length that no memory could hold.
+    #[error("too large")]
+    TooLarge,
+    /// The memory, the memory cgroup, or `/dev/shm` has not that much left.
+    #[error("no space left for shared memory")]
+    NoSpace,
+    /// The handle came from elsewhere, and nobody alive holds its memory.
+    #[error("the object is gone")]
+    Gone,
+    /// Not on this operating system.
+    #[error("unsupported on this system")]
+    Unsupported,
+    /// Anything else that the system said.
+    #[error("{0}")]
+    Os(Os),
+}
+
+impl From<std::io::Error> for SegmentError {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::OutOfMemory | Kind::StorageFull | Kind::QuotaExceeded => SegmentError::NoSpace,
+            Kind::FileTooLarge => SegmentError::TooLarge,
+            Kind::Unsupported => SegmentError::Unsupported,
+            _ => SegmentError::Os(error.into()),
+        }
+    }
+}
+
+/// Why a lock was not taken.
+#[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum LockError {
+    /// This thread holds the lock already.
+    #[error("this thread holds the lock already")]
+    Deadlock,
+    /// The lock word, or the value under it, is none that this library writes.
+    #[error("the lock or the value under it is corrupt")]
+    Corrupt,
+    /// This thread holds about 2,000 locks already, as many as the kernel would free at its death.
+    #[error("too many locks are held by this thread")]
+    TooMany,
+    /// Process `pid` died while it held the lock, and what the lock protects may be half-written: `lock_or_repair`.
+    #[error("process {pid} died holding the lock")]
+    OwnerDied {
+        /// The process that died.
+        pid: u32,
+    },
+}
+
+/// Why `try_lock` did not take a lock.
+#[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TryLockError {
+    /// Another thread or process holds it.
+    #[error("locked by another")]
+    WouldBlock,
+    /// What any way of locking may say.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// Why `lock_timeout` did not take a lock.
+#[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum LockTimeoutError {
+    /// The time ran out.
+    #[error("timed out")]
+    Timeout,
+    /// What any way of locking may say.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+impl LockTimeoutError {
+    /// Whether the time ran out.
+    ///
+    /// ```
+    /// assert!(crossproc::LockTimeoutError::Timeout.is_timeout());
+    /// ```
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, LockTimeoutError::Timeout)
+    }
+}
+
+/// What calls on an [`Array`](crate::Array) may say.
+#[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ArrayError {
+    /// There is no such item.
+    #[error("index {index} out of {len}")]
+    OutOfBounds {
+        /// The index that was asked for.
+        index: usize,
+        /// How many items there are.
+        len: usize,
+    },
+    /// A slice of another length.
+    #[error("{got} items for {len}")]
+    LengthMismatch {
+        /// The length of the slice.
+        got: usize,
+        /// How many items there are.
+        len: usize,
+    },
+    /// Parts of another number are alive.
+    #[error("divided into another number of parts")]
+    Partitioned,
+    /// What the lock said.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// What an encoder or decoder had to say.
+#[derive(ThisError, Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[error("{0}")]
+pub struct CodecError(pub(crate) String);
+
+/// Why a message did not pass over a socket: see [`travel`](crate::travel).
+#[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TravelError {
+    /// The message could not be encoded.
+    #[error("encode: {0}")]
+    Encode(CodecError),
+    /// The message could not be decoded, or a handle in it could not be attached.
+    #[error("decode: {0}")]
+    Decode(CodecError),
+    /// The peer closed its end.
+    #[error("end of file")]
+    Eof,
+    /// The peer runs as another user.
+    #[error("the peer is another user")]
+    WrongOwner,
+    /// Anything else that the system said.
+    #[error("{0}")]
+    Os(Os),
+}
+
+impl From<std::io::Error> for TravelError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => TravelError::Eof,
+            _ => TravelError::Os(error.into()),
+        }
+    }
+}
+
+macro_rules! any_error {
+    ($($variant:ident($error:ty)),* $(,)?) => {
+        /// Any failure of this crate, or of the program that uses it: what a `main` or an entry returns.
+        ///
+        /// ```
+        /// fn main() -> crossproc::Result<()> {
+        ///     let value = crossproc::Value::new(1)?;               // a SegmentError
+        ///     *value.lock()? += "41".parse::<i32>().map_err(crossproc::Error::other)?;
+        ///     assert_eq!(value.get(), 42);
+        ///     Ok(())
+        /// }
+        /// ```
+        #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum Error {
+            $(
+                #[doc = concat!("A [`", stringify!($error), "`].")]
+                #[error(transparent)]
+                $variant(#[from] $error),
+            )*
+            /// A system call's error.
+            #[error(transparent)]
+            Os(#[from] Os),
+            /// An error of the program's own, as its text.
+            #[error("{0}")]
+            Other(String),
+        }
+    };
+}
+any_error! {
+    Segment(SegmentError), Lock(LockError), TryLock(TryLockError), LockTimeout(LockTimeoutError), Array(ArrayError),
+    Codec(CodecError), Travel(TravelError),
+}
+
+impl Error {
+    /// An error of another kind, kept as its text.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::Error::other("no money").to_string(), "no money");
+    /// ```
+    pub fn other(error: impl std::fmt::Display) -> Self {
+        Error::Other(error.to_string())
+    }
+
+    /// Whether a time ran out.
+    ///
+    /// ```
+    /// assert!(crossproc::Error::from(crossproc::LockTimeoutError::Timeout).is_timeout());
+    /// ```
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Error::LockTimeout(LockTimeoutError::Timeout))
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(number) => Error::Os(Os(number)),
+            None => Error::other(error),
+        }
+    }
+}
+impl From<String> for Error {
+    fn from(text: String) -> Self {
+        Error::Other(text)
+    }
+}
+impl From<&str> for Error {
+    fn from(text: &str) -> Self {
+        Error::other(text)
+    }
+}
+impl From<Box<dyn std::error::Error>> for Error {
+    fn from(error: Box<dyn std::error::Error>) -> Self {
+        Error::other(error)
+    }
+}
+impl From<Box<dyn std::error::Error + Send + Sync>> for Error {
+    fn from(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Error::other(error)
+    }
+}
+
+/// `Result` with [`Error`], unless another error is named.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

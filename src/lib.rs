@@ -1,0 +1,41 @@
+//! Values, arrays and locks between processes, on shared memory that survives `kill -9`.
+#![deny(missing_docs, missing_debug_implementations, unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod array;
+mod atomic;
+mod element;
+mod error;
+mod lock;
+mod raw;
+mod segment;
+mod sync;
+mod sys;
+mod value;
+
+pub use array::{Array, ArrayGuard, Part};
+pub use atomic::{Atomic, Int};
+pub use bytemuck::{self, CheckedBitPattern, NoUninit, Pod, Zeroable};
+pub use element::Element;
+pub use error::*;
+pub use lock::{Lock, LockGuard};
+pub use raw::{RawArray, RawValue};
+pub use segment::Named;
+#[cfg(feature = "shared_memory")]
+pub use segment::Within;
+pub use value::{Value, ValueGuard};
+
+/// Messages with handles in them, over a Unix socket.
+pub mod travel {
+    pub use crate::segment::travel::{recv, send};
+}
+
+/// For this crate's own tests.
+#[doc(hidden)]
+pub mod testing {
+    /// The look at the holder that a sleeper takes twice a second, which hides a lost wake-up from a test.
+    pub fn switch_backstop(on: bool) {
+        crate::sync::raw_lock::switch_backstop(on);
+    }
+}

@@ -1,0 +1,197 @@
+//! `Lock`: a lock by itself. The protocol is [`RawLock`]'s.
+#![allow(unsafe_code)] // the lock lies in shared memory
+
+use crate::segment::{self, Handle, Kind, LINE, Named, Object, Shape, Spec, handle_type};
+use crate::sync::{Held, Patience, RawLock};
+use crate::{LockError, LockTimeoutError, SegmentError, TryLockError};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// A lock between processes, for what is not in shared memory: a file, a terminal, a device.
+///
+/// ```
+/// use crossproc::{Lock, LockError};
+/// let lock = Lock::new()?;
+/// let held = lock.lock()?;
+/// assert_eq!(lock.lock().unwrap_err(), LockError::Deadlock);
+/// drop(held);
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+///
+/// # When a process dies
+/// With the lock held: the next `lock` is [`OwnerDied`](LockError::OwnerDied) at once, for what the lock protects may be
+/// half-done, until [`lock_or_repair`](Lock::lock_or_repair) has made it good. A panic in the guard's scope just unlocks. A
+/// leaked guard keeps the lock until its process ends.
+pub struct Lock {
+    handle: Handle,
+}
+
+handle_type!(Lock);
+
+impl Object for Lock {
+    const IN_PLACE: bool = false;
+
+    fn spec(_: usize) -> Result<Spec, SegmentError> {
+        Spec::of::<()>(Kind::Lock, 1)
+    }
+
+    fn shape(_: usize) -> Option<Shape> {
+        Some(Shape { locks: 0, bytes: LINE })
+    }
+
+    fn of(handle: Handle, _: usize) -> Self {
+        Lock { handle }
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn count(&self) -> usize {
+        1
+    }
+}
+
+impl Lock {
+    /// A new lock in anonymous shared memory.
+    ///
+    /// # Errors
+    /// [`NoSpace`](SegmentError::NoSpace).
+    pub fn new() -> Result<Self, SegmentError> {
+        segment::create(1, |_| ())
+    }
+
+    /// A lock that other programs find by name.
+    ///
+    /// ```
+    /// let lock = crossproc::Lock::named("doc-lock").open_or_create()?;
+    /// let _held = lock.lock()?;
+    /// assert_eq!(crossproc::Lock::named("doc-lock").open()?.holder(), Some(std::process::id()));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn named(name: &str) -> Named<Self> {
+        Named::by(name)
+    }
+
+    /// A lock at an offset of memory that the program owns.
+    #[cfg(feature = "shared_memory")]
+    pub fn within(memory: &crate::Within, offset: usize) -> Named<Self> {
+        memory.at(offset)
+    }
+
+    fn raw(&self) -> &RawLock {
+        // SAFETY: the object begins with its lock, mapped as long as the handle lives.
+        unsafe { self.handle.object().cast().as_ref() }
+    }
+
+    fn guard(&self, held: Held) -> LockGuard<'_> {
+        LockGuard { lock: self.raw(), held, thread: PhantomData }
+    }
+
+    /// Waits for the lock.
+    ///
+    /// # Errors
+    /// [`OwnerDied`](LockError::OwnerDied) at once, without holding the lock, when a holder was killed and nobody repaired
+    /// what it left; [`Deadlock`](LockError::Deadlock) when this thread holds it; [`TooMany`](LockError::TooMany);
+    /// [`Corrupt`](LockError::Corrupt).
+    pub fn lock(&self) -> Result<LockGuard<'_>, LockError> {
+        Ok(self.guard(self.raw().acquire_unmarked(Patience::Forever)?))
+    }
+
+    /// Takes the lock if nobody has it.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](TryLockError::WouldBlock), or as [`lock`](Lock::lock).
+    ///
+    /// ```
+    /// assert!(crossproc::Lock::new()?.try_lock().is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn try_lock(&self) -> Result<LockGuard<'_>, TryLockError> {
+        Ok(self.guard(self.raw().acquire_unmarked(Patience::Try)?))
+    }
+
+    /// Waits for the lock for that long, by the monotonic clock; zero means try.
+    ///
+    /// # Errors
+    /// [`Timeout`](LockTimeoutError::Timeout), or as [`lock`](Lock::lock).
+    ///
+    /// ```
+    /// assert!(crossproc::Lock::new()?.lock_timeout(std::time::Duration::ZERO).is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn lock_timeout(&self, duration: Duration) -> Result<LockGuard<'_>, LockTimeoutError> {
+        Ok(self.guard(self.raw().acquire_unmarked(Patience::at_most(duration))?))
+    }
+
+    /// Waits for the lock; if a holder was killed, runs `repair` first.
+    ///
+    /// The repair runs once, by whoever comes first. If that one is killed, or panics, in it, the next one repairs.
+    ///
+    /// # Errors
+    /// As [`lock`](Lock::lock), but `OwnerDied`.
+    ///
+    /// ```
+    /// let held = crossproc::Lock::new()?.lock_or_repair(|| unreachable!("nobody died")).map(drop);
+    /// assert!(held.is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn lock_or_repair(&self, repair: impl FnOnce()) -> Result<LockGuard<'_>, LockError> {
+        /// Leaves the mark if the repair does not come to its end.
+        struct Marked<'a>(&'a RawLock, Held);
+        impl Drop for Marked<'_> {
+            fn drop(&mut self) {
+                self.0.release_marked(&self.1);
+            }
+        }
+        let raw = self.raw();
+        let held = raw.acquire(Patience::Forever, true)?;
+        if raw.recorded().is_some() {
+            let marked = Marked(raw, held);
+            repair();
+            std::mem::forget(marked);
+        }
+        raw.record(&held, 0);
+        Ok(self.guard(held))
+    }
+
+    /// The process that holds the lock at this moment.
+    pub fn holder(&self) -> Option<u32> {
+        self.raw().holder()
+    }
+}
+
+impl Named<Lock> {
+    /// Makes the lock; see [`Named`] for the errors.
+    pub fn create(self) -> Result<Lock, SegmentError> {
+        self.create_object(1, |_| ())
+    }
+
+    /// Opens the lock, or makes it where there is none.
+    pub fn open_or_create(self) -> Result<Lock, SegmentError> {
+        self.open_or_create_object(|named| named.create_object(1, |_| ()))
+    }
+}
+
+/// A [`Lock`] that is held; dropping it unlocks, also by a panic.
+#[must_use = "dropped at once, the lock protects nothing"]
+pub struct LockGuard<'a> {
+    lock: &'a RawLock,
+    held: Held,
+    thread: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives nothing at all.
+unsafe impl Sync for LockGuard<'_> {}
+
+impl Drop for LockGuard<'_> {
+    fn drop(&mut self) {
+        self.lock.release(&self.held);
+    }
+}
+
+impl std::fmt::Debug for LockGuard<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LockGuard")
+    }
+}

@@ -1,0 +1,196 @@
+//! The first bytes of every segment, and where everything else lies.
+//!
+//! # Layout
+//! ```text
+//! 0      header    this struct
+//! 256    roster    lock and high-water mark of the cells
+//! 320    cells     32 bytes each: which process holds which blocks
+//!        flights   4 bytes per block of an arena: handles on their way in messages
+//!        blocks    from a multiple of 64 bytes (or of the item's alignment, if larger)
+//! ```
+//!
+//! # Invariants
+//! * H1: the header does not change once anybody else can see it. It is copied once, and the copy is checked in full:
+//!   every later offset is computed from it, so nothing that a peer writes afterwards moves a pointer.
+//! * H2: the numbers of cells and blocks and the size of a block give all other offsets, and exactly the segment's size.
+
+use super::kind::{LINE, Spec};
+use crate::SegmentError;
+use crate::sys::{process, thread};
+use bytemuck::{Pod, Zeroable};
+
+pub(crate) const HEADER_ROOM: usize = 256;
+const MAGIC: [u8; 8] = *b"crosproc";
+const ORDER: u32 = 0x0102_0304;
+/// Another number refuses to share: the meaning of the bytes changed.
+const MAJOR: u16 = 1;
+const PERSIST: u32 = 1;
+
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Header {
+    magic: [u8; 8],
+    order: u32,
+    word_bits: u16,
+    major: u16,
+    layout: u64,
+    pub(crate) size: u64,
+    id: [u64; 2],
+    namespace: [u64; 2],
+    boot: [u64; 2],
+    flags: u32,
+    pub(crate) cells: u32,
+    pub(crate) blocks: u32,
+    pub(crate) locks: u32,
+    pub(crate) block_size: u64,
+    kind: u32,
+    item_size: u32,
+    item_align: u32,
+    spare: u32,
+    type_hash: u64,
+    count: u64,
+}
+
+const _: () = assert!(size_of::<Header>() <= HEADER_ROOM && size_of::<Header>().is_multiple_of(8));
+
+/// Where everything lies in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) cells: usize,
+    pub(crate) blocks: usize,
+    pub(crate) block_size: usize,
+    pub(crate) flights_at: usize,
+    pub(crate) blocks_at: usize,
+    pub(crate) size: usize,
+}
+
+pub(crate) const ROSTER_AT: usize = HEADER_ROOM;
+pub(crate) const CELLS_AT: usize = ROSTER_AT + LINE;
+pub(crate) const CELL_BYTES: usize = 32;
+const PAGE: usize = 4096;
+
+impl Geometry {
+    /// All offsets, or none when they overflow.
+    pub(crate) fn new(cells: usize, blocks: usize, block_size: usize, align: usize) -> Option<Self> {
+        let flights_at = CELL_BYTES.checked_mul(cells)?.checked_add(CELLS_AT)?;
+        let flights = if blocks > 1 { blocks.checked_mul(4)? } else { 0 };
+        let blocks_at = flights_at.checked_add(flights)?.checked_next_multiple_of(align.max(LINE))?;
+        let size = block_size.checked_mul(blocks)?.checked_add(blocks_at)?.checked_next_multiple_of(PAGE)?;
+        (isize::try_from(size).is_ok() && align <= PAGE && align.is_power_of_two()).then_some(Geometry {
+            cells,
+            blocks,
+            block_size,
+            flights_at,
+            blocks_at,
+            size,
+        })
+    }
+
+    /// In memory that the program owns, a segment ends where its block does.
+    #[cfg(feature = "shared_memory")]
+    pub(crate) fn unrounded(self) -> Self {
+        Geometry { size: self.blocks_at + self.blocks * self.block_size, ..self }
+    }
+
+    /// Whether a segment may have this size.
+    fn fits(&self, size: usize) -> bool {
+        size == self.size || size == self.blocks_at + self.blocks * self.block_size
+    }
+}
+
+/// What the numbers in the memory mean beyond `MAJOR`: sizes, and where libc wants its list nodes.
+fn layout_hash() -> u64 {
+    super::kind::type_hash(&format!("{HEADER_ROOM} {CELL_BYTES} {LINE} {}", thread::node_offset()))
+}
+
+fn halves(wide: u128) -> [u64; 2] {
+    [wide as u64, (wide >> 64) as u64]
+}
+
+impl Header {
+    pub(crate) fn new(geometry: &Geometry, spec: &Spec, locks: usize, persist: bool) -> Self {
+        let (device, inode) = process::pid_namespace();
+        Header {
+            magic: MAGIC,
+            order: ORDER,
+            word_bits: usize::BITS as u16,
+            major: MAJOR,
+            layout: layout_hash(),
+            size: geometry.size as u64,
+            id: halves(process::random_id()),
+            namespace: [device, inode],
+            boot: halves(process::boot_id()),
+            flags: if persist { PERSIST } else { 0 },
+            cells: geometry.cells as u32,
+            blocks: geometry.blocks as u32,
+            locks: locks as u32,
+            block_size: geometry.block_size as u64,
+            kind: spec.kind,
+            item_size: spec.item_size,
+            item_align: spec.item_align,
+            spare: 0,
+            type_hash: spec.type_hash,
+            count: spec.count,
+        }
+    }
+
+    /// Checks a private copy against the size of the memory it stands in, and against who we are.
+    pub(crate) fn check(&self, size: usize) -> Result<Geometry, SegmentError> {
+        if self.magic != MAGIC {
+            return Err(SegmentError::NotASegment);
+        }
+        if (self.order, self.word_bits, self.major) != (ORDER, usize::BITS as u16, MAJOR)
+            || self.layout != layout_hash()
+        {
+            return Err(SegmentError::WrongVersion);
+        }
+        if self.boot != halves(process::boot_id()) {
+            return Err(SegmentError::NotASegment);
+        }
+        let (device, inode) = process::pid_namespace();
+        if self.namespace != [device, inode] {
+            return Err(SegmentError::WrongNamespace);
+        }
+        let geometry = usize::try_from(self.block_size).ok().and_then(|block_size| {
+            let align = self.item_align.max(1) as usize;
+            Geometry::new(self.cells as usize, self.blocks as usize, block_size, align)
+        });
+        match geometry {
+            Some(geometry) if geometry.fits(size) && self.size == size as u64 && self.blocks > 0 => {
+                Ok(Geometry { size, ..geometry })
+            }
+            _ => Err(SegmentError::NotASegment),
+        }
+    }
+
+    /// Whether these bytes begin a segment that stays when nobody holds it, or are none of ours.
+    pub(crate) fn stays(bytes: &[u8]) -> bool {
+        match bytemuck::try_pod_read_unaligned::<Header>(bytes) {
+            Ok(header) => header.magic != MAGIC || header.flags & PERSIST != 0,
+            Err(_) => true,
+        }
+    }
+
+    #[cfg(feature = "shared_memory")]
+    pub(crate) fn magic_word(&self) -> u64 {
+        u64::from_ne_bytes(self.magic)
+    }
+
+    pub(crate) fn persists(&self) -> bool {
+        self.flags & PERSIST != 0
+    }
+
+    pub(crate) fn id(&self) -> u128 {
+        u128::from(self.id[0]) | u128::from(self.id[1]) << 64
+    }
+
+    pub(crate) fn spec(&self) -> Spec {
+        Spec {
+            kind: self.kind,
+            item_size: self.item_size,
+            item_align: self.item_align,
+            type_hash: self.type_hash,
+            count: self.count,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What an object is: its kind, the type of its items, and how much memory that takes.
+
+use crate::SegmentError;
+use serde::{Deserialize, Serialize};
+
+/// The kinds of objects. The numbers are part of the layout: they are never given anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Kind {
+    Arena = 1,
+    Value = 2,
+    RawValue = 3,
+    Array = 4,
+    RawArray = 5,
+    Atomic = 6,
+    Lock = 7,
+}
+
+/// What two programs must agree on before one uses the other's object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    pub(crate) kind: u32,
+    pub(crate) item_size: u32,
+    pub(crate) item_align: u32,
+    pub(crate) type_hash: u64,
+    /// How many items; 1 for all but arrays.
+    pub(crate) count: u64,
+}
+
+impl Spec {
+    pub(crate) fn of<T>(kind: Kind, count: usize) -> Result<Self, SegmentError> {
+        Ok(Spec {
+            kind: kind as u32,
+            item_size: u32::try_from(size_of::<T>()).map_err(|_| SegmentError::TooLarge)?,
+            item_align: align_of::<T>() as u32,
+            type_hash: type_hash(&canonical_name(std::any::type_name::<T>())),
+            count: count as u64,
+        })
+    }
+
+    /// Whether an object that was found is what was asked for, but for the number of items.
+    pub(crate) fn check(&self, found: &Spec) -> Result<(), SegmentError> {
+        if found.kind != self.kind {
+            return Err(SegmentError::WrongType);
+        }
+        if (found.item_size, found.item_align) != (self.item_size, self.item_align) {
+            return Err(SegmentError::WrongSize);
+        }
+        if found.type_hash != self.type_hash {
+            return Err(SegmentError::WrongType);
+        }
+        Ok(())
+    }
+}
+
+/// An object's place in memory: one line with its lock, `locks` lines with a lock each, and its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    pub(crate) locks: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Bytes between two locks: a line of the cache.
+pub(crate) const LINE: usize = 64;
+
+/// A 64-bit FNV-1a hash: stable between programs, which `std`'s is not.
+pub(crate) fn type_hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The name of a type without the paths in it, and `isize`, `usize` by their width: `[app::Point; 3]` is `[Point; 3]`
+/// in any program.
+fn canonical_name(name: &str) -> String {
+    let mut canonical = String::new();
+    let mut segment = String::new();
+    let flush = |segment: &mut String, canonical: &mut String| {
+        canonical.push_str(match segment.as_str() {
+            "usize" => "u64",
+            "isize" => "i64",
+            other => other,
+        });
+        segment.clear();
+    };
+    let mut rest = name.chars().peekable();
+    while let Some(c) = rest.next() {
+        if c == ':' && rest.peek() == Some(&':') {
+            rest.next();
+            segment.clear();
+        } else if c.is_alphanumeric() || c == '_' {
+            segment.push(c);
+        } else {
+            flush(&mut segment, &mut canonical);
+            canonical.push(c);
+        }
+    }
+    flush(&mut segment, &mut canonical);
+    canonical
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_types_lose_their_paths_and_keep_their_width() {
+        for (name, canonical) in [
+            ("u32", "u32"),
+            ("usize", "u64"),
+            ("[app::model::Point; 3]", "[Point; 3]"),
+            ("app::Pair<lib::A, isize>", "Pair<A, i64>"),
+        ] {
+            assert_eq!(canonical_name(name), canonical);
+        }
+        let spec = |s: Result<Spec, _>| s.unwrap();
+        assert_eq!(
+            spec(Spec::of::<u32>(Kind::Value, 1)).check(&spec(Spec::of::<f32>(Kind::Value, 1))),
+            Err(SegmentError::WrongType)
+        );
+        assert_eq!(
+            spec(Spec::of::<u32>(Kind::Value, 1)).check(&spec(Spec::of::<u64>(Kind::Value, 1))),
+            Err(SegmentError::WrongSize)
+        );
+        assert_eq!(spec(Spec::of::<u32>(Kind::Array, 1)).check(&spec(Spec::of::<u32>(Kind::Array, 9))), Ok(()));
+    }
+}

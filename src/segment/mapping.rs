@@ -1,0 +1,198 @@
+//! One segment in this process's memory.
+#![allow(unsafe_code)] // pointers into the mapping
+
+use super::header::{CELLS_AT, Geometry, HEADER_ROOM, Header, ROSTER_AT};
+use super::kind::{LINE, Shape, Spec};
+use super::roster::{Cell, Roster};
+use crate::SegmentError;
+use crate::sync::{RawLock, words};
+use crate::sys::names::NamedFile;
+use crate::sys::{Fd, memory};
+use memmap2::MmapRaw;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Mutex, PoisonError};
+
+/// Where an array counts its parts in messages: behind its lock and their number.
+pub(crate) const PART_FLIGHTS_AT: usize = size_of::<RawLock>() + 4;
+
+/// Where the memory comes from.
+pub(crate) enum Backing {
+    Memfd(Fd),
+    /// Behind a mutex, since a fork child takes a hold of its own.
+    Named(Mutex<NamedFile>),
+    #[cfg(feature = "shared_memory")]
+    Host(super::within::Host),
+}
+
+enum Memory {
+    Mapped {
+        _map: MmapRaw,
+    },
+    #[cfg(feature = "shared_memory")]
+    Hosted,
+}
+
+/// A mapped segment with a checked header.
+pub(crate) struct Segment {
+    base: NonNull<u8>,
+    pub(crate) header: Header,
+    pub(crate) geometry: Geometry,
+    pub(crate) backing: ManuallyDrop<Backing>,
+    memory: ManuallyDrop<Memory>,
+}
+
+// SAFETY: what lies in the mapping is touched by atomics, or in place under a lock (the users' invariants); the rest is
+// Send and Sync by itself.
+unsafe impl Send for Segment {}
+// SAFETY: as above.
+unsafe impl Sync for Segment {}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segment").field("id", &self.header.id()).field("size", &self.header.size).finish()
+    }
+}
+
+impl Segment {
+    /// Makes an anonymous segment; its objects are all zeros.
+    pub(crate) fn anonymous(geometry: Geometry, spec: &Spec, shape: &Shape) -> Result<Self, SegmentError> {
+        let fd = memory::anonymous(geometry.size as u64)?;
+        let map = memory::map(&fd, geometry.size)?;
+        let header = Header::new(&geometry, spec, shape.locks, false);
+        let segment = Segment::new(map, header, geometry, Backing::Memfd(fd));
+        write_header(segment.base, &segment.header);
+        Ok(segment)
+    }
+
+    /// A segment whose header stands in its memory and is checked.
+    pub(crate) fn new(map: MmapRaw, header: Header, geometry: Geometry, backing: Backing) -> Self {
+        let base = NonNull::new(map.as_mut_ptr()).unwrap_or(NonNull::dangling());
+        let (backing, memory) = (ManuallyDrop::new(backing), ManuallyDrop::new(Memory::Mapped { _map: map }));
+        Segment { base, header, geometry, backing, memory }
+    }
+
+    /// A segment inside memory that somebody else mapped and keeps, for as long as the backing lives.
+    #[cfg(feature = "shared_memory")]
+    pub(crate) fn hosted(base: NonNull<u8>, header: Header, geometry: Geometry, host: super::within::Host) -> Self {
+        let (backing, memory) = (ManuallyDrop::new(Backing::Host(host)), ManuallyDrop::new(Memory::Hosted));
+        Segment { base, header, geometry, backing, memory }
+    }
+
+    /// Maps what a peer sent, or a name led to, and checks it.
+    pub(crate) fn attach(backing: Backing, size: u64) -> Result<Self, SegmentError> {
+        let size = usize::try_from(size).map_err(|_| SegmentError::TooLarge)?;
+        if size < CELLS_AT {
+            return Err(SegmentError::NotASegment);
+        }
+        let map = match &backing {
+            Backing::Memfd(fd) => memory::map(fd, size)?,
+            Backing::Named(file) => file.lock().unwrap_or_else(PoisonError::into_inner).map(size)?,
+            #[cfg(feature = "shared_memory")]
+            Backing::Host(_) => return Err(SegmentError::Unsupported),
+        };
+        // SAFETY: the mapping has `size` bytes, at least CELLS_AT.
+        let header = unsafe { copy_header(map.as_ptr()) };
+        let geometry = header.check(size)?;
+        Ok(Segment::new(map, header, geometry, backing))
+    }
+
+    fn at(&self, offset: usize) -> NonNull<u8> {
+        // SAFETY: callers pass offsets of the checked geometry, inside the mapping.
+        unsafe { self.base.add(offset) }
+    }
+
+    /// Block `index`, which is below `geometry.blocks`.
+    pub(crate) fn block(&self, index: usize) -> NonNull<u8> {
+        debug_assert!(index < self.geometry.blocks);
+        self.at(self.geometry.blocks_at + index * self.geometry.block_size)
+    }
+
+    pub(crate) fn roster(&self) -> Roster<'_> {
+        // SAFETY: by H2 these lie inside the mapping; they consist of atomics, for which all bytes are valid, and the
+        // offsets are multiples of their alignment.
+        unsafe {
+            let head = self.at(ROSTER_AT).cast().as_ref();
+            let cells = self.at(CELLS_AT).cast::<Cell>();
+            Roster::new(head, std::slice::from_raw_parts(cells.as_ptr(), self.geometry.cells))
+        }
+    }
+
+    /// Handles on their way, per block; empty for a single.
+    pub(crate) fn flights(&self) -> &[AtomicU32] {
+        let count = if self.geometry.blocks > 1 { self.geometry.blocks } else { 0 };
+        // SAFETY: as in `roster`.
+        unsafe { std::slice::from_raw_parts(self.at(self.geometry.flights_at).cast().as_ptr(), count) }
+    }
+
+    /// The lock at the front of a block.
+    pub(crate) fn lock(&self, block: usize) -> &RawLock {
+        // SAFETY: blocks begin with a lock, of atomics, and are at least as large.
+        unsafe { self.block(block).cast().as_ref() }
+    }
+
+    /// How many messages carry parts of the array in this block.
+    pub(crate) fn part_flights(&self, block: usize) -> &AtomicU32 {
+        // SAFETY: behind the lock and the number of parts on the block's first line, for objects that have parts; a spare
+        // or another atomic word for those that have none.
+        unsafe { self.block(block).add(PART_FLIGHTS_AT).cast().as_ref() }
+    }
+
+    /// Whether a guard still uses the block: a leaked one, if nobody holds a handle.
+    pub(crate) fn is_busy(&self, block: usize, locks: usize) -> bool {
+        let most = self.geometry.block_size / LINE;
+        (0..(1 + locks).min(most)).any(|i| {
+            // SAFETY: inside the block; each line of the first `1 + locks` begins with a lock.
+            let lock: &RawLock = unsafe { self.block(block).add(i * LINE).cast().as_ref() };
+            lock.is_held()
+        })
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        let single = self.geometry.blocks == 1;
+        if single && self.is_busy(0, self.header.locks as usize) {
+            return; // a leaked guard: the kernel may still write to its lock, and a `&mut [T]` may live somewhere
+        }
+        if let Backing::Named(file) = &mut *self.backing
+            && let Ok(file) = file.get_mut()
+            && !self.header.persists()
+            && file.is_last()
+        {
+            let _ = file.unlink();
+        }
+        // SAFETY: dropped once, here; nothing uses them afterwards.
+        unsafe {
+            ManuallyDrop::drop(&mut self.memory);
+            ManuallyDrop::drop(&mut self.backing);
+        }
+    }
+}
+
+/// Writes a header into fresh memory of at least `HEADER_ROOM` bytes.
+pub(crate) fn write_header(base: NonNull<u8>, header: &Header) {
+    let bytes = bytemuck::bytes_of(header);
+    // SAFETY: by H2 a segment is larger than its header, which is whole words; its base is aligned to a line.
+    unsafe { words::store(base.as_ptr().cast(), bytes.as_ptr(), bytes.len()) };
+}
+
+/// The same, but for the first word, which is stored last where others may look already.
+#[cfg(feature = "shared_memory")]
+pub(crate) fn write_header_behind_magic(base: NonNull<u8>, header: &Header) {
+    let bytes = &bytemuck::bytes_of(header)[8..];
+    // SAFETY: as in `write_header`.
+    unsafe { words::store(base.as_ptr().add(8).cast(), bytes.as_ptr(), bytes.len()) };
+}
+
+/// One copy of a header (H1).
+///
+/// # Safety
+/// `base` leads to at least `HEADER_ROOM` bytes, aligned to words.
+pub(crate) unsafe fn copy_header(base: *const u8) -> Header {
+    let mut bytes = [0_u8; HEADER_ROOM];
+    // SAFETY: by the caller's promise.
+    unsafe { words::load(base.cast(), bytes.as_mut_ptr(), HEADER_ROOM) };
+    bytemuck::pod_read_unaligned(&bytes[..size_of::<Header>()])
+}

@@ -1,0 +1,25 @@
+//! Shared memory that holds objects: how it is laid out, made, named, found, counted and given back.
+//!
+//! A *segment* is one mapping: an *arena* that holds many small objects, or a single that holds one. Higher layers see a
+//! [`Handle`]: an `Arc` for processes.
+
+mod arena;
+pub mod handle;
+mod header;
+mod heap;
+pub mod kind;
+mod mapping;
+mod named;
+mod roster;
+pub(crate) mod travel;
+#[cfg(feature = "shared_memory")]
+mod within;
+
+pub use handle::{Handle, Object};
+pub(crate) use handle::{create, deserialize, handle_type, serialize};
+pub(crate) use kind::{Kind, LINE};
+pub use kind::{Shape, Spec};
+pub(crate) use mapping::PART_FLIGHTS_AT;
+pub use named::Named;
+#[cfg(feature = "shared_memory")]
+pub use within::Within;

@@ -1,0 +1,277 @@
+//! Objects that other programs find: by a name in `/dev/shm`, or at an offset of memory that the program owns.
+
+use super::handle::{Handle, Object, single_geometry};
+use super::header::Header;
+use super::kind::{Shape, Spec, type_hash};
+use super::mapping::{Backing, Segment, write_header};
+use crate::SegmentError;
+use crate::sync::RawLock;
+use crate::sys::names::{self, Name, NamedFile};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Makes, opens or removes an object that another program can find.
+///
+/// Comes from `Value::named`, `Array::named` and their kin. Nothing happens before `create`, `open`, `open_or_create` or
+/// [`remove`](Named::remove).
+///
+/// The file is `/dev/shm/crossproc.NAME`. It appears with its content complete, and goes when the last handle of any
+/// process is dropped, unless it was made with [`persist`](Named::persist). When every process that used it was killed,
+/// the next `create` or `open` of any program of this user sweeps it away.
+///
+/// # Errors
+/// Of `create`: [`AlreadyExists`](SegmentError::AlreadyExists), [`NoSpace`](SegmentError::NoSpace),
+/// [`TooLarge`](SegmentError::TooLarge). Of `open`: [`NotFound`](SegmentError::NotFound),
+/// [`WrongType`](SegmentError::WrongType), [`WrongSize`](SegmentError::WrongSize),
+/// [`WrongVersion`](SegmentError::WrongVersion), [`WrongNamespace`](SegmentError::WrongNamespace),
+/// [`WrongOwner`](SegmentError::WrongOwner), [`NotASegment`](SegmentError::NotASegment).
+/// Of each: [`InvalidName`](SegmentError::InvalidName).
+///
+/// ```
+/// use crossproc::{SegmentError, Value};
+/// let made = Value::named("doc-named").create(1.5_f64)?;
+/// assert_eq!(Value::named("doc-named").create(2.5_f64).unwrap_err(), SegmentError::AlreadyExists);
+/// assert_eq!(Value::<f64>::named("doc-named").open()?.get(), 1.5);
+/// assert_eq!(Value::<i64>::named("doc-named").open().unwrap_err(), SegmentError::WrongType);
+/// drop(made);
+/// assert_eq!(Value::<f64>::named("doc-named").open().unwrap_err(), SegmentError::NotFound);
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[must_use = "nothing happens before `create`, `open`, `open_or_create` or `remove`"]
+pub struct Named<H> {
+    site: Site,
+    mode: u32,
+    persist: bool,
+    tag: Option<String>,
+    of: PhantomData<fn() -> H>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Site {
+    File(Result<Name, SegmentError>),
+    #[cfg(feature = "shared_memory")]
+    Host(super::within::Host),
+}
+
+impl<H> std::fmt::Debug for Named<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Named").field("site", &self.site).field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+impl<H> Named<H> {
+    pub(crate) fn by(name: &str) -> Self {
+        Named::on(Site::File(Name::new(name)))
+    }
+
+    pub(crate) fn on(site: Site) -> Self {
+        Named { site, mode: 0o600, persist: false, tag: None, of: PhantomData }
+    }
+
+    /// The permission bits of the file, not cut by the umask; 0600 unless said otherwise.
+    ///
+    /// This crate opens only files of its own user. With more than 0600 other programs of other users may read or write
+    /// the bytes, and shrinking the file under a reader is `SIGBUS`. Objects that are used in place (`Array`) refuse a
+    /// file that others may write: [`WrongOwner`](SegmentError::WrongOwner).
+    ///
+    /// ```
+    /// use std::os::unix::fs::PermissionsExt;
+    /// let _kept = crossproc::Value::named("doc-mode").mode(0o640).create(1u8)?;
+    /// let file = std::fs::metadata("/dev/shm/crossproc.doc-mode").unwrap();
+    /// assert_eq!(file.permissions().mode() & 0o777, 0o640);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Names the type for the check at `open`, in place of what Rust calls it.
+    ///
+    /// Scalars and arrays of them are told apart by kind and width, other types by size, alignment and name. Two programs
+    /// whose types are called alike and mean different things, or the same and are called differently, say so here.
+    ///
+    /// ```
+    /// use crossproc::{SegmentError, Value};
+    /// let _kept = Value::named("doc-tag").tag("point.v1").create([1.0f32, 2.0])?;
+    /// assert_eq!(Value::<[f32; 2]>::named("doc-tag").open().unwrap_err(), SegmentError::WrongType);
+    /// assert_eq!(Value::<[f32; 2]>::named("doc-tag").tag("point.v1").open()?.get(), [1.0, 2.0]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn tag(mut self, tag: &str) -> Self {
+        self.tag = Some(tag.to_owned());
+        self
+    }
+
+    /// Has `create` make an object that stays when nobody uses it, until [`remove`](Named::remove) or a restart.
+    ///
+    /// ```
+    /// use crossproc::{Result, Value};
+    /// drop(Value::named("doc-persist").persist().create(7u32)?);
+    /// assert_eq!(Value::<u32>::named("doc-persist").open()?.get(), 7);
+    /// Value::<u32>::named("doc-persist").remove()?;
+    /// # Result::Ok(())
+    /// ```
+    pub fn persist(mut self) -> Self {
+        self.persist = true;
+        self
+    }
+
+    /// Removes the name. Who uses the object goes on using it; the name is free at once.
+    ///
+    /// # Errors
+    /// [`NotFound`](SegmentError::NotFound), [`WrongOwner`](SegmentError::WrongOwner).
+    ///
+    /// ```
+    /// use crossproc::{Result, SegmentError, Value};
+    /// let value = Value::named("doc-remove").create(7u32)?;
+    /// Value::<u32>::named("doc-remove").remove()?;
+    /// assert_eq!(value.get(), 7);
+    /// assert_eq!(Value::<u32>::named("doc-remove").remove(), Err(SegmentError::NotFound));
+    /// # Result::Ok(())
+    /// ```
+    pub fn remove(self) -> Result<(), SegmentError> {
+        match self.site {
+            Site::File(name) => names::remove(&name?),
+            #[cfg(feature = "shared_memory")]
+            Site::Host(_) => Err(SegmentError::Invalid("the memory belongs to the program".into())),
+        }
+    }
+
+    fn spec(&self, mut spec: Spec) -> Spec {
+        if let Some(tag) = &self.tag {
+            spec.type_hash = type_hash(tag);
+        }
+        spec
+    }
+
+    fn create_file(
+        &self,
+        name: &Name,
+        spec: &Spec,
+        shape: &Shape,
+        in_place: bool,
+        init: impl FnOnce(NonNull<u8>),
+    ) -> Result<Segment, SegmentError> {
+        if in_place && self.mode & 0o022 != 0 {
+            return Err(SegmentError::WrongOwner);
+        }
+        sweep();
+        let geometry = single_geometry(spec, shape)?;
+        let fd = names::unnamed(geometry.size as u64, self.mode & 0o777)?;
+        let map = crate::sys::memory::map(&fd, geometry.size)?;
+        let header = Header::new(&geometry, spec, shape.locks, self.persist);
+        let base = NonNull::new(map.as_mut_ptr()).ok_or(SegmentError::NoSpace)?;
+        write_header(base, &header);
+        init_object(base, geometry.blocks_at, spec.kind, init);
+        let file = match names::publish(fd, name) {
+            // A name that nobody holds is as good as free.
+            Err((fd, SegmentError::AlreadyExists)) if names::remove_unused(name, &stays) => {
+                names::publish(fd, name).map_err(|(_, error)| error)?
+            }
+            other => other.map_err(|(_, error)| error)?,
+        };
+        Ok(Segment::new(map, header, geometry, Backing::Named(Mutex::new(file))))
+    }
+}
+
+impl<H: Object> Named<H> {
+    /// Opens the object that has the name.
+    ///
+    /// # Errors
+    /// See the type. After [`open`](Named::open) the object is what was asked for: kind, size, alignment and type of its
+    /// items are those that its creator had.
+    pub fn open(self) -> Result<H, SegmentError> {
+        self.open_object()
+    }
+
+    fn open_object(&self) -> Result<H, SegmentError> {
+        let wanted = self.spec(H::spec(0)?);
+        let segment = match &self.site {
+            Site::File(name) => open_file(name.as_ref().map_err(Clone::clone)?, H::IN_PLACE)?,
+            #[cfg(feature = "shared_memory")]
+            Site::Host(host) => host.attach()?,
+        };
+        let found = segment.header.spec();
+        wanted.check(&found)?;
+        let count = usize::try_from(found.count).map_err(|_| SegmentError::TooLarge)?;
+        let shape = H::shape(count).ok_or(SegmentError::TooLarge)?;
+        if shape.bytes > segment.geometry.block_size || shape.locks != segment.header.locks as usize {
+            return Err(SegmentError::WrongSize);
+        }
+        Ok(H::of(Handle::single(segment, shape.locks), count))
+    }
+
+    /// Makes the object; `init` fills its data, which is zeros behind its locks, before anybody else sees it.
+    pub(crate) fn create_object(&self, count: usize, init: impl FnOnce(NonNull<u8>)) -> Result<H, SegmentError> {
+        let spec = self.spec(H::spec(count)?);
+        let shape = H::shape(count).ok_or(SegmentError::TooLarge)?;
+        let segment = match &self.site {
+            Site::File(name) => {
+                self.create_file(name.as_ref().map_err(Clone::clone)?, &spec, &shape, H::IN_PLACE, init)?
+            }
+            #[cfg(feature = "shared_memory")]
+            Site::Host(host) => host.create(&spec, &shape, init)?,
+        };
+        Ok(H::of(Handle::single(segment, shape.locks), count))
+    }
+
+    /// `open`, or `create` where there is nothing; again where another program was faster.
+    pub(crate) fn open_or_create_object(
+        &self,
+        create: impl Fn(&Self) -> Result<H, SegmentError>,
+    ) -> Result<H, SegmentError> {
+        loop {
+            match self.open_object() {
+                Err(SegmentError::NotFound) => {}
+                other => return other,
+            }
+            match create(self) {
+                Err(SegmentError::AlreadyExists) => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+fn open_file(name: &Name, in_place: bool) -> Result<Segment, SegmentError> {
+    sweep();
+    let file: NamedFile = names::open(name, &stays)?;
+    if in_place && file.is_writable_by_others() {
+        return Err(SegmentError::WrongOwner);
+    }
+    let size = file.size()?;
+    Segment::attach(Backing::Named(Mutex::new(file)), size)
+}
+
+/// Puts a fresh lock at the front of the object, then its data.
+#[allow(unsafe_code)] // memory that nobody else sees yet
+pub(crate) fn init_object(base: NonNull<u8>, offset: usize, kind: u32, init: impl FnOnce(NonNull<u8>)) {
+    // SAFETY: the offset is the geometry's, inside the mapping and aligned to a line.
+    let object = unsafe {
+        let object = base.add(offset);
+        object.cast::<RawLock>().write(RawLock::new(kind));
+        object
+    };
+    init(object);
+}
+
+fn stays(head: &[u8]) -> bool {
+    Header::stays(head)
+}
+
+/// Removes what killed programs left. A look at each name costs some microseconds, so where there are many, not every
+/// call looks: at most a twentieth of the time goes into it.
+fn sweep() {
+    static NEXT: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let start = Instant::now();
+    if next.is_some_and(|next| start < next) {
+        return;
+    }
+    names::sweep(&stays);
+    let took = start.elapsed();
+    *next = Some(Instant::now() + if took < Duration::from_micros(500) { Duration::ZERO } else { took * 20 });
+}

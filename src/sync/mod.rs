@@ -1,0 +1,8 @@
+//! Primitives as plain data: `repr(C)`, built in memory that they are given. They know no segment and no name.
+
+pub(crate) mod raw_lock;
+pub(crate) mod twin;
+pub(crate) mod words;
+
+pub(crate) use raw_lock::{Held, Patience, RawLock, Refusal};
+pub(crate) use twin::Twin;

@@ -1,0 +1,100 @@
+//! Anonymous shared memory: a memfd, a file without a name that lives as long as somebody holds or maps it.
+//!
+//! Its size is sealed before anybody else sees it, so that no peer can shrink it under our feet (that would be SIGBUS).
+//! Its pages are allocated at once: a bare `ftruncate` succeeds on a full system, and the first touch is SIGBUS.
+
+use super::{space, syscall};
+use crate::SegmentError;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+
+/// A sealed memfd of `bytes` zeros.
+pub(crate) fn anonymous(bytes: u64) -> Result<OwnedFd, SegmentError> {
+    space::check(bytes)?;
+    let fd = create()?;
+    // The default mode is 0777: anybody who finds /proc/PID/fd/N could open it.
+    syscall!(libc::fchmod(fd.as_raw_fd(), 0o600))?;
+    set_size(&fd, bytes)?;
+    allocate(&fd, bytes)?;
+    syscall!(libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, SEALS))?;
+    Ok(fd)
+}
+
+fn create() -> io::Result<OwnedFd> {
+    let make = |flags| syscall!(libc::memfd_create(c"crossproc".as_ptr(), flags));
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // Kernels before 6.3 do not know the flag.
+    let fd = make(flags | libc::MFD_NOEXEC_SEAL).or_else(|_| make(flags))?;
+    // SAFETY: a fresh descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Checks that what a peer sent is a memfd whose size cannot change, before it is mapped; says its size.
+pub(crate) fn accept(fd: &OwnedFd) -> Result<u64, SegmentError> {
+    let seals = syscall!(libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS)).map_err(|_| SegmentError::NotASegment)?;
+    let wanted = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+    if seals & wanted != wanted {
+        return Err(SegmentError::NotASegment);
+    }
+    let file = File::from(fd.as_fd().try_clone_to_owned()?);
+    Ok(file.metadata()?.len())
+}
+
+/// Maps a segment, shared and writable.
+pub(crate) fn map(fd: &impl AsRawFd, bytes: usize) -> Result<memmap2::MmapRaw, SegmentError> {
+    Ok(memmap2::MmapOptions::new().len(bytes).map_raw(fd)?)
+}
+
+/// One more descriptor of the same segment, to send.
+pub(crate) fn duplicate(fd: &OwnedFd) -> Option<OwnedFd> {
+    fd.try_clone().ok()
+}
+
+/// Gives a new file its size; what is in between are holes until [`allocate`].
+pub(crate) fn set_size(fd: &OwnedFd, bytes: u64) -> Result<(), SegmentError> {
+    let bytes = libc::off_t::try_from(bytes).map_err(|_| SegmentError::TooLarge)?;
+    syscall!(libc::ftruncate(fd.as_raw_fd(), bytes))?;
+    Ok(())
+}
+
+/// Allocates every page. In pieces, for a signal undoes the whole call that it interrupts.
+pub(crate) fn allocate(fd: &OwnedFd, bytes: u64) -> Result<(), SegmentError> {
+    const PIECE: u64 = 16 << 20;
+    let mut done = 0;
+    while done < bytes {
+        let piece = PIECE.min(bytes - done);
+        syscall!(libc::fallocate(fd.as_raw_fd(), 0, done as libc::off_t, piece as libc::off_t))?;
+        done += piece;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_segment_is_final() {
+        let fd = anonymous(8192).unwrap();
+        assert_eq!(accept(&fd), Ok(8192));
+        let file = File::from(fd);
+        assert_eq!(file.set_len(4096).unwrap_err().raw_os_error(), Some(libc::EPERM));
+        assert_eq!(file.set_len(16384).unwrap_err().raw_os_error(), Some(libc::EPERM));
+    }
+
+    #[test]
+    fn a_file_without_seals_is_refused() {
+        let fd = create().unwrap();
+        assert_eq!(accept(&fd), Err(SegmentError::NotASegment));
+        let null = OwnedFd::from(File::open("/dev/null").unwrap());
+        assert_eq!(accept(&null), Err(SegmentError::NotASegment));
+    }
+
+    #[test]
+    fn more_than_there_is_is_an_error() {
+        assert_eq!(anonymous(1 << 50).unwrap_err(), SegmentError::NoSpace);
+    }
+}

@@ -1,0 +1,233 @@
+//! Processes: who we are, who is alive, in which namespace, and what happens at a fork.
+//!
+//! A process number alone names nobody, since numbers are used again: a number with the start time does.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// A process, named beyond doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    /// In clock ticks since the system started, as `/proc/PID/stat` tells; 0 where `/proc` tells nothing.
+    pub(crate) start: u64,
+}
+
+// Pid first: 0 means "look it up", as in a fork child.
+static PID: AtomicU32 = AtomicU32::new(0);
+static START: AtomicU64 = AtomicU64::new(0);
+
+impl Process {
+    pub(crate) fn current() -> Self {
+        let pid = PID.load(Ordering::Acquire);
+        if pid != 0 {
+            return Process { pid, start: START.load(Ordering::Relaxed) };
+        }
+        let pid = std::process::id();
+        let start = if let Start::At(start) = start_of(pid) { start } else { 0 };
+        START.store(start, Ordering::Relaxed);
+        PID.store(pid, Ordering::Release);
+        Process { pid, start }
+    }
+
+    /// Whether it runs (a zombie does not); where the system does not tell, it does.
+    pub(crate) fn is_alive(self) -> bool {
+        exists(self.pid)
+            && match start_of(self.pid) {
+                Start::Gone => false,
+                Start::Unknown => true,
+                Start::At(start) => self.start == 0 || start == self.start,
+            }
+    }
+
+    /// Whether it has this thread.
+    pub(crate) fn has_thread(self, tid: u32) -> bool {
+        use std::path::Path;
+        Path::new(&format!("/proc/{}/task/{tid}", self.pid)).exists() || !Path::new("/proc/self").exists()
+    }
+}
+
+impl Process {
+    /// The process in one word: its number, and the low half of its start time. Never 0.
+    pub(crate) fn tag(self) -> u64 {
+        u64::from(self.pid) | self.start << 32
+    }
+}
+
+/// Whether the process that made this [`Process::tag`] runs.
+pub(crate) fn tag_is_alive(tag: u64) -> bool {
+    let pid = tag as u32;
+    exists(pid)
+        && match start_of(pid) {
+            Start::Gone => false,
+            Start::Unknown => true,
+            Start::At(start) => start as u32 == (tag >> 32) as u32,
+        }
+}
+
+/// A process that is looked at again and again: one system call a look, for the open file stands for this very process
+/// even when its number is used again.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    process: Process,
+    stat: Option<std::fs::File>,
+}
+
+impl Watch {
+    pub(crate) fn new(process: Process) -> Self {
+        let stat = std::fs::File::open(format!("/proc/{}/stat", process.pid)).ok();
+        Watch { process, stat }
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        use std::os::unix::fs::FileExt;
+        let Some(stat) = &self.stat else { return self.process.is_alive() };
+        let mut line = [0; 512];
+        match stat.read_at(&mut line, 0) {
+            Ok(length) => parse_start(&String::from_utf8_lossy(&line[..length]))
+                .is_some_and(|start| self.process.start == 0 || start == self.process.start),
+            Err(error) => error.raw_os_error() != Some(libc::ESRCH),
+        }
+    }
+}
+
+/// One cheap question: whether this number names a process or thread that is not reaped yet.
+pub(crate) fn exists(pid: u32) -> bool {
+    if pid == 0 || pid > i32::MAX as u32 {
+        return false;
+    }
+    // SAFETY: signal 0 sends nothing.
+    let answer = unsafe { libc::kill(pid as i32, 0) };
+    answer == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+enum Start {
+    At(u64),
+    /// It is gone, or a zombie.
+    Gone,
+    /// There is no `/proc` to ask.
+    Unknown,
+}
+
+fn start_of(pid: u32) -> Start {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => parse_start(&stat).map_or(Start::Gone, Start::At),
+        Err(_) if exists(pid) => Start::Unknown,
+        Err(_) => Start::Gone,
+    }
+}
+
+/// Field 22 of the line, counted behind the name, which may hold anything.
+fn parse_start(stat: &str) -> Option<u64> {
+    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+    match fields.next()? {
+        "Z" | "X" => None,
+        _ => fields.nth(18)?.parse().ok(),
+    }
+}
+
+/// The PID namespace, by device and inode.
+pub(crate) fn pid_namespace() -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    // Not cached: a process may change the namespace of its children, and a child's must be its own.
+    std::fs::metadata("/proc/self/ns/pid").map_or((0, 0), |data| (data.dev(), data.ino()))
+}
+
+/// A number that changes whenever the system starts.
+pub(crate) fn boot_id() -> u128 {
+    static BOOT: OnceLock<u128> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0)
+    })
+}
+
+/// A number that nobody else has.
+pub(crate) fn random_id() -> u128 {
+    let mut bytes = [0_u8; 16];
+    // SAFETY: the kernel fills at most 16 bytes of a buffer of 16.
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if got == bytes.len() as isize {
+        return u128::from_ne_bytes(bytes);
+    }
+    // An old kernel early at its start: unique still, if not secret.
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    let process = Process::current();
+    (u128::from(process.start) << 96)
+        | (u128::from(process.pid) << 64)
+        | u128::from(COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub(crate) fn user() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { libc::geteuid() }
+}
+
+pub(crate) fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// What a higher layer does around a fork.
+#[derive(Clone, Copy)]
+pub(crate) struct ForkHooks {
+    pub(crate) prepare: fn(),
+    pub(crate) parent: fn(),
+    pub(crate) child: fn(),
+}
+
+static HOOKS: OnceLock<ForkHooks> = OnceLock::new();
+
+/// Registers the hooks of the layer that owns memory. The first call counts.
+pub(crate) fn set_fork_hooks(hooks: ForkHooks) {
+    let _ = HOOKS.set(hooks);
+    watch_forks();
+}
+
+/// From here on, libc's `fork` calls us.
+pub(crate) fn watch_forks() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    extern "C" fn prepare() {
+        if let Some(hooks) = HOOKS.get() {
+            (hooks.prepare)();
+        }
+    }
+    extern "C" fn parent() {
+        if let Some(hooks) = HOOKS.get() {
+            (hooks.parent)();
+        }
+    }
+    extern "C" fn child() {
+        PID.store(0, Ordering::Release);
+        super::thread::after_fork();
+        if let Some(hooks) = HOOKS.get() {
+            (hooks.child)();
+        }
+    }
+    ONCE.call_once(|| {
+        // SAFETY: the three are functions of this program. A failure (no memory) leaves forks unwatched.
+        unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_named_by_number_and_start() {
+        let me = Process::current();
+        assert!(me.start > 0 && me.is_alive());
+        assert!(me.has_thread(me.pid));
+        assert!(!Process { start: me.start + 1, ..me }.is_alive(), "the number is used again by another");
+        assert!(!Process { pid: 0x3fff_fff0, start: 1 }.is_alive());
+    }
+
+    #[test]
+    fn the_start_time_is_found_behind_any_name() {
+        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
+        assert_eq!(parse_start(&format!("5 (a) b) {rest}")), Some(4711));
+        assert_eq!(parse_start("5 (a) Z 1 2"), None);
+        assert_eq!(parse_start(""), None);
+    }
+}

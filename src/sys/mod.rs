@@ -1,0 +1,21 @@
+//! The only home of `libc`, `unsafe extern` and `cfg(target_os)`: what the kernel does for us.
+//!
+//! Required of a port, one kernel object per module:
+//! * `futex`: [`futex::wait`], [`futex::wake`], [`futex::wait_any`] on words in shared memory, absolute deadlines.
+//! * `thread`: [`thread::enter`] and its kin: the robust list that frees a dead thread's lock words.
+//! * `process`: who we are ([`process::Identity`]), who is alive, namespaces, fork hooks.
+//! * `memory`: [`memory::anonymous`] segments, sealed; [`memory::accept`] what a peer sent.
+//! * `names`: files in `/dev/shm` that appear complete, shared and exclusive holds on them.
+//! * `socket`: messages with file descriptors.
+//!
+//! A missing item is a compile error. On other systems everything is `Unsupported` (`stub`), or not reached.
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(crossproc_stub)))]
+mod linux;
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(crossproc_stub)))]
+pub(crate) use linux::*;
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(crossproc_stub))))]
+mod stub;
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(crossproc_stub))))]
+pub(crate) use stub::*;

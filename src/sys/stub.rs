@@ -1,0 +1,300 @@
+//! Other systems: everything compiles, and making or opening an object says `Unsupported`.
+//!
+//! What is only reached through an object holds a [`Never`], of which there is none, so nothing here can run wrongly.
+
+use crate::SegmentError;
+use memmap2::MmapRaw;
+use std::io;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+/// There is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Never {}
+
+/// An open segment: none.
+pub(crate) type Fd = Never;
+pub(crate) const WAITERS: u32 = 1 << 31;
+pub(crate) const OWNER_DIED: u32 = 1 << 30;
+
+/// A moment on the monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Deadline(std::time::Instant);
+
+impl Deadline {
+    pub(crate) fn after(duration: Duration) -> Self {
+        let now = std::time::Instant::now();
+        Deadline(now.checked_add(duration).unwrap_or(now))
+    }
+
+    pub(crate) fn has_passed(self) -> bool {
+        std::time::Instant::now() >= self.0
+    }
+}
+
+pub(crate) mod futex {
+    use super::{AtomicU32, Deadline};
+
+    pub(crate) fn wait(_: &AtomicU32, _: u32, _: Option<Deadline>) {}
+
+    pub(crate) fn wake(_: &AtomicU32, _: u32) -> usize {
+        0
+    }
+}
+
+pub(crate) mod thread {
+    use super::AtomicU32;
+
+    pub(crate) const NODE_ROOM: std::ops::Range<usize> = 28..40;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Identity {
+        pub(crate) tid: u32,
+        pub(crate) pid: u32,
+        pub(crate) start: u64,
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
+    pub(crate) struct TooMany;
+
+    /// A thread that waits or holds: there is no lock to wait for.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Me {
+        pub(crate) identity: Identity,
+    }
+
+    pub(crate) fn enter(_: &AtomicU32) -> Result<Me, TooMany> {
+        Err(TooMany)
+    }
+
+    pub(crate) fn identity() -> Identity {
+        Identity { tid: 0, pid: std::process::id(), start: 0 }
+    }
+
+    pub(crate) fn node_offset() -> i64 {
+        0
+    }
+
+    impl Me {
+        pub(crate) fn leave(self) {}
+
+        pub(crate) fn hold(self, _: &AtomicU32, _: bool) {}
+
+        pub(crate) fn retire(_: &AtomicU32) -> Self {
+            Me { identity: identity() }
+        }
+    }
+}
+
+pub(crate) mod process {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Process {
+        pub(crate) pid: u32,
+        pub(crate) start: u64,
+    }
+
+    impl Process {
+        pub(crate) fn current() -> Self {
+            Process { pid: std::process::id(), start: 0 }
+        }
+
+        pub(crate) fn has_thread(self, _: u32) -> bool {
+            true
+        }
+
+        pub(crate) fn tag(self) -> u64 {
+            u64::from(self.pid)
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Watch;
+
+    impl Watch {
+        pub(crate) fn new(_: Process) -> Self {
+            Watch
+        }
+
+        pub(crate) fn is_alive(&self) -> bool {
+            true
+        }
+    }
+
+    #[expect(dead_code, reason = "nothing forks")]
+    #[derive(Clone, Copy)]
+    pub(crate) struct ForkHooks {
+        pub(crate) prepare: fn(),
+        pub(crate) parent: fn(),
+        pub(crate) child: fn(),
+    }
+
+    pub(crate) fn set_fork_hooks(_: ForkHooks) {}
+
+    pub(crate) fn exists(_: u32) -> bool {
+        true
+    }
+
+    pub(crate) fn tag_is_alive(_: u64) -> bool {
+        true
+    }
+
+    pub(crate) fn pid_namespace() -> (u64, u64) {
+        (0, 0)
+    }
+
+    pub(crate) fn boot_id() -> u128 {
+        0
+    }
+
+    pub(crate) fn random_id() -> u128 {
+        0
+    }
+
+    pub(crate) fn user() -> u32 {
+        0
+    }
+
+    pub(crate) fn cores() -> usize {
+        1
+    }
+}
+
+pub(crate) mod memory {
+    use super::{Fd, MmapRaw, SegmentError};
+
+    pub(crate) fn anonymous(_: u64) -> Result<Fd, SegmentError> {
+        Err(SegmentError::Unsupported)
+    }
+
+    pub(crate) fn accept(fd: &Fd) -> Result<u64, SegmentError> {
+        match *fd {}
+    }
+
+    pub(crate) fn map(fd: &Fd, _: usize) -> Result<MmapRaw, SegmentError> {
+        match *fd {}
+    }
+
+    pub(crate) fn duplicate(fd: &Fd) -> Option<Fd> {
+        match *fd {}
+    }
+}
+
+pub(crate) mod names {
+    use super::{Fd, MmapRaw, Never, SegmentError};
+
+    pub(crate) type Stays = dyn Fn(&[u8]) -> bool;
+
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Name(Never);
+
+    #[derive(Debug)]
+    pub(crate) struct NamedFile(Never);
+
+    impl Name {
+        pub(crate) fn new(_: &str) -> Result<Self, SegmentError> {
+            Err(SegmentError::Unsupported)
+        }
+
+        pub(crate) fn as_str(&self) -> &str {
+            match self.0 {}
+        }
+    }
+
+    impl NamedFile {
+        pub(crate) fn size(&self) -> Result<u64, SegmentError> {
+            match self.0 {}
+        }
+
+        pub(crate) fn is_writable_by_others(&self) -> bool {
+            match self.0 {}
+        }
+
+        pub(crate) fn name(&self) -> &Name {
+            match self.0 {}
+        }
+
+        pub(crate) fn reopen(&self) -> Result<Self, SegmentError> {
+            match self.0 {}
+        }
+
+        pub(crate) fn is_last(&self) -> bool {
+            match self.0 {}
+        }
+
+        pub(crate) fn unlink(&self) -> Result<bool, SegmentError> {
+            match self.0 {}
+        }
+
+        pub(crate) fn map(&self, _: usize) -> Result<MmapRaw, SegmentError> {
+            match self.0 {}
+        }
+
+        pub(crate) fn descriptor(&self) -> Option<Fd> {
+            match self.0 {}
+        }
+    }
+
+    pub(crate) fn unnamed(_: u64, _: u32) -> Result<Fd, SegmentError> {
+        Err(SegmentError::Unsupported)
+    }
+
+    pub(crate) fn publish(fd: Fd, _: &Name) -> Result<NamedFile, (Fd, SegmentError)> {
+        match fd {}
+    }
+
+    pub(crate) fn open(name: &Name, _: &Stays) -> Result<NamedFile, SegmentError> {
+        match name.0 {}
+    }
+
+    pub(crate) fn reopen(fd: &Fd, _: &Name) -> Result<NamedFile, SegmentError> {
+        match *fd {}
+    }
+
+    pub(crate) fn remove(name: &Name) -> Result<(), SegmentError> {
+        match name.0 {}
+    }
+
+    pub(crate) fn remove_unused(name: &Name, _: &Stays) -> bool {
+        match name.0 {}
+    }
+
+    pub(crate) fn sweep(_: &Stays) {}
+}
+
+pub(crate) mod socket {
+    use super::{Fd, Never, io};
+
+    pub(crate) const MOST_FDS: usize = 253;
+
+    /// There are no Unix sockets.
+    #[derive(Debug)]
+    pub struct UnixStream(Never);
+
+    impl io::Read for &UnixStream {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            match self.0 {}
+        }
+    }
+
+    impl io::Write for &UnixStream {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            match self.0 {}
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            match self.0 {}
+        }
+    }
+
+    pub(crate) fn send(stream: &UnixStream, _: &[u8], _: &[Fd]) -> io::Result<()> {
+        match stream.0 {}
+    }
+
+    pub(crate) fn recv(stream: &UnixStream, _: &mut [u8]) -> io::Result<Vec<Fd>> {
+        match stream.0 {}
+    }
+
+    pub(crate) fn peer_user(stream: &UnixStream) -> io::Result<u32> {
+        match stream.0 {}
+    }
+}

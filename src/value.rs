@@ -1,0 +1,380 @@
+//! `Value<T>`: one value in shared memory, changed as a whole. The protocol is [`Twin`]'s.
+#![allow(unsafe_code)] // copies between the twin's slots and private memory
+
+use crate::segment::{self, Handle, Kind, Named, Object, Shape, Spec, handle_type};
+use crate::sync::twin::Turn;
+use crate::sync::{Patience, Refusal, Twin};
+use crate::{Element, LockError, LockTimeoutError, SegmentError, TryLockError};
+use bytemuck::Pod;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+/// A value in shared memory, behind a lock that survives the death of its holder.
+///
+/// A guard works on a private copy: dropping it commits the copy with a single store. A holder that is killed, or that
+/// panics, leaves the value exactly as it was before. Readers never wait for a holder.
+///
+/// ```
+/// use crossproc::Value;
+/// let counter = Value::new(0_i64)?;
+/// *counter.lock()? += 1;
+/// assert_eq!(counter.get(), 1);
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+///
+/// # When a process dies
+/// With the lock held: the next `lock` gets it at once, with the last committed value, and
+/// [`recovered_from`](ValueGuard::recovered_from) names the dead process. With a handle: its memory is given back.
+///
+/// A guard whose thread ends while it is leaked ([`std::mem::forget`]) counts as one whose holder was killed.
+pub struct Value<T> {
+    handle: Handle,
+    of: PhantomData<fn() -> T>,
+}
+
+handle_type!(Value<T>);
+
+impl<T> Object for Value<T> {
+    const IN_PLACE: bool = false;
+
+    fn spec(_: usize) -> Result<Spec, SegmentError> {
+        Spec::of::<T>(Kind::Value, 1)
+    }
+
+    fn shape(_: usize) -> Option<Shape> {
+        Some(Shape { locks: 0, bytes: Twin::bytes(size_of::<T>())? })
+    }
+
+    fn of(handle: Handle, _: usize) -> Self {
+        Value { handle, of: PhantomData }
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn count(&self) -> usize {
+        1
+    }
+}
+
+impl<T: Element> Value<T> {
+    /// A new value in anonymous shared memory.
+    ///
+    /// # Errors
+    /// [`NoSpace`](SegmentError::NoSpace), [`TooLarge`](SegmentError::TooLarge).
+    pub fn new(value: T) -> Result<Self, SegmentError> {
+        segment::create(1, |object: &Self| init(object.handle.object(), &value))
+    }
+
+    /// A value that other programs find by name. `T` is [`Pod`]: whatever they write is a value.
+    ///
+    /// ```
+    /// let hits = crossproc::Value::<u64>::named("doc-value").open_or_create(0)?;
+    /// assert_eq!(hits.get(), 0);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn named(name: &str) -> Named<Self>
+    where
+        T: Pod,
+    {
+        Named::by(name)
+    }
+
+    /// A value at an offset of memory that the program owns.
+    #[cfg(feature = "shared_memory")]
+    pub fn within(memory: &crate::Within, offset: usize) -> Named<Self>
+    where
+        T: Pod,
+    {
+        memory.at(offset)
+    }
+
+    #[inline(always)]
+    fn twin(&self) -> &Twin {
+        // SAFETY: the object of a Value is a twin of slots for T (`shape`), mapped as long as the handle lives.
+        unsafe { self.handle.object().cast().as_ref() }
+    }
+
+    /// Waits for the lock.
+    ///
+    /// # Errors
+    /// [`Deadlock`](LockError::Deadlock) when this thread holds it, [`TooMany`](LockError::TooMany) guards,
+    /// [`Corrupt`](LockError::Corrupt) when the lock word or the value is none that this library writes.
+    ///
+    /// ```
+    /// use crossproc::{LockError, Value};
+    /// let value = Value::new([1.0, 2.0])?;
+    /// let mut guard = value.lock()?;
+    /// guard[1] = 3.0;
+    /// assert_eq!(value.get(), [1.0, 2.0], "not committed yet");
+    /// assert_eq!(value.lock().unwrap_err(), LockError::Deadlock);
+    /// drop(guard);
+    /// assert_eq!(value.get(), [1.0, 3.0]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    #[inline]
+    pub fn lock(&self) -> Result<ValueGuard<'_, T>, LockError> {
+        self.begin(Patience::Forever).map_err(LockError::from)
+    }
+
+    /// Takes the lock if nobody has it.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](TryLockError::WouldBlock), or as [`lock`](Value::lock).
+    ///
+    /// ```
+    /// let value = crossproc::Value::new(1u8)?;
+    /// assert!(value.try_lock().is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_lock(&self) -> Result<ValueGuard<'_, T>, TryLockError> {
+        self.begin(Patience::Try).map_err(TryLockError::from)
+    }
+
+    /// Waits for the lock for that long, by the monotonic clock; zero means try.
+    ///
+    /// # Errors
+    /// [`Timeout`](LockTimeoutError::Timeout), or as [`lock`](Value::lock).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let value = crossproc::Value::new(1u8)?;
+    /// let guard = value.lock()?;
+    /// std::thread::scope(|scope| {
+    ///     let other = scope.spawn(|| value.lock_timeout(Duration::from_millis(5)).unwrap_err().is_timeout());
+    ///     assert!(other.join().unwrap());
+    /// });
+    /// # drop(guard);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn lock_timeout(&self, duration: Duration) -> Result<ValueGuard<'_, T>, LockTimeoutError> {
+        self.begin(Patience::at_most(duration)).map_err(LockTimeoutError::from)
+    }
+
+    #[inline]
+    fn begin(&self, patience: Patience) -> Result<ValueGuard<'_, T>, Refusal> {
+        let twin = self.twin();
+        let was_panicking = std::thread::panicking();
+        let turn = twin.begin(patience)?;
+        let mut bits = MaybeUninit::<T::Bits>::uninit();
+        // SAFETY: as in `twin`; Bits has the layout of T.
+        unsafe { twin.read(&turn, bits.as_mut_ptr().cast(), size_of::<T>()) };
+        // SAFETY: filled, and any bit pattern is valid for Bits.
+        let Some(copy) = checked(unsafe { bits.assume_init() }) else {
+            twin.roll_back(&turn);
+            return Err(Refusal::Corrupt);
+        };
+        Ok(ValueGuard { twin, turn, copy, was_panicking, thread: PhantomData })
+    }
+
+    /// A copy of the last committed value: consistent, and never blocked by a holder.
+    ///
+    /// # Panics
+    /// When the memory holds no `T`, which only a program that writes over this family's own memory can bring about. Named
+    /// values are [`Pod`], for which any bytes are a value.
+    ///
+    /// ```
+    /// let value = crossproc::Value::new(7)?;
+    /// let guard = value.lock()?;
+    /// assert_eq!(value.get(), 7);
+    /// # drop(guard);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    #[inline]
+    pub fn get(&self) -> T {
+        let mut bits = MaybeUninit::<T::Bits>::uninit();
+        // SAFETY: as in `twin`; Bits has the layout of T, and any bit pattern is valid for it.
+        let bits = unsafe {
+            self.twin().snapshot(bits.as_mut_ptr().cast(), size_of::<T>());
+            bits.assume_init()
+        };
+        match checked(bits) {
+            Some(value) => value,
+            None => overwritten(),
+        }
+    }
+
+    /// Replaces the value.
+    ///
+    /// # Errors
+    /// As [`lock`](Value::lock).
+    ///
+    /// ```
+    /// let value = crossproc::Value::new('a')?;
+    /// value.set('b')?;
+    /// assert_eq!(value.get(), 'b');
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    #[inline]
+    pub fn set(&self, value: T) -> Result<(), LockError> {
+        let twin = self.twin();
+        let turn = twin.begin(Patience::Forever)?;
+        // SAFETY: as in `twin`; T has no uninitialised bytes.
+        unsafe { twin.commit(&turn, (&raw const value).cast(), size_of::<T>()) };
+        Ok(())
+    }
+
+    /// Changes the value under the lock, and gives what `f` gives. A panic in `f` rolls back.
+    ///
+    /// # Errors
+    /// As [`lock`](Value::lock).
+    ///
+    /// ```
+    /// let value = crossproc::Value::new(20)?;
+    /// assert_eq!(value.update(|v| { *v += 1; *v * 2 })?, 42);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    #[inline]
+    pub fn update<R>(&self, f: impl FnOnce(&mut T) -> R) -> Result<R, LockError> {
+        Ok(f(&mut *self.lock()?))
+    }
+
+    /// Changes the value under the lock; an `Err` of `f` rolls back.
+    ///
+    /// # Errors
+    /// What `f` gives, or as [`lock`](Value::lock).
+    ///
+    /// ```
+    /// use crossproc::{Error, Value};
+    /// let purse = Value::new(5)?;
+    /// let pay = |price| purse.try_update(|p| { *p -= price; if *p < 0 { Err(Error::from("no money")) } else { Ok(()) } });
+    /// assert!(pay(3).is_ok() && pay(3).is_err());
+    /// assert_eq!(purse.get(), 2);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_update<R, E: From<LockError>>(&self, f: impl FnOnce(&mut T) -> Result<R, E>) -> Result<R, E> {
+        let mut guard = self.lock()?;
+        match f(&mut guard) {
+            Ok(result) => Ok(result),
+            Err(error) => {
+                guard.rollback();
+                Err(error)
+            }
+        }
+    }
+
+    /// The process that holds the lock at this moment.
+    ///
+    /// ```
+    /// let value = crossproc::Value::new(1)?;
+    /// let guard = value.lock()?;
+    /// assert_eq!(value.holder(), Some(std::process::id()));
+    /// drop(guard);
+    /// assert_eq!(value.holder(), None);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn holder(&self) -> Option<u32> {
+        self.twin().lock().holder()
+    }
+}
+
+impl<T: Element + Pod> Named<Value<T>> {
+    /// Makes the value; see [`Named`] for the errors.
+    pub fn create(self, value: T) -> Result<Value<T>, SegmentError> {
+        self.create_object(1, |object| init(object, &value))
+    }
+
+    /// Opens the value, or makes it where there is none.
+    pub fn open_or_create(self, value: T) -> Result<Value<T>, SegmentError> {
+        self.open_or_create_object(|named| named.create_object(1, |object| init(object, &value)))
+    }
+}
+
+fn init<T: Element>(object: std::ptr::NonNull<u8>, value: &T) {
+    // SAFETY: called with fresh memory of `Value::<T>::shape`.
+    unsafe { object.cast::<Twin>().as_ref().init(std::ptr::from_ref(value).cast(), size_of::<T>()) };
+}
+
+/// The bytes as a T, if they are one.
+#[inline(always)]
+fn checked<T: Element>(bits: T::Bits) -> Option<T> {
+    // SAFETY: a valid pattern, and Bits has the layout of T (`CheckedBitPattern`).
+    T::is_valid_bit_pattern(&bits).then(|| unsafe { std::mem::transmute_copy(&bits) })
+}
+
+#[cold]
+fn overwritten() -> ! {
+    panic!("the shared memory of a crossproc::Value was overwritten: its bytes are not a value of its type")
+}
+
+/// A [`Value`] under its lock: a private copy, committed when the guard is dropped.
+///
+/// Dropped by a panic that began while it was alive, it rolls back. It stays in its thread:
+///
+/// ```compile_fail,E0277
+/// let value = crossproc::Value::new(0).unwrap();
+/// let guard = value.lock().unwrap();
+/// std::thread::scope(|scope| { scope.spawn(move || drop(guard)); });
+/// ```
+#[must_use = "dropped at once, the lock protects nothing"]
+pub struct ValueGuard<'a, T: Element> {
+    twin: &'a Twin,
+    turn: Turn,
+    copy: T,
+    was_panicking: bool,
+    thread: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives a shared T, no more.
+unsafe impl<T: Element + Sync> Sync for ValueGuard<'_, T> {}
+
+impl<T: Element> ValueGuard<'_, T> {
+    /// Gives up the lock and the changes.
+    ///
+    /// ```
+    /// let value = crossproc::Value::new(1)?;
+    /// let mut guard = value.lock()?;
+    /// *guard = 2;
+    /// guard.rollback();
+    /// assert_eq!(value.get(), 1);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn rollback(self) {
+        self.twin.roll_back(&self.turn);
+        std::mem::forget(self);
+    }
+
+    /// The process that was killed while it held the lock just before us: its changes are gone as a whole. `None` if it
+    /// had committed, or nobody was killed.
+    pub fn recovered_from(&self) -> Option<u32> {
+        self.turn.rolled_back
+    }
+}
+
+impl<T: Element> Deref for ValueGuard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.copy
+    }
+}
+
+impl<T: Element> DerefMut for ValueGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.copy
+    }
+}
+
+impl<T: Element> Drop for ValueGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.was_panicking {
+            self.twin.roll_back(&self.turn);
+        } else {
+            // SAFETY: the twin has slots for T, which has no uninitialised bytes.
+            unsafe { self.twin.commit(&self.turn, (&raw const self.copy).cast(), size_of::<T>()) };
+        }
+    }
+}
+
+impl<T: Element + std::fmt::Debug> std::fmt::Debug for ValueGuard<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ValueGuard").field(&self.copy).finish()
+    }
+}
