@@ -160,14 +160,15 @@ impl<T: Element> Value<T> {
         let twin = self.twin();
         let was_panicking = std::thread::panicking();
         let turn = twin.begin(patience)?;
-        let mut bits = MaybeUninit::<T::Bits>::uninit();
-        // SAFETY: as in `twin`; Bits has the layout of T.
-        unsafe { twin.read(&turn, bits.as_mut_ptr().cast(), size_of::<T>()) };
-        // SAFETY: filled, and any bit pattern is valid for Bits.
-        let Some(copy) = checked(unsafe { bits.assume_init() }) else {
+        let mut copy = MaybeUninit::<T>::uninit();
+        // SAFETY: as in `twin`.
+        unsafe { twin.read(&turn, copy.as_mut_ptr().cast(), size_of::<T>()) };
+        if !is_valid(&copy) {
             twin.roll_back(&turn);
             return Err(Refusal::Corrupt);
-        };
+        }
+        // SAFETY: filled, and valid.
+        let copy = unsafe { copy.assume_init() };
         Ok(ValueGuard { twin, turn, copy, was_panicking, thread: PhantomData })
     }
 
@@ -186,16 +187,14 @@ impl<T: Element> Value<T> {
     /// ```
     #[inline]
     pub fn get(&self) -> T {
-        let mut bits = MaybeUninit::<T::Bits>::uninit();
-        // SAFETY: as in `twin`; Bits has the layout of T, and any bit pattern is valid for it.
-        let bits = unsafe {
-            self.twin().snapshot(bits.as_mut_ptr().cast(), size_of::<T>());
-            bits.assume_init()
-        };
-        match checked(bits) {
-            Some(value) => value,
-            None => overwritten(),
+        let mut copy = MaybeUninit::<T>::uninit();
+        // SAFETY: as in `twin`.
+        unsafe { self.twin().snapshot(copy.as_mut_ptr().cast(), size_of::<T>()) };
+        if !is_valid(&copy) {
+            overwritten();
         }
+        // SAFETY: filled, and valid.
+        unsafe { copy.assume_init() }
     }
 
     /// Replaces the value.
@@ -290,11 +289,11 @@ fn init<T: Element>(object: std::ptr::NonNull<u8>, value: &T) {
     unsafe { object.cast::<Twin>().as_ref().init(std::ptr::from_ref(value).cast(), size_of::<T>()) };
 }
 
-/// The bytes as a T, if they are one.
+/// Whether bytes that were filled are a T.
 #[inline(always)]
-fn checked<T: Element>(bits: T::Bits) -> Option<T> {
-    // SAFETY: a valid pattern, and Bits has the layout of T (`CheckedBitPattern`).
-    T::is_valid_bit_pattern(&bits).then(|| unsafe { std::mem::transmute_copy(&bits) })
+fn is_valid<T: Element>(bytes: &MaybeUninit<T>) -> bool {
+    // SAFETY: Bits has the layout of T, and any bytes are valid for it (`CheckedBitPattern`).
+    T::is_valid_bit_pattern(unsafe { &*bytes.as_ptr().cast::<T::Bits>() })
 }
 
 #[cold]

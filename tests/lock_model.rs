@@ -3,15 +3,15 @@
 //! checks the algorithm, and needs nothing from the crate.
 //!
 //! What is modelled:
-//! * The word `{0, W, tid, tid|W, DIED, DIED|W}`, the slow path of `lock` with and without a deadline, and `unlock` with
-//!   its second wake. A step is one access to shared memory or one system call. The fast paths need no steps of their
-//!   own: CAS 0 -> tid is a load and a CAS that nobody interrupts, and CAS tid -> 0 is the `&= W` of a word without W.
+//! * The word `{0, W, tid, tid|W, DIED, DIED|W}`, the slow path of `lock`, with and without a deadline, and `unlock`,
+//!   with its second wake. A step is one access to shared memory or one system call. The fast paths need no steps: CAS
+//!   0 -> tid is a load and a CAS that nobody interrupts, and CAS tid -> 0 is the `&= W` of a word without W.
 //! * The pending slot, and list mode: `A` is linked into the robust list before the slot is pointed at `B`.
 //! * The kernel. It wakes sleepers in any order. At a thread's death each listed word with the dead tid becomes DIED,
 //!   keeps W, and wakes one sleeper if it has W; then the same for the pending word, where a word without a tid wakes
 //!   one sleeper as well (the relay). A killed sleeper that is still in the queue may swallow a wake.
-//! * A budget of kills, and one of lapses. A lapse is a sleeper that leaves the queue by itself (its deadline, a signal,
-//!   a probe), or a deadline that passes while the thread is awake.
+//! * A budget of kills, and one of lapses. A lapse is a sleeper that leaves the queue by itself (for its deadline, a
+//!   signal, a probe), or a deadline that passes while the thread is awake.
 //!
 //! Invariants:
 //! 1. Exclusion: no word has two holders, and a holder's word names it.
@@ -19,13 +19,12 @@
 //!    the slot or in the list, is DIED.
 //! 3. No stuck sleeper: when neither a thread nor the kernel can take a step, nobody sleeps. Kills and lapses do not
 //!    count as a way out.
-//! 4. Every run ends: threads cannot keep each other busy for ever.
+//! 4. Every run ends: threads cannot keep each other busy for ever. (No state comes back on its own path.)
 //!
 //! Not modelled: weak memory (steps are sequentially consistent), the backstop (it would hide what is looked for),
 //! corrupt words, owner records and marks, `fork`, locks taken in opposite orders, sleep on two words at once.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map::{Entry, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::take;
 
@@ -33,7 +32,6 @@ const THREADS: usize = 5; // thread `i` has the tid `i + 1`
 const TID: u8 = 0x0f; // the tid field of a word; 0: nobody
 const DIED: u8 = 0x40;
 const W: u8 = 0x80;
-
 const NULL: usize = 0; // an empty slot, or the end of a list; no word has this index
 const A: usize = 1; // the outer word
 const B: usize = 2; // the inner one: whoever wants both takes `A` first
@@ -88,7 +86,7 @@ const CROSSED: usize = 3;
 /// A change to the algorithm or to the kernel. All but the last are for the worse.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Change {
-    CasAlwaysSucceeds,
+    TakesBlindly,
     ReleaseDropsW,
     NoPendingAsleep,
     NoSecondWake,
@@ -137,7 +135,7 @@ struct State {
 }
 
 impl State {
-    /// What thread `i`, or the kernel on its behalf, does next: pushes every state that the step can lead to.
+    /// What thread `i`, or the kernel on its behalf, does next: pushes each state that this can lead to.
     fn step(&self, i: usize, out: &mut Vec<State>) {
         match self.threads[i].at {
             At::Asleep | At::Gone => {}
@@ -191,7 +189,7 @@ impl State {
         let word = &mut n.words[t.word];
         let seen = take(&mut t.seen);
         let next = match t.at {
-            _ if *word != seen && !self.is(Change::CasAlwaysSucceeds) => At::Load,
+            _ if *word != seen && !(t.at == At::Take && self.is(Change::TakesBlindly)) => At::Load,
             At::Take => {
                 let keep = t.slept && !self.is(Change::SleeperForgetsW);
                 *word = (i as u8 + 1) | seen & W | if keep { W } else { 0 };
@@ -201,7 +199,6 @@ impl State {
             }
             At::SetW => {
                 *word |= W;
-                // Who put off giving up looks at its deadline again.
                 let again = t.slept && self.is(Change::SleeperLeavesW);
                 t.seen = if again { 0 } else { *word };
                 if again { At::Load } else { At::Wait }
@@ -396,19 +393,15 @@ impl State {
         (a.pack(), b.pack(), c.pack(), d.pack(), e.pack(), u64::from_le_bytes(shared))
     }
 
-    /// Follows every run from here, depth first. Returns the number of states and what is broken; `first_only` stops at
-    /// the first violation.
-    fn explore(self, first_only: bool) -> (usize, Vec<&'static str>) {
+    /// Follows every run from here, depth first. Returns the number of states, and the rule that each bad one breaks.
+    fn explore(self) -> (usize, Vec<&'static str>) {
         let mut met = HashMap::<_, _, BuildHasherDefault<Fx>>::default(); // state -> whether it is on the path
         let mut stack = vec![(self.canonical(), false)];
         let (mut out, mut found) = (vec![], vec![]);
         while let Some((state, leave)) = stack.pop() {
-            let broken = match met.entry(state.pack()) {
-                Entry::Occupied(on_path) if leave => {
-                    *on_path.into_mut() = false;
-                    None
-                }
-                Entry::Occupied(on_path) => on_path.get().then_some("end"),
+            match met.entry(state.pack()) {
+                Entry::Occupied(on_path) if leave => *on_path.into_mut() = false,
+                Entry::Occupied(on_path) => found.extend(on_path.get().then_some("end")),
                 Entry::Vacant(new) => {
                     new.insert(true);
                     stack.push((state, true));
@@ -416,12 +409,8 @@ impl State {
                     let stuck = out.is_empty() && state.threads.iter().any(|t| t.at == At::Asleep);
                     (0..THREADS).for_each(|i| state.mishap(i, &mut out));
                     stack.extend(out.drain(..).map(|n| (n.canonical(), false)));
-                    state.broken().or(stuck.then_some("stuck"))
+                    found.extend(state.broken().or(stuck.then_some("stuck")));
                 }
-            };
-            found.extend(broken);
-            if first_only && broken.is_some() {
-                break;
             }
         }
         (met.len(), found)
@@ -451,8 +440,8 @@ fn run(threads: &[(usize, u8)], [kills, lapses]: [u8; 2], change: Option<Change>
     for (t, &(script, rounds)) in start.threads.iter_mut().zip(threads) {
         *t = Thread { at: At::Clear, script, rounds, ..Thread::default() };
     }
-    let (states, found) = start.explore(change.is_some());
-    println!("{threads:?}, {kills} kills, {lapses} lapses, {change:?}: {states} states, {found:?}");
+    let (states, found) = start.explore();
+    println!("{threads:?}, {kills} kills, {lapses} lapses, {change:?}: {states} states, {} of them bad", found.len());
     found
 }
 
@@ -476,10 +465,11 @@ fn two_locks() {
     assert!(run(&[(NESTED, 1), (CROSSED, 1), (INNER, 1)], [1, 1], None).is_empty());
 }
 
-/// Whoever let go of the word by CAS W -> 0 dies before it has restored W, and a newcomer takes the word without W. That
-/// is harmless but for a second mishap at the same time, which uses up the wake of another release: a kill, or a waiter
-/// that is woken past its deadline, tries once more, and finds the newcomer. Then a sleeper is left on a free word, and
-/// only the backstop wakes it. In the second case it would do to leave W behind before giving up.
+/// After the CAS W -> 0 the word does not show its sleepers, and a newcomer takes it without W. Should the unlocker be
+/// killed before its second wake, the relay does nothing, as the word has a holder. One more mishap leaves a sleeper on
+/// what is then a free word: either the holder that the sleeper waited for is killed before its wake, or another waiter
+/// gets this wake past its deadline, tries once more, meets the newcomer, and gives up. The backstop wakes the sleeper.
+/// The second case would go away if whoever has slept left W behind when it gives up.
 #[test]
 fn what_the_backstop_is_for() {
     assert_eq!(run(&[(SINGLE, 1); 4], [2, 0], None), ["stuck"]);
@@ -488,13 +478,13 @@ fn what_the_backstop_is_for() {
     assert!(run(&threads, [1, 1], Some(Change::SleeperLeavesW)).is_empty());
 }
 
-/// Two more changes are harmless, so they are not here. A sleeper that left the queue by itself may give up without
-/// another try: it took no wake with it. And W need not be restored after the second wake: whoever woke sets it.
+/// Two more changes make no difference and are not here. A sleeper that left the queue by itself may give up without
+/// another try: it took no wake along. And W need not be restored after the second wake: whoever woke sets it.
 #[test]
 fn every_mistake_is_caught() {
     let (one, four, two) = (&[(SINGLE, 2); 3][..], &[(SINGLE, 1); 4][..], &[(NESTED, 1), (CROSSED, 1)][..]);
     for (change, threads, mishaps, rule) in [
-        (Change::CasAlwaysSucceeds, one, [0, 0], "exclusion"),
+        (Change::TakesBlindly, one, [0, 0], "exclusion"),
         (Change::ReleaseDropsW, one, [1, 0], "stuck"),
         (Change::NoPendingAsleep, one, [1, 0], "stuck"),
         (Change::NoSecondWake, one, [1, 0], "stuck"),
@@ -505,6 +495,6 @@ fn every_mistake_is_caught() {
         (Change::OuterNotLinked, two, [1, 0], "marking"),
         (Change::UnlinkBeforePoint, two, [1, 0], "marking"),
     ] {
-        assert_eq!(run(threads, mishaps, Some(change)), [rule]);
+        assert!(run(threads, mishaps, Some(change)).contains(&rule), "{change:?}");
     }
 }

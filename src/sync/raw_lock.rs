@@ -34,7 +34,7 @@
 
 use crate::error::{LockError, LockTimeoutError, TryLockError};
 use crate::sys::process::{self, Process};
-use crate::sys::thread::{self, Identity, Me, NODE_ROOM, TooMany};
+use crate::sys::thread::{self, Me, NODE_ROOM, TooMany};
 use crate::sys::{Deadline, OWNER_DIED, WAITERS, futex};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -139,14 +139,14 @@ impl From<TooMany> for Refusal {
 /// A lock that was taken, and by whom.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
-    by: Identity,
+    by: u32,
 }
 
 impl Held {
     /// Whether the calling thread is the one that took it; a fork child has copies of guards that are not its own.
     #[inline]
     pub(crate) fn is_mine(&self) -> bool {
-        thread::identity().tid == self.by.tid
+        thread::tid() == self.by
     }
 }
 
@@ -166,9 +166,9 @@ impl RawLock {
     #[inline]
     pub(crate) fn acquire(&self, patience: Patience, in_place: bool) -> Result<Held, Refusal> {
         let me = thread::enter(&self.word)?;
-        if self.word.compare_exchange(0, me.identity.tid, Acquire, Relaxed).is_ok() {
+        if self.word.compare_exchange(0, me.tid, Acquire, Relaxed).is_ok() {
             me.hold(&self.word, in_place);
-            return Ok(Held { by: me.identity });
+            return Ok(Held { by: me.tid });
         }
         self.acquire_contended(me, patience, in_place)
     }
@@ -176,10 +176,10 @@ impl RawLock {
     #[cold]
     #[inline(never)]
     fn acquire_contended(&self, me: Me, patience: Patience, in_place: bool) -> Result<Held, Refusal> {
-        match self.contend(me.identity, patience, in_place) {
+        match self.contend(me.tid, patience, in_place) {
             Ok(()) => {
                 me.hold(&self.word, in_place);
-                Ok(Held { by: me.identity })
+                Ok(Held { by: me.tid })
             }
             Err(refusal) => {
                 me.leave();
@@ -189,7 +189,7 @@ impl RawLock {
     }
 
     /// Step 2.
-    fn contend(&self, me: Identity, patience: Patience, in_place: bool) -> Result<(), Refusal> {
+    fn contend(&self, me: u32, patience: Patience, in_place: bool) -> Result<(), Refusal> {
         let mut slept = 0;
         let mut spin = Spin::new();
         let mut backstop = Backstop::new();
@@ -197,13 +197,13 @@ impl RawLock {
             let word = self.word.load(Relaxed);
             match State::of(word) {
                 State::Free | State::Died => {
-                    let mine = me.tid | (word & WAITERS) | slept;
+                    let mine = me | (word & WAITERS) | slept;
                     if self.word.compare_exchange(word, mine, Acquire, Relaxed).is_ok() {
                         return Ok(());
                     }
                     continue;
                 }
-                State::Held { tid } if tid == me.tid => return Err(Refusal::Deadlock),
+                State::Held { tid } if tid == me => return Err(Refusal::Deadlock),
                 State::Held { .. } => {}
                 State::Corrupt => return Err(Refusal::Corrupt),
             }
@@ -243,8 +243,10 @@ impl RawLock {
     /// Step 3.
     #[inline]
     pub(crate) fn record(&self, held: &Held, stamp: u32) {
-        self.start.store(held.by.start, Relaxed);
-        self.owner.store(u64::from(held.by.pid) | u64::from(stamp) << 32, Release);
+        debug_assert!(held.is_mine());
+        let process = thread::process();
+        self.start.store(process.start, Relaxed);
+        self.owner.store(u64::from(process.pid) | u64::from(stamp) << 32, Release);
     }
 
     /// The last owner record, as (pid, stamp), while it is there: the holder's, or a dead one's.
@@ -258,9 +260,15 @@ impl RawLock {
     #[inline]
     pub(crate) fn release(&self, held: &Held) {
         if held.is_mine() {
-            self.owner.store(0, Release);
-            self.free(held);
+            self.release_mine(held);
         }
+    }
+
+    /// The same for a caller that has seen [`Held::is_mine`].
+    #[inline]
+    pub(crate) fn release_mine(&self, held: &Held) {
+        self.owner.store(0, Release);
+        self.free(held);
     }
 
     /// Gives the lock up and leaves the mark of the one that died before us (L4).
@@ -274,8 +282,8 @@ impl RawLock {
     #[inline]
     fn free(&self, held: &Held) {
         let me = Me::retire(&self.word);
-        if self.word.compare_exchange(held.by.tid, 0, SeqCst, Relaxed).is_err() {
-            self.free_contended(held.by.tid);
+        if self.word.compare_exchange(held.by, 0, SeqCst, Relaxed).is_err() {
+            self.free_contended(held.by);
         }
         me.leave();
     }

@@ -113,7 +113,7 @@ impl Twin {
         // SAFETY: by the caller's promise.
         unsafe { words::store(self.slot(next, length), from, length) };
         self.seq.store(next, Release); // the commit point
-        self.lock.release(&turn.held);
+        self.lock.release_mine(&turn.held);
     }
 
     /// Gives up the lock; nothing happened.

@@ -44,15 +44,9 @@ pub(crate) mod futex {
 
 pub(crate) mod thread {
     use super::AtomicU32;
+    use super::process::Process;
 
     pub(crate) const NODE_ROOM: std::ops::Range<usize> = 28..40;
-
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) struct Identity {
-        pub(crate) tid: u32,
-        pub(crate) pid: u32,
-        pub(crate) start: u64,
-    }
 
     #[derive(Debug, PartialEq, Eq)]
     pub(crate) struct TooMany;
@@ -60,15 +54,19 @@ pub(crate) mod thread {
     /// A thread that waits or holds: there is no lock to wait for.
     #[derive(Clone, Copy)]
     pub(crate) struct Me {
-        pub(crate) identity: Identity,
+        pub(crate) tid: u32,
     }
 
     pub(crate) fn enter(_: &AtomicU32) -> Result<Me, TooMany> {
         Err(TooMany)
     }
 
-    pub(crate) fn identity() -> Identity {
-        Identity { tid: 0, pid: std::process::id(), start: 0 }
+    pub(crate) fn tid() -> u32 {
+        0
+    }
+
+    pub(crate) fn process() -> Process {
+        Process::current()
     }
 
     pub(crate) fn node_offset() -> i64 {
@@ -81,7 +79,7 @@ pub(crate) mod thread {
         pub(crate) fn hold(self, _: &AtomicU32, _: bool) {}
 
         pub(crate) fn retire(_: &AtomicU32) -> Self {
-            Me { identity: identity() }
+            Me { tid: 0 }
         }
     }
 }

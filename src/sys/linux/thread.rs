@@ -27,6 +27,7 @@
 //! Between any two stores every held word is reachable by S1; a word that is in the list and in the slot is visited
 //! once, since the kernel skips the pending word in the list.
 
+use super::process::Process;
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence};
 
@@ -57,19 +58,14 @@ struct Sentinel {
 /// The head of the thread, plain so that the hot path is a few loads relative to the thread pointer.
 struct Local {
     head: Cell<*mut Head>,
-    me: Cell<Identity>,
+    /// 0 until the first use, and again in a fork child.
+    tid: Cell<u32>,
+    pid: Cell<u32>,
+    start: Cell<u64>,
     /// The word of the guard in the pending slot, or 0.
     outer: Cell<usize>,
     /// Whether that guard gives access in place.
     outer_in_place: Cell<bool>,
-}
-
-/// Who holds a lock: the thread, its process, and when that started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) tid: u32,
-    pub(crate) pid: u32,
-    pub(crate) start: u64,
 }
 
 /// The cold half: what is linked, newest first in the kernel's list and last in `words`.
@@ -88,7 +84,9 @@ thread_local! {
     static LOCAL: Local = const {
         Local {
             head: Cell::new(std::ptr::null_mut()),
-            me: Cell::new(Identity { tid: 0, pid: 0, start: 0 }),
+            tid: Cell::new(0),
+            pid: Cell::new(0),
+            start: Cell::new(0),
             outer: Cell::new(0),
             outer_in_place: Cell::new(false),
         }
@@ -102,7 +100,7 @@ thread_local! {
 #[derive(Clone, Copy)]
 pub(crate) struct Me {
     head: *mut Head,
-    pub(crate) identity: Identity,
+    pub(crate) tid: u32,
 }
 
 /// There are too many guards to link one more.
@@ -113,11 +111,10 @@ pub(crate) struct TooMany;
 #[inline]
 pub(crate) fn enter(word: &AtomicU32) -> Result<Me, TooMany> {
     LOCAL.with(|local| {
-        let mut identity = local.me.get();
-        if identity.tid == 0 {
-            identity = attach(local);
+        if local.tid.get() == 0 {
+            attach(local);
         }
-        let me = Me { head: local.head.get(), identity };
+        let me = Me { head: local.head.get(), tid: local.tid.get() };
         if local.outer.get() != 0 {
             me.link_outer(local)?;
         }
@@ -126,13 +123,16 @@ pub(crate) fn enter(word: &AtomicU32) -> Result<Me, TooMany> {
     })
 }
 
-/// The number of the calling thread; `enter` need not have been called.
+/// The number of the calling thread, 0 if it has not locked anything since it began or was forked.
 #[inline]
-pub(crate) fn identity() -> Identity {
-    LOCAL.with(|local| match local.me.get() {
-        Identity { tid: 0, .. } => attach(local),
-        identity => identity,
-    })
+pub(crate) fn tid() -> u32 {
+    LOCAL.with(|local| local.tid.get())
+}
+
+/// The process of the calling thread, which has called [`enter`].
+#[inline]
+pub(crate) fn process() -> Process {
+    LOCAL.with(|local| Process { pid: local.pid.get(), start: local.start.get() })
 }
 
 impl Me {
@@ -171,7 +171,7 @@ impl Me {
     #[inline]
     pub(crate) fn retire(word: &AtomicU32) -> Self {
         LOCAL.with(|local| {
-            let me = Me { head: local.head.get(), identity: local.me.get() };
+            let me = Me { head: local.head.get(), tid: local.tid.get() };
             if local.outer.get() == word.as_ptr() as usize {
                 local.outer.set(0);
                 // Once more: a foreign robust mutex inside the guard's scope empties the slot.
@@ -310,7 +310,8 @@ fn store_node(node: usize, next: usize) {
 
 /// First use in this thread: finds the list that libc registered, or registers one.
 #[cold]
-fn attach(local: &Local) -> Identity {
+#[inline(never)]
+fn attach(local: &Local) {
     crate::sys::process::watch_forks();
     let mut head: *mut Head = std::ptr::null_mut();
     let mut length = 0_usize;
@@ -319,15 +320,15 @@ fn attach(local: &Local) -> Identity {
     if answer != 0 || head.is_null() {
         head = register_own();
     }
-    let process = crate::sys::process::Process::current();
+    let process = Process::current();
     // SAFETY: no arguments.
     let tid = unsafe { libc::syscall(libc::SYS_gettid) } as u32;
-    let identity = Identity { tid, pid: process.pid, start: process.start };
     local.head.set(head);
     local.outer.set(0);
-    local.me.set(identity);
+    local.pid.set(process.pid);
+    local.start.set(process.start);
+    local.tid.set(tid);
     at_thread_end();
-    identity
 }
 
 /// A list head for a thread that has none (made without libc, or by one that registers late). Leaked.
@@ -354,9 +355,13 @@ fn is_own(head: *mut Head) -> bool {
 
 /// The offset of this program's libc, which is part of the layout that two programs must share.
 pub(crate) fn node_offset() -> i64 {
-    identity();
-    // SAFETY: `identity` attached this thread, so its head is valid.
-    LOCAL.with(|local| unsafe { (*local.head.get()).offset }) as i64
+    LOCAL.with(|local| {
+        if local.tid.get() == 0 {
+            attach(local);
+        }
+        // SAFETY: by `attach`, head is this thread's registered list head.
+        unsafe { (*local.head.get()).offset as i64 }
+    })
 }
 
 /// Has [`hand_over`] run when this thread ends, behind all destructors of thread-locals.
@@ -375,7 +380,7 @@ fn at_thread_end() {
 
 extern "C" fn thread_end(_: *mut libc::c_void) {
     LOCAL.with(|local| {
-        if local.me.get().tid != 0 {
+        if local.tid.get() != 0 {
             hand_over(local);
         }
     });
@@ -386,14 +391,14 @@ extern "C" fn thread_end(_: *mut libc::c_void) {
 /// Other words are freed by the kernel.
 #[cold]
 fn hand_over(local: &Local) {
-    let identity = local.me.get();
-    let me = Me { head: local.head.get(), identity };
+    let (tid, pid) = (local.tid.get(), local.pid.get());
+    let me = Me { head: local.head.get(), tid };
     let give = |word: usize| {
         // SAFETY: a held word's mapping is kept alive as long as the lock is held.
         let word = unsafe { &*(word as *const AtomicU32) };
         let _ = word.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |value| {
             let waiters = value & super::WAITERS;
-            (value & !super::WAITERS == identity.tid).then_some(identity.pid | waiters)
+            (value & !super::WAITERS == tid).then_some(pid | waiters)
         });
     };
     if local.outer.get() != 0 && local.outer_in_place.get() {
@@ -417,18 +422,18 @@ fn hand_over(local: &Local) {
         }
     });
     if local.outer.get() == 0 {
-        local.me.set(Identity { tid: 0, pid: 0, start: 0 });
+        local.tid.set(0);
     }
 }
 
 /// In a fork child: its parent's guards are not its own (S4). The kernel's list is empty, libc has made its own anew.
 pub(crate) fn after_fork() {
     LOCAL.with(|local| {
-        if local.me.get().tid == 0 {
+        if local.tid.get() == 0 {
             return;
         }
-        Me { head: local.head.get(), identity: local.me.get() }.leave();
-        local.me.set(Identity { tid: 0, pid: 0, start: 0 });
+        Me { head: local.head.get(), tid: 0 }.leave();
+        local.tid.set(0);
         local.outer.set(0);
         LINKS.with(|links| {
             // SAFETY: the only thread of the child; a borrow can only be a copy of one that fork interrupted.
