@@ -189,7 +189,23 @@ impl<T: Element> Value<T> {
     pub fn get(&self) -> T {
         let mut copy = MaybeUninit::<T>::uninit();
         // SAFETY: as in `twin`.
-        unsafe { self.twin().snapshot(copy.as_mut_ptr().cast(), size_of::<T>()) };
+        if !unsafe { self.twin().snapshot(copy.as_mut_ptr().cast(), size_of::<T>()) } {
+            return self.get_among_writers();
+        }
+        if !is_valid(&copy) {
+            overwritten();
+        }
+        // SAFETY: filled, and valid.
+        unsafe { copy.assume_init() }
+    }
+
+    /// Apart, with a buffer of its own, so that the quick way keeps its copy in registers.
+    #[cold]
+    #[inline(never)]
+    fn get_among_writers(&self) -> T {
+        let mut copy = MaybeUninit::<T>::uninit();
+        // SAFETY: as in `twin`.
+        unsafe { self.twin().snapshot_among_writers(copy.as_mut_ptr().cast(), size_of::<T>()) };
         if !is_valid(&copy) {
             overwritten();
         }

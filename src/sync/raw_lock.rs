@@ -12,7 +12,7 @@
 //! # Protocol
 //! 1. lock: the word goes into the pending slot; 0 -> number of the thread (Acquire, pairs with 4).
 //! 2. contended: a free word is taken and keeps W; a held one gets W, then sleeps on the word with W in it. Whoever
-//!    slept takes the word with W, for others may sleep behind it.
+//!    slept takes the word with W, for others may sleep behind it, and gives up at its deadline only on a word with W.
 //! 3. the holder writes its owner record: start first, then pid and stamp by one store.
 //! 4. unlock: owner = 0, then number -> 0, keeping W (SeqCst). If there was W, one sleeper is woken. If none was there,
 //!    W goes; somebody may have gone to sleep right before that, so one more wake, and W again if it woke one.
@@ -207,6 +207,12 @@ impl RawLock {
                 State::Held { .. } => {}
                 State::Corrupt => return Err(Refusal::Corrupt),
             }
+            let with_waiters = word | WAITERS;
+            if slept != 0 && word != with_waiters {
+                // Before anything else, also before giving up: the wake that ended our sleep may have been another's.
+                let _ = self.word.compare_exchange(word, with_waiters, SeqCst, Relaxed);
+                continue;
+            }
             let deadline = match patience {
                 Patience::Try => return Err(Refusal::WouldBlock),
                 _ if spin.once_more() => continue,
@@ -214,7 +220,6 @@ impl RawLock {
                 Patience::Until(deadline) => Some(deadline),
                 Patience::Forever => None,
             };
-            let with_waiters = word | WAITERS;
             if word != with_waiters && self.word.compare_exchange(word, with_waiters, SeqCst, Relaxed).is_err() {
                 continue;
             }

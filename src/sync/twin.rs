@@ -122,31 +122,17 @@ impl Twin {
         self.lock.release(&turn.held);
     }
 
-    /// Copies the published slot without the lock. False if a writer was faster.
+    /// Copies the last committed value without the lock. False if a writer was faster, and the copy may be torn.
     ///
     /// # Safety
     /// As [`Twin::read`].
     #[inline(always)]
-    unsafe fn snapshot_once(&self, to: *mut u8, length: usize) -> bool {
+    pub(crate) unsafe fn snapshot(&self, to: *mut u8, length: usize) -> bool {
         let seq = self.seq.load(Acquire);
         // SAFETY: by the caller's promise.
         unsafe { words::load(self.slot(seq, length), to, length) };
         fence(Acquire);
         self.seq.load(Relaxed) == seq
-    }
-
-    /// Copies the last committed value, without waiting for a holder.
-    ///
-    /// # Safety
-    /// As [`Twin::read`].
-    #[inline(always)]
-    pub(crate) unsafe fn snapshot(&self, to: *mut u8, length: usize) {
-        // SAFETY: by the caller's promise.
-        unsafe {
-            if !self.snapshot_once(to, length) {
-                self.snapshot_among_writers(to, length);
-            }
-        }
     }
 
     /// Writers are fast. After some tries this reader takes a turn of its own where it can; where seq moves 65,536 times
@@ -156,18 +142,18 @@ impl Twin {
     /// As [`Twin::read`].
     #[cold]
     #[inline(never)]
-    unsafe fn snapshot_among_writers(&self, to: *mut u8, length: usize) {
+    pub(crate) unsafe fn snapshot_among_writers(&self, to: *mut u8, length: usize) {
         const QUICK: u32 = 16;
         const MOST: u32 = 65_536;
         for round in 0..MOST {
             // SAFETY: by the caller's promise, here and below.
-            if unsafe { self.snapshot_once(to, length) } {
+            if unsafe { self.snapshot(to, length) } {
                 return;
             }
             if round < QUICK {
                 std::hint::spin_loop();
             } else if let Ok(held) = self.lock.acquire(Patience::Try, false) {
-                let done = unsafe { self.snapshot_once(to, length) };
+                let done = unsafe { self.snapshot(to, length) };
                 self.lock.release_marked(&held); // the next holder shall hear of one that died
                 if done {
                     return;
