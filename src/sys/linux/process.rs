@@ -117,13 +117,16 @@ fn start_of(pid: u32) -> Start {
     }
 }
 
-/// Field 22 of the line, counted behind the name, which may hold anything.
+/// Field 22 of the line, counted behind the name, which may hold anything; none for a zombie. A first thread that ended
+/// before the others looks like one, but for the number of threads in field 20.
 fn parse_start(stat: &str) -> Option<u64> {
     let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
-    match fields.next()? {
-        "Z" | "X" => None,
-        _ => fields.nth(18)?.parse().ok(),
+    let ended = matches!(fields.next()?, "Z" | "X");
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    if ended && threads <= 1 {
+        return None;
     }
+    fields.nth(1)?.parse().ok()
 }
 
 /// The PID namespace, by device and inode.
@@ -225,9 +228,11 @@ mod tests {
 
     #[test]
     fn the_start_time_is_found_behind_any_name() {
-        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
-        assert_eq!(parse_start(&format!("5 (a) b) {rest}")), Some(4711));
-        assert_eq!(parse_start("5 (a) Z 1 2"), None);
+        let line =
+            |state, threads| format!("5 (a) b) {state} 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 {threads} 21 4711 23");
+        assert_eq!(parse_start(&line('S', 1)), Some(4711));
+        assert_eq!(parse_start(&line('Z', 1)), None);
+        assert_eq!(parse_start(&line('Z', 2)), Some(4711), "the first thread has ended, the process has not");
         assert_eq!(parse_start(""), None);
     }
 }

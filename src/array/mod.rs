@@ -26,13 +26,19 @@
 //! Between two parts' locks of one whole: those that it held free themselves, without a mark.
 #![allow(unsafe_code)] // references into shared memory, under locks
 
+mod guard;
+mod part;
+
+pub use guard::ArrayGuard;
+pub use part::Part;
+
 use crate::segment::{self, Handle, Kind, LINE, Named, Object, PART_FLIGHTS_AT, Shape, Spec, handle_type};
-use crate::sync::{Held, Patience, RawLock, Refusal};
+use crate::sync::{Patience, RawLock, Refusal};
 use crate::{ArrayError, LockError, LockTimeoutError, SegmentError, TryLockError};
 use bytemuck::Pod;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use guard::Taken;
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut, Range};
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
@@ -418,14 +424,14 @@ impl<T: Pod> Array<T> {
     /// Step 1. For a single item, of the parts' locks only the one that it is in.
     fn take(&self, patience: Patience, range: Range<usize>) -> Result<Taken<'_>, Refusal> {
         let own = &self.head().lock;
-        let mut taken = Taken { locks: vec![(own, own.acquire(patience, true)?)] };
+        let mut taken = Taken::new(own, own.acquire(patience, true)?);
         let n = self.head().parts.load(SeqCst) as usize;
         let whole = range == (0..self.len);
         for index in 0..self.divided() {
             let part = part_range(index, n, self.len);
             if whole || (part.start < range.end && range.start < part.end) {
                 let lock = self.part_lock(index);
-                taken.locks.push((lock, lock.acquire(patience, true)?));
+                taken.push(lock, lock.acquire(patience, true)?);
             }
         }
         Ok(taken)
@@ -435,7 +441,7 @@ impl<T: Pod> Array<T> {
         taken.record();
         // SAFETY: V1: the locks that cover the range are held and recorded.
         let items = unsafe { self.slice(range) };
-        ArrayGuard { items, taken, thread: PhantomData }
+        ArrayGuard::new(items, taken)
     }
 
     fn repaired<'a>(
@@ -513,274 +519,6 @@ fn part_range(index: usize, n: usize, len: usize) -> Range<usize> {
     }
     let at = |index: usize| (index as u128 * len as u128 / n.max(1) as u128) as usize;
     at(index)..at(index + 1)
-}
-
-/// Locks that are held; dropped, they are given up, and marks that were not repaired stay.
-struct Taken<'a> {
-    locks: Vec<(&'a RawLock, Held)>,
-}
-
-impl Taken<'_> {
-    /// Whoever died with one of these locks.
-    fn victim(&self) -> Option<u32> {
-        self.locks.iter().find_map(|(lock, _)| lock.recorded()).map(|(pid, _)| pid)
-    }
-
-    /// From here on the death of this process leaves its own mark.
-    fn record(&self) {
-        self.locks.iter().for_each(|(lock, held)| lock.record(held, 0));
-    }
-
-    fn release(&self) {
-        self.locks.iter().rev().for_each(|(lock, held)| lock.release(held));
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        self.locks.iter().rev().for_each(|(lock, held)| lock.release_marked(held));
-    }
-}
-
-/// An [`Array`], or a [`Part`], under its lock: `&mut [T]` in shared memory.
-///
-/// Dropping it unlocks, also by a panic: only a death leaves a mark.
-#[must_use = "dropped at once, the lock protects nothing"]
-pub struct ArrayGuard<'a, T: Pod> {
-    items: &'a mut [T],
-    taken: Taken<'a>,
-    thread: PhantomData<*const ()>,
-}
-
-// SAFETY: a shared guard gives a shared slice, no more.
-unsafe impl<T: Pod + Sync> Sync for ArrayGuard<'_, T> {}
-
-impl<T: Pod> Deref for ArrayGuard<'_, T> {
-    type Target = [T];
-    #[inline]
-    fn deref(&self) -> &[T] {
-        self.items
-    }
-}
-
-impl<T: Pod> DerefMut for ArrayGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut [T] {
-        self.items
-    }
-}
-
-impl<T: Pod> Drop for ArrayGuard<'_, T> {
-    fn drop(&mut self) {
-        self.taken.release();
-        self.taken.locks.clear();
-    }
-}
-
-impl<T: Pod + std::fmt::Debug> std::fmt::Debug for ArrayGuard<'_, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("ArrayGuard").field(&&*self.items).finish()
-    }
-}
-
-/// One of the parts of an [`Array`], with a lock of its own: taken once for a whole job, sent twice it still has one
-/// writer. See [`Array::parts`].
-///
-/// ```
-/// let array = crossproc::Array::<u8>::zeroed(6)?;
-/// let part = &array.parts(2)?[1];
-/// part.lock()?[0] = 9;
-/// assert_eq!((part.range(), part.len(), part.get(0)?), (3..6, 3, 9));
-/// # Ok::<(), crossproc::Error>(())
-/// ```
-///
-/// # When a process dies
-/// With the lock held: [`OwnerDied`](LockError::OwnerDied) for this part and for the whole array, until a repair of the
-/// part or of the array. With a handle: it no longer counts as a part that lives.
-pub struct Part<T> {
-    array: Array<T>,
-    index: usize,
-    n: usize,
-}
-
-impl<T> Part<T> {
-    fn new(array: Array<T>, index: usize, n: usize) -> Result<Self, SegmentError> {
-        array.handle.add_part()?;
-        Ok(Part { array, index, n })
-    }
-}
-
-impl<T> Drop for Part<T> {
-    fn drop(&mut self) {
-        self.array.handle.drop_part();
-    }
-}
-
-impl<T> Clone for Part<T> {
-    /// One more handle on the same part.
-    fn clone(&self) -> Self {
-        // This process has parts already, so that one more is only counted.
-        let _ = self.array.handle.add_part();
-        Part { array: self.array.clone(), index: self.index, n: self.n }
-    }
-}
-
-impl<T> std::fmt::Debug for Part<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Part").field("index", &self.index).field("of", &self.n).finish_non_exhaustive()
-    }
-}
-
-/// The array of a part, on its way.
-struct PartOf<T>(Array<T>);
-
-impl<T> Serialize for Part<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        struct Whole<'a, T>(&'a Array<T>);
-        impl<T> Serialize for Whole<'_, T> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                segment::serialize(self.0, true, serializer)
-            }
-        }
-        (self.index, self.n, Whole(&self.array)).serialize(serializer)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for PartOf<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        segment::deserialize(true, deserializer).map(PartOf)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for Part<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (index, n, PartOf(array)) = <(usize, usize, PartOf<T>)>::deserialize(deserializer)?;
-        let part = Part { array, index, n }; // the array came with the count of one part
-        if index < n && n.min(part.array.len) <= part.array.locks {
-            Ok(part)
-        } else {
-            Err(serde::de::Error::custom("no such part"))
-        }
-    }
-}
-
-impl<T: Pod> Part<T> {
-    /// The items of the array that this part has.
-    pub fn range(&self) -> Range<usize> {
-        part_range(self.index, self.n, self.array.len)
-    }
-
-    /// The number of items.
-    pub fn len(&self) -> usize {
-        self.range().len()
-    }
-
-    /// Whether the part has no items: there are more parts than items.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Waits for the lock of this part.
-    ///
-    /// # Errors
-    /// As [`Array::lock`].
-    pub fn lock(&self) -> Result<ArrayGuard<'_, T>, LockError> {
-        Ok(self.clean(Patience::Forever)?)
-    }
-
-    /// Takes the lock of this part if nobody has it.
-    ///
-    /// # Errors
-    /// As [`Array::try_lock`].
-    pub fn try_lock(&self) -> Result<ArrayGuard<'_, T>, TryLockError> {
-        Ok(self.clean(Patience::Try)?)
-    }
-
-    /// Waits for the lock of this part for that long; zero means try.
-    ///
-    /// # Errors
-    /// As [`Array::lock_timeout`].
-    pub fn lock_timeout(&self, duration: Duration) -> Result<ArrayGuard<'_, T>, LockTimeoutError> {
-        Ok(self.clean(Patience::at_most(duration))?)
-    }
-
-    /// Waits for the lock of this part; if a holder was killed, runs `repair` on its items first.
-    ///
-    /// # Errors
-    /// As [`Array::lock_or_repair`].
-    pub fn lock_or_repair(&self, repair: impl FnOnce(&mut [T])) -> Result<ArrayGuard<'_, T>, LockError> {
-        let taken = self.take(Patience::Forever)?;
-        Ok(self.array.repaired(taken, self.range(), repair))
-    }
-
-    /// A copy of the part's item `i`.
-    ///
-    /// # Errors
-    /// As [`Array::get`].
-    pub fn get(&self, i: usize) -> Result<T, ArrayError> {
-        check_index(i, self.len())?;
-        Ok(self.lock()?[i])
-    }
-
-    /// Replaces the part's item `i`.
-    ///
-    /// # Errors
-    /// As [`Array::get`].
-    pub fn set(&self, i: usize, value: T) -> Result<(), ArrayError> {
-        check_index(i, self.len())?;
-        self.lock()?[i] = value;
-        Ok(())
-    }
-
-    /// A copy of the part's items.
-    ///
-    /// # Errors
-    /// As [`Array::lock`].
-    pub fn to_vec(&self) -> Result<Vec<T>, LockError> {
-        Ok(self.lock()?.to_vec())
-    }
-
-    /// Replaces the part's items.
-    ///
-    /// # Errors
-    /// As [`Array::copy_from_slice`].
-    pub fn copy_from_slice(&self, src: &[T]) -> Result<(), ArrayError> {
-        check_length(src.len(), self.len())?;
-        self.lock()?.copy_from_slice(src);
-        Ok(())
-    }
-
-    /// Sets every item of the part to `value`.
-    ///
-    /// # Errors
-    /// As [`Array::lock`].
-    pub fn fill(&self, value: T) -> Result<(), LockError> {
-        self.lock()?.fill(value);
-        Ok(())
-    }
-
-    /// The process that holds the lock of this part at this moment.
-    pub fn holder(&self) -> Option<u32> {
-        if self.is_empty() { None } else { self.array.part_lock(self.index).holder() }
-    }
-
-    fn clean(&self, patience: Patience) -> Result<ArrayGuard<'_, T>, Refusal> {
-        let taken = self.take(patience)?;
-        match taken.victim() {
-            Some(pid) => Err(Refusal::OwnerDied { pid }),
-            None => Ok(self.array.guard(taken, self.range())),
-        }
-    }
-
-    /// An empty part has no lock and needs none.
-    fn take(&self, patience: Patience) -> Result<Taken<'_>, Refusal> {
-        let mut taken = Taken { locks: Vec::new() };
-        if !self.is_empty() {
-            let lock = self.array.part_lock(self.index);
-            taken.locks.push((lock, lock.acquire(patience, true)?));
-        }
-        Ok(taken)
-    }
 }
 
 #[cfg(test)]
