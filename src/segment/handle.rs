@@ -6,7 +6,7 @@
 use super::arena::LARGEST_BLOCK;
 use super::header::Geometry;
 use super::heap::{self, Place};
-use super::kind::{LINE, Shape, Spec};
+use super::kind::{Kind, LINE, Shape, Spec};
 use super::mapping::Segment;
 use super::travel::{self, Ticket};
 use crate::SegmentError;
@@ -198,7 +198,7 @@ pub(crate) fn single_geometry(spec: &Spec, shape: &Shape) -> Result<Geometry, Se
     if spec.item_align > 4096 {
         return Err(SegmentError::Invalid("items aligned to more than a page".into()));
     }
-    let cells = if shape.locks > 0 { SINGLE_CELLS } else { 0 };
+    let cells = if spec.kind == Kind::Array as u32 { SINGLE_CELLS } else { 0 };
     let block = shape.bytes.checked_next_multiple_of(LINE).ok_or(SegmentError::TooLarge)?;
     Geometry::new(cells, 1, block, spec.item_align as usize).ok_or(SegmentError::TooLarge)
 }

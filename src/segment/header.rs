@@ -165,10 +165,9 @@ impl Header {
 
     /// Whether these bytes begin a segment that stays when nobody holds it, or are none of ours.
     pub(crate) fn stays(bytes: &[u8]) -> bool {
-        match bytemuck::try_pod_read_unaligned::<Header>(bytes) {
-            Ok(header) => header.magic != MAGIC || header.flags & PERSIST != 0,
-            Err(_) => true,
-        }
+        let Some(bytes) = bytes.get(..size_of::<Header>()) else { return true };
+        let header: Header = bytemuck::pod_read_unaligned(bytes);
+        header.magic != MAGIC || header.flags & PERSIST != 0
     }
 
     #[cfg(feature = "shared_memory")]

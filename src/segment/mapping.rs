@@ -139,13 +139,14 @@ impl Segment {
         unsafe { self.block(block).add(PART_FLIGHTS_AT).cast().as_ref() }
     }
 
-    /// Whether a guard still uses the block: a leaked one, if nobody holds a handle.
+    /// Whether a guard of this process still uses the block: a leaked one, if the process has no handle.
     pub(crate) fn is_busy(&self, block: usize, locks: usize) -> bool {
         let most = self.geometry.block_size / LINE;
+        let me = std::process::id();
         (0..(1 + locks).min(most)).any(|i| {
             // SAFETY: inside the block; each line of the first `1 + locks` begins with a lock.
             let lock: &RawLock = unsafe { self.block(block).add(i * LINE).cast().as_ref() };
-            lock.is_held()
+            lock.holder() == Some(me)
         })
     }
 }

@@ -108,11 +108,11 @@ impl<H> Named<H> {
     /// Has `create` make an object that stays when nobody uses it, until [`remove`](Named::remove) or a restart.
     ///
     /// ```
-    /// use crossproc::{Result, Value};
+    /// use crossproc::Value;
     /// drop(Value::named("doc-persist").persist().create(7u32)?);
     /// assert_eq!(Value::<u32>::named("doc-persist").open()?.get(), 7);
     /// Value::<u32>::named("doc-persist").remove()?;
-    /// # Result::Ok(())
+    /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn persist(mut self) -> Self {
         self.persist = true;
@@ -125,12 +125,12 @@ impl<H> Named<H> {
     /// [`NotFound`](SegmentError::NotFound), [`WrongOwner`](SegmentError::WrongOwner).
     ///
     /// ```
-    /// use crossproc::{Result, SegmentError, Value};
+    /// use crossproc::{SegmentError, Value};
     /// let value = Value::named("doc-remove").create(7u32)?;
     /// Value::<u32>::named("doc-remove").remove()?;
     /// assert_eq!(value.get(), 7);
     /// assert_eq!(Value::<u32>::named("doc-remove").remove(), Err(SegmentError::NotFound));
-    /// # Result::Ok(())
+    /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn remove(self) -> Result<(), SegmentError> {
         match self.site {

@@ -206,9 +206,10 @@ impl NamedFile {
         memory::map(&self.file, bytes)
     }
 
-    /// A descriptor to send; the receiver opens the file anew.
+    /// A descriptor to send, with a hold of its own: the name stays while the message is on its way, whatever the sender
+    /// drops. The receiver opens the file anew.
     pub(crate) fn descriptor(&self) -> Option<OwnedFd> {
-        self.file.as_fd().try_clone_to_owned().ok()
+        self.reopen().ok().map(|again| again.file.into())
     }
 }
 
