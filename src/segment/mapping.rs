@@ -7,6 +7,7 @@ use super::roster::{Cell, Roster};
 use crate::SegmentError;
 use crate::sync::{RawLock, words};
 use crate::sys::names::NamedFile;
+use crate::sys::process::Process;
 use crate::sys::{Fd, memory};
 use memmap2::MmapRaw;
 use std::mem::ManuallyDrop;
@@ -142,11 +143,10 @@ impl Segment {
     /// Whether a guard of this process still uses the block: a leaked one, if the process has no handle.
     pub(crate) fn is_busy(&self, block: usize, locks: usize) -> bool {
         let most = self.geometry.block_size / LINE;
-        let me = std::process::id();
         (0..(1 + locks).min(most)).any(|i| {
             // SAFETY: inside the block; each line of the first `1 + locks` begins with a lock.
             let lock: &RawLock = unsafe { self.block(block).add(i * LINE).cast().as_ref() };
-            lock.holder() == Some(me)
+            lock.is_held() && lock.holder() == Some(Process::current().pid)
         })
     }
 }
