@@ -22,7 +22,7 @@ pub trait Int: Pod + sealed::Ops<<Self as Int>::Std> {
 mod sealed {
     use std::sync::atomic::Ordering;
     pub trait Ops<Std>: Sized {
-        fn new(self) -> Std;
+        fn atomic(value: Self) -> Std;
         fn load(std: &Std, order: Ordering) -> Self;
         fn store(std: &Std, value: Self, order: Ordering);
         fn swap(std: &Std, value: Self, order: Ordering) -> Self;
@@ -52,8 +52,8 @@ macro_rules! int {
             type Std = atomic::$std;
         }
         impl sealed::Ops<atomic::$std> for $int {
-            fn new(self) -> atomic::$std {
-                atomic::$std::new(self)
+            fn atomic(value: Self) -> atomic::$std {
+                atomic::$std::new(value)
             }
             #[inline]
             fn load(std: &atomic::$std, order: Ordering) -> Self {
@@ -123,7 +123,7 @@ impl<T> Object for Atomic<T> {
 
 fn init<T: Int>(object: NonNull<u8>, value: T) {
     // SAFETY: fresh memory of a line; the integer lies inside it, aligned.
-    unsafe { object.add(INTEGER_AT).cast::<T::Std>().write(value.new()) };
+    unsafe { object.add(INTEGER_AT).cast::<T::Std>().write(T::atomic(value)) };
 }
 
 macro_rules! operations {

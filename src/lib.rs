@@ -1,4 +1,4 @@
-//! Values, arrays and locks between processes, on shared memory that survives `kill -9`.
+#![doc = include_str!("../README.md")]
 #![deny(missing_docs, missing_debug_implementations, unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #![cfg_attr(docsrs, feature(doc_cfg))]

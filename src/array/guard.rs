@@ -44,7 +44,7 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// An [`Array`], or a [`Part`], under its lock: `&mut [T]` in shared memory.
+/// An [`Array`](crate::Array), or a [`Part`](crate::Part), under its lock: `&mut [T]` in shared memory.
 ///
 /// Dropping it unlocks, also by a panic: only a death leaves a mark.
 #[must_use = "dropped at once, the lock protects nothing"]

@@ -476,7 +476,7 @@ impl<T: Pod> Named<Array<T>> {
 
     /// Makes the array of zeros; see [`Named`] for the errors.
     pub fn create_zeroed(self, len: usize) -> Result<Array<T>, SegmentError> {
-        self.create_object(len, init_locks::<T>(len))
+        self.create_object(len, |_| ()) // zeros are locks that nobody holds
     }
 
     /// Opens the array, whatever its length, or makes it with these items where there is none.
@@ -486,17 +486,11 @@ impl<T: Pod> Named<Array<T>> {
 
     fn create_items(&self, items: &[T]) -> Result<Array<T>, SegmentError> {
         self.create_object(items.len(), |object| {
-            init_locks::<T>(items.len())(object);
             let (_, items_at, _) = plan::<T>(items.len()).unwrap_or((0, LINE, LINE));
             // SAFETY: the object has the bytes of the plan.
             fill_new(unsafe { object.add(items_at) }, items);
         })
     }
-}
-
-/// New memory is zeros, which is what unheld locks are made of.
-fn init_locks<T>(_: usize) -> impl FnOnce(NonNull<u8>) {
-    |_| ()
 }
 
 fn fill_new<T: Pod>(to: NonNull<u8>, items: &[T]) {

@@ -76,14 +76,9 @@ impl Geometry {
         let flights = if blocks > 1 { blocks.checked_mul(4)? } else { 0 };
         let blocks_at = flights_at.checked_add(flights)?.checked_next_multiple_of(align.max(LINE))?;
         let size = block_size.checked_mul(blocks)?.checked_add(blocks_at)?.checked_next_multiple_of(PAGE)?;
-        (isize::try_from(size).is_ok() && align <= PAGE && align.is_power_of_two()).then_some(Geometry {
-            cells,
-            blocks,
-            block_size,
-            flights_at,
-            blocks_at,
-            size,
-        })
+        let aligned = align <= PAGE && align.is_power_of_two() && block_size.is_multiple_of(LINE);
+        let fits = isize::try_from(size).is_ok();
+        (aligned && fits).then_some(Geometry { cells, blocks, block_size, flights_at, blocks_at, size })
     }
 
     /// In memory that the program owns, a segment ends where its block does.

@@ -47,9 +47,12 @@ pub(crate) enum Place {
     Single(Arc<Segment>),
 }
 
+/// (chunk, cell) of an arena.
+type CellsByChunk = Vec<(u32, u32)>;
+
 #[derive(Default)]
 struct Fork {
-    arenas: Vec<(Arc<Arena>, Vec<(u32, u32)>)>,
+    arenas: Vec<(Arc<Arena>, CellsByChunk)>,
     parts: Vec<((u128, u32), u32)>,
     names: Vec<(Arc<Segment>, crate::sys::names::NamedFile)>,
 }

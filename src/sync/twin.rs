@@ -61,7 +61,7 @@ impl Twin {
 
     #[inline(always)]
     fn slot(&self, seq: u64, length: usize) -> *const AtomicU64 {
-        let offset = if seq & 1 == 0 { 0 } else { length.next_multiple_of(8) / 8 };
+        let offset = if seq & 1 == 0 { 0 } else { length.div_ceil(8) };
         self.slots.as_ptr().wrapping_add(offset)
     }
 
@@ -146,13 +146,14 @@ impl Twin {
         const QUICK: u32 = 16;
         const MOST: u32 = 65_536;
         for round in 0..MOST {
-            // SAFETY: by the caller's promise, here and below.
+            // SAFETY: by the caller's promise.
             if unsafe { self.snapshot(to, length) } {
                 return;
             }
             if round < QUICK {
                 std::hint::spin_loop();
             } else if let Ok(held) = self.lock.acquire(Patience::Try, false) {
+                // SAFETY: as above.
                 let done = unsafe { self.snapshot(to, length) };
                 self.lock.release_marked(&held); // the next holder shall hear of one that died
                 if done {
