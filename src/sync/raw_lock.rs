@@ -335,23 +335,29 @@ impl RawLock {
 }
 
 /// How often to look again before going to sleep: a wake from the other core costs a thousand looks.
+///
+/// Each look takes the cache line from the holder, so looks become rarer: meanwhile the holder can lock several times at
+/// the price of one transfer.
 struct Spin {
-    left: u32,
+    looks: u32,
 }
 
 impl Spin {
-    const LOOKS: u32 = 100;
+    const LOOKS: u32 = 16;
+    const LONGEST_PAUSE: u32 = 64;
 
     fn new() -> Self {
-        Spin { left: if process::cores() > 1 { Self::LOOKS } else { 0 } }
+        Spin { looks: if process::cores() > 1 { 0 } else { Self::LOOKS } }
     }
 
     fn once_more(&mut self) -> bool {
-        if self.left == 0 {
+        if self.looks == Self::LOOKS {
             return false;
         }
-        self.left -= 1;
-        std::hint::spin_loop();
+        for _ in 0..Self::LONGEST_PAUSE.min(1 << self.looks) {
+            std::hint::spin_loop();
+        }
+        self.looks += 1;
         true
     }
 }
