@@ -1,14 +1,16 @@
 //! `Value<T>`: one value in shared memory, changed as a whole. The protocol is [`Twin`]'s.
 #![allow(unsafe_code)] // copies between the twin's slots and private memory
 
+mod guard;
+
+pub use guard::ValueGuard;
+
 use crate::segment::{self, Handle, Kind, Named, Object, Shape, Spec, handle_type};
-use crate::sync::twin::Turn;
 use crate::sync::{Patience, Refusal, Twin};
 use crate::{Element, LockError, LockTimeoutError, SegmentError, TryLockError};
 use bytemuck::Pod;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 /// A value in shared memory, behind a lock that survives the death of its holder.
@@ -160,16 +162,8 @@ impl<T: Element> Value<T> {
         let twin = self.twin();
         let was_panicking = std::thread::panicking();
         let turn = twin.begin(patience)?;
-        let mut copy = MaybeUninit::<T>::uninit();
         // SAFETY: as in `twin`.
-        unsafe { twin.read(&turn, copy.as_mut_ptr().cast(), size_of::<T>()) };
-        if !is_valid(&copy) {
-            twin.roll_back(&turn);
-            return Err(Refusal::Corrupt);
-        }
-        // SAFETY: filled, and valid.
-        let copy = unsafe { copy.assume_init() };
-        Ok(ValueGuard { twin, turn, copy, was_panicking, thread: PhantomData })
+        unsafe { ValueGuard::new(twin, turn, was_panicking) }
     }
 
     /// A copy of the last committed value: consistent, and never blocked by a holder.
@@ -315,81 +309,4 @@ fn is_valid<T: Element>(bytes: &MaybeUninit<T>) -> bool {
 #[cold]
 fn overwritten() -> ! {
     panic!("the shared memory of a crossproc::Value was overwritten: its bytes are not a value of its type")
-}
-
-/// A [`Value`] under its lock: a private copy, committed when the guard is dropped.
-///
-/// Dropped by a panic that began while it was alive, it rolls back. It stays in its thread:
-///
-/// ```compile_fail,E0277
-/// let value = crossproc::Value::new(0).unwrap();
-/// let guard = value.lock().unwrap();
-/// std::thread::scope(|scope| { scope.spawn(move || drop(guard)); });
-/// ```
-#[must_use = "dropped at once, the lock protects nothing"]
-pub struct ValueGuard<'a, T: Element> {
-    twin: &'a Twin,
-    turn: Turn,
-    copy: T,
-    was_panicking: bool,
-    thread: PhantomData<*const ()>,
-}
-
-// SAFETY: a shared guard gives a shared T, no more.
-unsafe impl<T: Element + Sync> Sync for ValueGuard<'_, T> {}
-
-impl<T: Element> ValueGuard<'_, T> {
-    /// Gives up the lock and the changes.
-    ///
-    /// ```
-    /// let value = crossproc::Value::new(1)?;
-    /// let mut guard = value.lock()?;
-    /// *guard = 2;
-    /// guard.rollback();
-    /// assert_eq!(value.get(), 1);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn rollback(self) {
-        self.twin.roll_back(&self.turn);
-        std::mem::forget(self);
-    }
-
-    /// The process that was killed while it held the lock just before us: its changes are gone as a whole. `None` if it
-    /// had committed, or nobody was killed.
-    pub fn recovered_from(&self) -> Option<u32> {
-        self.turn.rolled_back
-    }
-}
-
-impl<T: Element> Deref for ValueGuard<'_, T> {
-    type Target = T;
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.copy
-    }
-}
-
-impl<T: Element> DerefMut for ValueGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.copy
-    }
-}
-
-impl<T: Element> Drop for ValueGuard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        if std::thread::panicking() && !self.was_panicking {
-            self.twin.roll_back(&self.turn);
-        } else {
-            // SAFETY: the twin has slots for T, which has no uninitialised bytes.
-            unsafe { self.twin.commit(&self.turn, (&raw const self.copy).cast(), size_of::<T>()) };
-        }
-    }
-}
-
-impl<T: Element + std::fmt::Debug> std::fmt::Debug for ValueGuard<'_, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("ValueGuard").field(&self.copy).finish()
-    }
 }
