@@ -19,6 +19,7 @@ use super::kind::{Kind, LINE, Shape, Spec};
 use super::mapping::Segment;
 use super::roster::Locked;
 use crate::SegmentError;
+use crate::sys::process::Process;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -251,7 +252,8 @@ impl Arena {
     /// In the child: those are ours, and nothing else is.
     pub(crate) fn become_child(&self, cells: &[(u32, u32)]) {
         let roster = self.segment.roster();
-        cells.iter().filter_map(|(_, cell)| roster.cell(*cell)).for_each(super::roster::Cell::take_over);
+        let me = Process::current().tag();
+        cells.iter().filter_map(|(_, cell)| roster.cell(*cell)).for_each(|cell| cell.take_over(me));
         self.tenancy().cells = cells.iter().copied().collect();
         for handles in self.handles.iter().filter(|handles| handles.load(SeqCst) != 0) {
             handles.fetch_or(SHARED, SeqCst); // the parent holds it too

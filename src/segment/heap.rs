@@ -53,7 +53,9 @@ type CellsByChunk = Vec<(u32, u32)>;
 #[derive(Default)]
 struct Fork {
     arenas: Vec<(Arc<Arena>, CellsByChunk)>,
-    parts: Vec<((u128, u32), u32)>,
+    parts: Vec<((u128, u32), u32, Place)>,
+    /// The last child before this one.
+    child_before: Option<u32>,
     names: Vec<(Arc<Segment>, crate::sys::names::NamedFile)>,
 }
 
@@ -273,6 +275,35 @@ impl Heap {
     }
 }
 
+impl Fork {
+    fn has_cells(&self) -> bool {
+        self.arenas.iter().any(|(_, cells)| !cells.is_empty()) || !self.parts.is_empty()
+    }
+
+    /// In the parent: the child's cells get its name, lest it is killed before it does that itself. Where the child cannot
+    /// be found they wait for it.
+    fn name_child(&self) {
+        let Some(child) = self.has_cells().then(process::newest_child).flatten() else { return };
+        if Some(child) == self.child_before {
+            return;
+        }
+        let child = match process::tag_of_child(child) {
+            Ok(Some(tag)) => Some(tag),
+            Ok(None) => return,
+            Err(process::Ended) => None,
+        };
+        let name = |segment: &Segment, cell: u32| {
+            if let Ok(roster) = segment.roster().lock() {
+                roster.name_child(cell, child);
+            }
+        };
+        for (arena, cells) in &self.arenas {
+            cells.iter().for_each(|(_, cell)| name(&arena.segment, *cell));
+        }
+        self.parts.iter().for_each(|(_, cell, place)| name(place.segment(), *cell));
+    }
+}
+
 /// The mutex's guard on its way through a fork.
 struct Passage(UnsafeCell<Option<Locked>>);
 // SAFETY: touched only by the thread that forks, while it holds the heap's mutex.
@@ -290,7 +321,8 @@ fn before_fork() {
         .iter()
         .filter_map(|(key, parts)| {
             let (chunk, bit) = (key.1 / 64, 1 << (key.1 % 64));
-            Some((*key, parts.place.segment().roster().lock().ok()?.claim_for_child(chunk, 0, bit)?))
+            let cell = parts.place.segment().roster().lock().ok()?.claim_for_child(chunk, 0, bit)?;
+            Some((*key, cell, parts.place.clone()))
         })
         .collect();
     heap.fork.names = heap
@@ -303,6 +335,9 @@ fn before_fork() {
             Some((segment, again))
         })
         .collect();
+    if heap.fork.has_cells() {
+        heap.fork.child_before = process::newest_child();
+    }
     put_passage(locked);
 }
 
@@ -310,6 +345,7 @@ fn after_fork_in_parent() {
     let Some(mut locked) = take_passage() else { return };
     let fork = std::mem::take(&mut locked.heap().fork);
     fork.arenas.iter().for_each(|(arena, _)| arena.share_all());
+    fork.name_child();
     drop(locked);
     drop(fork); // may drop the last reference to a segment
 }
@@ -322,11 +358,11 @@ fn after_fork_in_child() {
     for (arena, cells) in &fork.arenas {
         arena.become_child(cells);
     }
-    for (key, cell) in &fork.parts {
+    for (key, cell, _) in &fork.parts {
         if let Some(parts) = heap.parts.get_mut(key) {
             parts.cell = *cell;
             if let Some(cell) = parts.place.segment().roster().cell(*cell) {
-                cell.take_over();
+                cell.take_over(process::Process::current().tag());
             }
         }
     }

@@ -22,7 +22,8 @@
 //!
 //! # If a process dies here
 //! Its cells go as a whole, by one store each, whoever sees it first (`sweep`): nothing to repair, and twice is as good
-//! as once. A cell that a fork was handing over when the parent died stays until the arena ends, for its child may live.
+//! as once. After a fork both sides write the child's name into the cells, so that it does not matter which of the two is
+//! killed. Only if both are before either has, the cells stay until the arena ends: nobody knows whether the child lives.
 
 use crate::sync::{Held, Patience, RawLock, Refusal};
 use crate::sys::process::{self, Process};
@@ -129,6 +130,15 @@ impl<'a> Locked<'a> {
         Some(index as u32)
     }
 
+    /// In the parent, after a fork: names the child, or nobody if it has ended, unless the child was faster. Under the lock,
+    /// so that the cell has not got to somebody else since.
+    pub(crate) fn name_child(&self, index: u32, child: Option<u64>) {
+        let Some(cell) = self.cell(index) else { return };
+        if cell.owner.load(SeqCst) == Process::current().tag() && cell.fork.load(SeqCst) == 1 {
+            cell.take_over(child.unwrap_or(0));
+        }
+    }
+
     /// Gives up the cells of processes that are gone. True if there were any.
     pub(crate) fn sweep(&self) -> bool {
         let mut gone = Vec::new();
@@ -176,9 +186,9 @@ impl<'a> Locked<'a> {
 }
 
 impl Cell {
-    /// In a fork child: what the parent prepared is ours.
-    pub(crate) fn take_over(&self) {
-        self.owner.store(Process::current().tag(), SeqCst);
+    /// After a fork, in the child and in the parent: what the parent prepared is the child's.
+    pub(crate) fn take_over(&self, child: u64) {
+        self.owner.store(child, SeqCst);
         self.fork.store(0, SeqCst);
     }
 }

@@ -136,6 +136,17 @@ pub(crate) mod process {
         true
     }
 
+    pub(crate) fn newest_child() -> Option<u32> {
+        None
+    }
+
+    pub(crate) fn tag_of_child(_: u32) -> Result<Option<u64>, Ended> {
+        Ok(None)
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Ended;
+
     pub(crate) fn pid_namespace() -> (u64, u64) {
         (0, 0)
     }

@@ -65,6 +65,25 @@ pub(crate) fn tag_is_alive(tag: u64) -> bool {
         }
 }
 
+/// The child that this thread forked last and nobody has reaped, where the system tells.
+pub(crate) fn newest_child() -> Option<u32> {
+    let children = std::fs::read_to_string("/proc/thread-self/children").ok()?;
+    children.split_ascii_whitespace().next_back()?.parse().ok()
+}
+
+/// The [`Process::tag`] of a child; an error if it has ended, none where the system does not tell.
+pub(crate) fn tag_of_child(pid: u32) -> Result<Option<u64>, Ended> {
+    match start_of(pid) {
+        Start::At(start) => Ok(Some(Process { pid, start }.tag())),
+        Start::Gone => Err(Ended),
+        Start::Unknown => Ok(None),
+    }
+}
+
+/// A process has ended.
+#[derive(Debug)]
+pub(crate) struct Ended;
+
 /// A process that is looked at again and again: one system call a look, for the open file stands for this very process
 /// even when its number is used again.
 #[derive(Debug)]
