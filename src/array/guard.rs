@@ -7,40 +7,47 @@ use std::ops::{Deref, DerefMut};
 
 /// Locks that are held; dropped, they are given up, and marks that were not repaired stay.
 pub(super) struct Taken<'a> {
-    locks: Vec<(&'a RawLock, Held)>,
+    /// The one that there mostly is, apart from the others, which take an allocation.
+    first: Option<(&'a RawLock, Held)>,
+    others: Vec<(&'a RawLock, Held)>,
 }
 
 impl<'a> Taken<'a> {
     pub(super) fn none() -> Self {
-        Taken { locks: Vec::new() }
+        Taken { first: None, others: Vec::new() }
     }
 
     pub(super) fn new(lock: &'a RawLock, held: Held) -> Self {
-        Taken { locks: vec![(lock, held)] }
+        Taken { first: Some((lock, held)), others: Vec::new() }
     }
 
     pub(super) fn push(&mut self, lock: &'a RawLock, held: Held) {
-        self.locks.push((lock, held));
+        self.others.push((lock, held));
+    }
+
+    fn all(&self) -> impl Iterator<Item = &(&'a RawLock, Held)> {
+        self.first.iter().chain(&self.others)
     }
 
     /// Whoever died with one of these locks.
     pub(super) fn victim(&self) -> Option<u32> {
-        self.locks.iter().find_map(|(lock, _)| lock.recorded()).map(|(pid, _)| pid)
+        self.all().find_map(|(lock, _)| lock.recorded()).map(|(pid, _)| pid)
     }
 
     /// From here on the death of this process leaves its own mark.
     pub(super) fn record(&self) {
-        self.locks.iter().for_each(|(lock, held)| lock.record(held, 0));
+        self.all().for_each(|(lock, held)| lock.record(held, 0));
     }
 
-    fn release(&mut self) {
-        self.locks.drain(..).rev().for_each(|(lock, held)| lock.release(&held));
+    /// Gives all up, the last one first.
+    fn release_by(&mut self, release: impl Fn(&RawLock, &Held)) {
+        self.others.drain(..).rev().chain(self.first.take()).for_each(|(lock, held)| release(lock, &held));
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.locks.iter().rev().for_each(|(lock, held)| lock.release_marked(held));
+        self.release_by(RawLock::release_marked);
     }
 }
 
@@ -80,7 +87,7 @@ impl<T: Pod> DerefMut for ArrayGuard<'_, T> {
 
 impl<T: Pod> Drop for ArrayGuard<'_, T> {
     fn drop(&mut self) {
-        self.taken.release();
+        self.taken.release_by(RawLock::release);
     }
 }
 
