@@ -207,24 +207,28 @@ impl RawLock {
                 State::Held { .. } => {}
                 State::Corrupt => return Err(Refusal::Corrupt),
             }
-            let with_waiters = word | WAITERS;
-            if slept != 0 && word != with_waiters {
-                // Before anything else, also before giving up: the wake that ended our sleep may have been another's.
-                let _ = self.word.compare_exchange(word, with_waiters, SeqCst, Relaxed);
-                continue;
-            }
             let deadline = match patience {
                 Patience::Try => return Err(Refusal::WouldBlock),
                 _ if spin.once_more() => continue,
-                Patience::Until(deadline) if deadline.has_passed() => return Err(Refusal::Timeout),
                 Patience::Until(deadline) => Some(deadline),
                 Patience::Forever => None,
             };
-            if word != with_waiters && self.word.compare_exchange(word, with_waiters, SeqCst, Relaxed).is_err() {
+            let gives_up = deadline.is_some_and(Deadline::has_passed);
+            let with_waiters = word | WAITERS;
+            // Who sleeps needs W, and who slept leaves it: the wake that ended its sleep may have been meant for another.
+            let needs_waiters = !gives_up || slept != 0;
+            if needs_waiters
+                && word != with_waiters
+                && self.word.compare_exchange(word, with_waiters, SeqCst, Relaxed).is_err()
+            {
                 continue;
+            }
+            if gives_up {
+                return Err(Refusal::Timeout);
             }
             futex::wait(&self.word, with_waiters, backstop.slice(deadline));
             slept = WAITERS;
+            spin = Spin::new();
             backstop.probe(self, with_waiters, in_place);
         }
     }

@@ -5,9 +5,11 @@
 #![allow(dead_code, unused_imports, reason = "a toolbox: not every test needs every tool")]
 
 mod counts;
+mod privileges;
 mod program;
 
 pub use counts::Counts;
+pub use privileges::{NOBODY, NOT_RUN, become_nobody, could_not_run, is_root, unshare};
 pub use program::{Program, program, role, role_stream};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
