@@ -14,6 +14,14 @@ use std::sync::atomic::{self, Ordering};
 const INTEGER_AT: usize = 48;
 
 /// The integers: `i8` to `u64`, `isize` and `usize`.
+///
+/// ```
+/// fn sum<T: crossproc::Int>(total: &crossproc::Atomic<T>, by: T) -> T {
+///     total.fetch_add(by, std::sync::atomic::Ordering::Relaxed)
+/// }
+/// assert_eq!(sum(&crossproc::Atomic::new(1u8)?, 2), 1);
+/// # Ok::<(), crossproc::Error>(())
+/// ```
 pub trait Int: Pod + sealed::Ops<<Self as Int>::Std> {
     /// What std calls the atomic integer of this width.
     type Std: Send + Sync + std::fmt::Debug + 'static;
@@ -141,6 +149,11 @@ impl<T: Int> Atomic<T> {
     ///
     /// # Errors
     /// [`NoSpace`](SegmentError::NoSpace).
+    ///
+    /// ```
+    /// assert_eq!(crossproc::Atomic::new(5u16)?.load(std::sync::atomic::Ordering::SeqCst), 5);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn new(value: T) -> Result<Self, SegmentError> {
         segment::create(1, |object: &Self| init(object.handle.object(), value))
     }
@@ -158,6 +171,13 @@ impl<T: Int> Atomic<T> {
     }
 
     /// An integer at an offset of memory that the program owns.
+    ///
+    /// ```
+    /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
+    /// let made = crossproc::Atomic::<u8>::within(&memory, 128).create(3)?;
+    /// assert_eq!(made.load(std::sync::atomic::Ordering::SeqCst), 3);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     #[cfg(feature = "shared_memory")]
     pub fn within(memory: &crate::Within, offset: usize) -> Named<Self> {
         memory.at(offset)
@@ -178,12 +198,26 @@ impl<T: Int> Atomic<T> {
     }
 
     /// The integer.
+    ///
+    /// ```
+    /// use std::sync::atomic::Ordering::SeqCst;
+    /// assert_eq!(crossproc::Atomic::new(-1i8)?.load(SeqCst), -1);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     #[inline]
     pub fn load(&self, order: Ordering) -> T {
         T::load(self.as_std(), order)
     }
 
     /// Replaces the integer.
+    ///
+    /// ```
+    /// use std::sync::atomic::Ordering::SeqCst;
+    /// let total = crossproc::Atomic::new(1)?;
+    /// total.store(2, SeqCst);
+    /// assert_eq!(total.load(SeqCst), 2);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     #[inline]
     pub fn store(&self, value: T, order: Ordering) {
         T::store(self.as_std(), value, order);
@@ -212,6 +246,13 @@ impl<T: Int> Atomic<T> {
     ///
     /// # Errors
     /// The integer, when it is another.
+    ///
+    /// ```
+    /// use std::sync::atomic::Ordering::SeqCst;
+    /// let total = crossproc::Atomic::new(1)?;
+    /// assert_eq!(total.compare_exchange(9, 2, SeqCst, SeqCst), Err(1));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     #[inline]
     pub fn compare_exchange(&self, current: T, new: T, ok: Ordering, err: Ordering) -> Result<T, T> {
         T::compare_exchange(self.as_std(), current, new, ok, err)
@@ -220,11 +261,21 @@ impl<T: Int> Atomic<T> {
 
 impl<T: Int> Named<Atomic<T>> {
     /// Makes the integer; see [`Named`] for the errors.
+    ///
+    /// ```
+    /// assert!(crossproc::Atomic::<u8>::named("doc-atomic-create").create(3).is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn create(self, value: T) -> Result<Atomic<T>, SegmentError> {
         self.create_object(1, |object| init(object, value))
     }
 
     /// Opens the integer, or makes it where there is none.
+    ///
+    /// ```
+    /// assert!(crossproc::Atomic::<u8>::named("doc-atomic-either").open_or_create(3).is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn open_or_create(self, value: T) -> Result<Atomic<T>, SegmentError> {
         self.open_or_create_object(|named| named.create_object(1, |object| init(object, value)))
     }

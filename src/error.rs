@@ -91,6 +91,14 @@ impl From<std::io::Error> for SegmentError {
 }
 
 /// Why a lock was not taken.
+///
+/// ```
+/// let value = crossproc::Value::new(1)?;
+/// let guard = value.lock()?;
+/// assert_eq!(value.lock().unwrap_err(), crossproc::LockError::Deadlock);
+/// # drop(guard);
+/// # Ok::<(), crossproc::Error>(())
+/// ```
 #[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum LockError {
@@ -112,6 +120,12 @@ pub enum LockError {
 }
 
 /// Why `try_lock` did not take a lock.
+///
+/// ```
+/// use crossproc::{LockError, TryLockError};
+/// assert_eq!(TryLockError::from(LockError::TooMany).to_string(), LockError::TooMany.to_string());
+/// # Ok::<(), crossproc::Error>(())
+/// ```
 #[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TryLockError {
@@ -124,6 +138,11 @@ pub enum TryLockError {
 }
 
 /// Why `lock_timeout` did not take a lock.
+///
+/// ```
+/// assert_eq!(crossproc::LockTimeoutError::Timeout.to_string(), "timed out");
+/// # Ok::<(), crossproc::Error>(())
+/// ```
 #[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum LockTimeoutError {
@@ -147,6 +166,12 @@ impl LockTimeoutError {
 }
 
 /// What calls on an [`Array`](crate::Array) may say.
+///
+/// ```
+/// use crossproc::{Array, ArrayError};
+/// assert_eq!(Array::<u8>::zeroed(2)?.get(2), Err(ArrayError::OutOfBounds { index: 2, len: 2 }));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
 #[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ArrayError {
@@ -175,11 +200,24 @@ pub enum ArrayError {
 }
 
 /// What an encoder or decoder had to say.
+///
+/// ```
+/// let (here, there) = std::os::unix::net::UnixStream::pair()?;
+/// crossproc::travel::send(&here, &1u8)?;
+/// let error = crossproc::travel::recv::<(u8, u64)>(&there).unwrap_err();
+/// assert!(matches!(error, crossproc::TravelError::Decode(crossproc::CodecError { .. })));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[error("{0}")]
 pub struct CodecError(pub(crate) String);
 
 /// Why a message did not pass over a socket: see [`travel`](crate::travel).
+///
+/// ```
+/// assert_eq!(crossproc::TravelError::Eof.to_string(), "end of file");
+/// # Ok::<(), crossproc::Error>(())
+/// ```
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TravelError {

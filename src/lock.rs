@@ -57,6 +57,11 @@ impl Lock {
     ///
     /// # Errors
     /// [`NoSpace`](SegmentError::NoSpace).
+    ///
+    /// ```
+    /// assert_eq!(crossproc::Lock::new()?.holder(), None);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn new() -> Result<Self, SegmentError> {
         segment::create(1, |_| ())
     }
@@ -74,6 +79,13 @@ impl Lock {
     }
 
     /// A lock at an offset of memory that the program owns.
+    ///
+    /// ```
+    /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
+    /// let lock = crossproc::Lock::within(&memory, 64).open_or_create()?;
+    /// assert!(lock.try_lock().is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     #[cfg(feature = "shared_memory")]
     pub fn within(memory: &crate::Within, offset: usize) -> Named<Self> {
         memory.at(offset)
@@ -94,6 +106,14 @@ impl Lock {
     /// [`OwnerDied`](LockError::OwnerDied) at once, without holding the lock, when a holder was killed and nobody repaired
     /// what it left; [`Deadlock`](LockError::Deadlock) when this thread holds it; [`TooMany`](LockError::TooMany);
     /// [`Corrupt`](LockError::Corrupt).
+    ///
+    /// ```
+    /// let lock = crossproc::Lock::new()?;
+    /// let held = lock.lock()?;
+    /// assert!(lock.try_lock().is_err());
+    /// # drop(held);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn lock(&self) -> Result<LockGuard<'_>, LockError> {
         Ok(self.guard(self.raw().acquire_unmarked(Patience::Forever)?))
     }
@@ -156,6 +176,14 @@ impl Lock {
     }
 
     /// The process that holds the lock at this moment.
+    ///
+    /// ```
+    /// let lock = crossproc::Lock::new()?;
+    /// let held = lock.lock()?;
+    /// assert_eq!(lock.holder(), Some(std::process::id()));
+    /// # drop(held);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn holder(&self) -> Option<u32> {
         self.raw().holder()
     }
@@ -163,17 +191,36 @@ impl Lock {
 
 impl Named<Lock> {
     /// Makes the lock; see [`Named`] for the errors.
+    ///
+    /// ```
+    /// assert!(crossproc::Lock::named("doc-lock-create").create().is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn create(self) -> Result<Lock, SegmentError> {
         self.create_object(1, |_| ())
     }
 
     /// Opens the lock, or makes it where there is none.
+    ///
+    /// ```
+    /// let lock = crossproc::Lock::named("doc-lock-either").open_or_create()?;
+    /// assert!(crossproc::Lock::named("doc-lock-either").open().is_ok());
+    /// # drop(lock);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn open_or_create(self) -> Result<Lock, SegmentError> {
         self.open_or_create_object(|named| named.create_object(1, |_| ()))
     }
 }
 
 /// A [`Lock`] that is held; dropping it unlocks, also by a panic.
+///
+/// ```
+/// let lock = crossproc::Lock::new()?;
+/// drop(lock.lock()?);
+/// assert_eq!(lock.holder(), None);
+/// # Ok::<(), crossproc::Error>(())
+/// ```
 #[must_use = "dropped at once, the lock protects nothing"]
 pub struct LockGuard<'a> {
     lock: &'a RawLock,

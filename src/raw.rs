@@ -72,6 +72,11 @@ impl<T: Pod> RawValue<T> {
     ///
     /// # Errors
     /// [`NoSpace`](SegmentError::NoSpace), [`TooLarge`](SegmentError::TooLarge).
+    ///
+    /// ```
+    /// assert_eq!(crossproc::RawValue::new([1u8; 3])?.get(), [1; 3]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn new(value: T) -> Result<Self, SegmentError> {
         segment::create(1, |object: &Self| object.set(value))
     }
@@ -88,12 +93,24 @@ impl<T: Pod> RawValue<T> {
     }
 
     /// A value at an offset of memory that the program owns.
+    ///
+    /// ```
+    /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
+    /// let made = crossproc::RawValue::within(&memory, 0).create(3u8)?;
+    /// assert_eq!(made.get(), 3);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     #[cfg(feature = "shared_memory")]
     pub fn within(memory: &crate::Within, offset: usize) -> Named<Self> {
         memory.at(offset)
     }
 
     /// A copy of the value.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::RawValue::new(0.25)?.get(), 0.25);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn get(&self) -> T {
         let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: as in `store_value`; any bytes are a T.
@@ -105,6 +122,13 @@ impl<T: Pod> RawValue<T> {
     }
 
     /// Replaces the value.
+    ///
+    /// ```
+    /// let raw = crossproc::RawValue::new(1)?;
+    /// raw.set(2);
+    /// assert_eq!(raw.get(), 2);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn set(&self, value: T) {
         store_value(self.handle.object(), &value);
     }
@@ -112,11 +136,21 @@ impl<T: Pod> RawValue<T> {
 
 impl<T: Pod> Named<RawValue<T>> {
     /// Makes the value; see [`Named`] for the errors.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::RawValue::named("doc-raw-create").create(4u32)?.get(), 4);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn create(self, value: T) -> Result<RawValue<T>, SegmentError> {
         self.create_object(1, |object| store_value(object, &value))
     }
 
     /// Opens the value, or makes it where there is none.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::RawValue::named("doc-raw-either").open_or_create(4u32)?.get(), 4);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn open_or_create(self, value: T) -> Result<RawValue<T>, SegmentError> {
         self.open_or_create_object(|named| named.create_object(1, |object| store_value(object, &value)))
     }
@@ -187,6 +221,11 @@ impl<T: Pod> RawArray<T> {
     ///
     /// # Errors
     /// [`NoSpace`](SegmentError::NoSpace), [`TooLarge`](SegmentError::TooLarge).
+    ///
+    /// ```
+    /// assert_eq!(crossproc::RawArray::<i16>::zeroed(2)?.get(1), Some(0));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn zeroed(len: usize) -> Result<Self, SegmentError> {
         segment::create(len, |_| ())
     }
@@ -195,6 +234,11 @@ impl<T: Pod> RawArray<T> {
     ///
     /// # Errors
     /// As [`zeroed`](RawArray::zeroed).
+    ///
+    /// ```
+    /// assert_eq!(crossproc::RawArray::from_slice(&[1, 2])?.get(1), Some(2));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn from_slice(items: &[T]) -> Result<Self, SegmentError> {
         segment::create(items.len(), |array: &Self| array.store_all(items))
     }
@@ -211,22 +255,44 @@ impl<T: Pod> RawArray<T> {
     }
 
     /// An array at an offset of memory that the program owns.
+    ///
+    /// ```
+    /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
+    /// let made = crossproc::RawArray::within(&memory, 0).create(&[3u8])?;
+    /// assert_eq!(made.get(0), Some(3));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     #[cfg(feature = "shared_memory")]
     pub fn within(memory: &crate::Within, offset: usize) -> Named<Self> {
         memory.at(offset)
     }
 
     /// The number of items.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::RawArray::<u8>::zeroed(2)?.len(), 2);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether there are no items.
+    ///
+    /// ```
+    /// assert!(!crossproc::RawArray::<u8>::zeroed(2)?.is_empty());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// A copy of item `i`; none if there is no such item.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::RawArray::<u8>::zeroed(2)?.get(2), None);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn get(&self, i: usize) -> Option<T> {
         let mut item = MaybeUninit::<T>::uninit();
         // SAFETY: inside the items, aligned to T; any bytes are a T.
@@ -237,6 +303,11 @@ impl<T: Pod> RawArray<T> {
     }
 
     /// Replaces item `i`; none if there is no such item.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::RawArray::<u8>::zeroed(2)?.set(1, 5), Some(()));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn set(&self, i: usize, value: T) -> Option<()> {
         // SAFETY: as in `get`.
         (i < self.len).then(|| unsafe {
@@ -253,16 +324,31 @@ impl<T: Pod> RawArray<T> {
 
 impl<T: Pod> Named<RawArray<T>> {
     /// Makes the array with these items; see [`Named`] for the errors.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::RawArray::named("doc-raws-create").create(&[4u32])?.len(), 1);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn create(self, items: &[T]) -> Result<RawArray<T>, SegmentError> {
         self.create_items(items)
     }
 
     /// Makes the array of zeros; see [`Named`] for the errors.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::RawArray::<u8>::named("doc-raws-zeroed").create_zeroed(5)?.len(), 5);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn create_zeroed(self, len: usize) -> Result<RawArray<T>, SegmentError> {
         self.create_object(len, |_| ())
     }
 
     /// Opens the array, whatever its length, or makes it with these items where there is none.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::RawArray::named("doc-raws-either").open_or_create(&[4u32])?.get(0), Some(4));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn open_or_create(self, items: &[T]) -> Result<RawArray<T>, SegmentError> {
         self.open_or_create_object(|named| named.create_items(items))
     }

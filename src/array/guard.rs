@@ -54,6 +54,14 @@ impl Drop for Taken<'_> {
 /// An [`Array`](crate::Array), or a [`Part`](crate::Part), under its lock: `&mut [T]` in shared memory.
 ///
 /// Dropping it unlocks, also by a panic: only a death leaves a mark.
+///
+/// ```
+/// let array = crossproc::Array::from_slice(&[3, 1, 2])?;
+/// let mut guard = array.lock()?;
+/// guard.sort_unstable();
+/// assert_eq!((guard.first(), guard.len()), (Some(&1), 3));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
 #[must_use = "dropped at once, the lock protects nothing"]
 pub struct ArrayGuard<'a, T: Pod> {
     items: &'a mut [T],

@@ -160,6 +160,11 @@ impl<T: Pod> Array<T> {
     ///
     /// # Errors
     /// As [`zeroed`](Array::zeroed).
+    ///
+    /// ```
+    /// assert_eq!(crossproc::Array::from_iter("abc".bytes())?.to_vec()?, *b"abc");
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     #[expect(clippy::should_implement_trait, reason = "it can fail")]
     pub fn from_iter(items: impl IntoIterator<Item = T>) -> Result<Self, SegmentError> {
         Self::from_slice(&items.into_iter().collect::<Vec<_>>())
@@ -179,6 +184,13 @@ impl<T: Pod> Array<T> {
     }
 
     /// An array at an offset of memory that the program owns.
+    ///
+    /// ```
+    /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
+    /// let made = crossproc::Array::within(&memory, 0).create(&[1u8, 2])?;
+    /// assert_eq!(made.get(1)?, 2);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     #[cfg(feature = "shared_memory")]
     pub fn within(memory: &crate::Within, offset: usize) -> Named<Self> {
         memory.at(offset)
@@ -202,11 +214,21 @@ impl<T: Pod> Array<T> {
     }
 
     /// The number of items.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::Array::<u8>::zeroed(7)?.len(), 7);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether there are no items.
+    ///
+    /// ```
+    /// assert!(crossproc::Array::<u8>::zeroed(0)?.is_empty());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -295,6 +317,13 @@ impl<T: Pod> Array<T> {
     ///
     /// # Errors
     /// As [`get`](Array::get).
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u8>::zeroed(2)?;
+    /// array.set(1, 9)?;
+    /// assert_eq!(array.get(1)?, 9);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn set(&self, i: usize, value: T) -> Result<(), ArrayError> {
         self.item(i)?[0] = value;
         Ok(())
@@ -309,6 +338,11 @@ impl<T: Pod> Array<T> {
     ///
     /// # Errors
     /// As [`lock`](Array::lock).
+    ///
+    /// ```
+    /// assert_eq!(crossproc::Array::from_slice(&[1, 2])?.to_vec()?, vec![1, 2]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn to_vec(&self) -> Result<Vec<T>, LockError> {
         Ok(self.lock()?.to_vec())
     }
@@ -335,12 +369,27 @@ impl<T: Pod> Array<T> {
     ///
     /// # Errors
     /// As [`lock`](Array::lock).
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u8>::zeroed(2)?;
+    /// array.fill(7)?;
+    /// assert_eq!(array.to_vec()?, [7, 7]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn fill(&self, value: T) -> Result<(), LockError> {
         self.lock()?.fill(value);
         Ok(())
     }
 
     /// The process that holds the lock of the whole at this moment.
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u8>::zeroed(1)?;
+    /// let guard = array.lock()?;
+    /// assert_eq!(array.holder(), Some(std::process::id()));
+    /// # drop(guard);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn holder(&self) -> Option<u32> {
         self.head().lock.holder()
     }
@@ -470,16 +519,35 @@ impl<T: Pod> Array<T> {
 
 impl<T: Pod> Named<Array<T>> {
     /// Makes the array with these items; see [`Named`] for the errors.
+    ///
+    /// ```
+    /// let made = crossproc::Array::named("doc-array-create").create(&[1u8, 2])?;
+    /// assert_eq!(made.len(), 2);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn create(self, items: &[T]) -> Result<Array<T>, SegmentError> {
         self.create_items(items)
     }
 
     /// Makes the array of zeros; see [`Named`] for the errors.
+    ///
+    /// ```
+    /// let made = crossproc::Array::<f64>::named("doc-array-zeroed").create_zeroed(3)?;
+    /// assert_eq!(made.to_vec()?, [0.0; 3]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn create_zeroed(self, len: usize) -> Result<Array<T>, SegmentError> {
         self.create_object(len, |_| ()) // zeros are locks that nobody holds
     }
 
     /// Opens the array, whatever its length, or makes it with these items where there is none.
+    ///
+    /// ```
+    /// let made = crossproc::Array::named("doc-array-either").open_or_create(&[1u8, 2])?;
+    /// let same = crossproc::Array::<u8>::named("doc-array-either").open_or_create(&[])?;
+    /// assert_eq!(made.len(), same.len());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn open_or_create(self, items: &[T]) -> Result<Array<T>, SegmentError> {
         self.open_or_create_object(|named| named.create_items(items))
     }

@@ -93,16 +93,36 @@ impl<'de, T> Deserialize<'de> for Part<T> {
 
 impl<T: Pod> Part<T> {
     /// The items of the array that this part has.
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u32>::zeroed(4)?;
+    /// let part = &array.parts(2)?[1];
+    /// assert_eq!(part.range(), 2..4);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn range(&self) -> Range<usize> {
         part_range(self.index, self.n, self.array.len)
     }
 
     /// The number of items.
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u32>::zeroed(4)?;
+    /// let part = &array.parts(2)?[1];
+    /// assert_eq!(part.len(), 2);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.range().len()
     }
 
     /// Whether the part has no items: there are more parts than items.
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u32>::zeroed(1)?;
+    /// assert!(array.parts(2)?[1].is_empty());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -111,6 +131,14 @@ impl<T: Pod> Part<T> {
     ///
     /// # Errors
     /// As [`Array::lock`].
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u32>::zeroed(4)?;
+    /// let part = &array.parts(2)?[1];
+    /// part.lock()?.fill(5);
+    /// assert_eq!(array.to_vec()?, [0, 0, 5, 5]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn lock(&self) -> Result<ArrayGuard<'_, T>, LockError> {
         Ok(self.clean(Patience::Forever)?)
     }
@@ -119,6 +147,13 @@ impl<T: Pod> Part<T> {
     ///
     /// # Errors
     /// As [`Array::try_lock`].
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u32>::zeroed(4)?;
+    /// let part = &array.parts(2)?[1];
+    /// assert!(part.try_lock().is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn try_lock(&self) -> Result<ArrayGuard<'_, T>, TryLockError> {
         Ok(self.clean(Patience::Try)?)
     }
@@ -127,6 +162,13 @@ impl<T: Pod> Part<T> {
     ///
     /// # Errors
     /// As [`Array::lock_timeout`].
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u32>::zeroed(4)?;
+    /// let part = &array.parts(2)?[1];
+    /// assert!(part.lock_timeout(std::time::Duration::from_secs(1)).is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn lock_timeout(&self, duration: Duration) -> Result<ArrayGuard<'_, T>, LockTimeoutError> {
         Ok(self.clean(Patience::at_most(duration))?)
     }
@@ -135,6 +177,14 @@ impl<T: Pod> Part<T> {
     ///
     /// # Errors
     /// As [`Array::lock_or_repair`].
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u32>::zeroed(4)?;
+    /// let part = &array.parts(2)?[1];
+    /// let guard = part.lock_or_repair(|items| items.fill(0))?;
+    /// assert_eq!(guard.len(), 2);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn lock_or_repair(&self, repair: impl FnOnce(&mut [T])) -> Result<ArrayGuard<'_, T>, LockError> {
         let taken = self.take(Patience::Forever)?;
         Ok(self.array.repaired(taken, self.range(), repair))
@@ -144,6 +194,13 @@ impl<T: Pod> Part<T> {
     ///
     /// # Errors
     /// As [`Array::get`].
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u32>::zeroed(4)?;
+    /// let part = &array.parts(2)?[1];
+    /// assert_eq!(part.get(0)?, 0);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn get(&self, i: usize) -> Result<T, ArrayError> {
         check_index(i, self.len())?;
         Ok(self.lock()?[i])
@@ -153,6 +210,14 @@ impl<T: Pod> Part<T> {
     ///
     /// # Errors
     /// As [`Array::get`].
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u32>::zeroed(4)?;
+    /// let part = &array.parts(2)?[1];
+    /// part.set(0, 8)?;
+    /// assert_eq!(array.get(2)?, 8);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn set(&self, i: usize, value: T) -> Result<(), ArrayError> {
         check_index(i, self.len())?;
         self.lock()?[i] = value;
@@ -163,6 +228,13 @@ impl<T: Pod> Part<T> {
     ///
     /// # Errors
     /// As [`Array::lock`].
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u32>::zeroed(4)?;
+    /// let part = &array.parts(2)?[1];
+    /// assert_eq!(part.to_vec()?, [0, 0]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn to_vec(&self) -> Result<Vec<T>, LockError> {
         Ok(self.lock()?.to_vec())
     }
@@ -171,6 +243,14 @@ impl<T: Pod> Part<T> {
     ///
     /// # Errors
     /// As [`Array::copy_from_slice`].
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u32>::zeroed(4)?;
+    /// let part = &array.parts(2)?[1];
+    /// part.copy_from_slice(&[1, 2])?;
+    /// assert_eq!(array.to_vec()?, [0, 0, 1, 2]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn copy_from_slice(&self, src: &[T]) -> Result<(), ArrayError> {
         check_length(src.len(), self.len())?;
         self.lock()?.copy_from_slice(src);
@@ -181,12 +261,29 @@ impl<T: Pod> Part<T> {
     ///
     /// # Errors
     /// As [`Array::lock`].
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u32>::zeroed(4)?;
+    /// let part = &array.parts(2)?[1];
+    /// part.fill(3)?;
+    /// assert_eq!(array.to_vec()?, [0, 0, 3, 3]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn fill(&self, value: T) -> Result<(), LockError> {
         self.lock()?.fill(value);
         Ok(())
     }
 
     /// The process that holds the lock of this part at this moment.
+    ///
+    /// ```
+    /// let array = crossproc::Array::<u32>::zeroed(4)?;
+    /// let part = &array.parts(2)?[1];
+    /// let guard = part.lock()?;
+    /// assert_eq!(part.holder(), Some(std::process::id()));
+    /// # drop(guard);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn holder(&self) -> Option<u32> {
         if self.is_empty() { None } else { self.array.part_lock(self.index).holder() }
     }

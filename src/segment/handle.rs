@@ -15,8 +15,10 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ptr::NonNull;
 
-/// Cells of a single segment, which only count who has parts of its array.
-pub(crate) const SINGLE_CELLS: usize = 1024;
+/// Cells of an array in a segment of its own, which only count who has parts of it.
+fn cells_for(locks: usize) -> usize {
+    64 + 2 * locks
+}
 
 #[derive(Debug)]
 pub struct Handle {
@@ -198,7 +200,7 @@ pub(crate) fn single_geometry(spec: &Spec, shape: &Shape) -> Result<Geometry, Se
     if spec.item_align > 4096 {
         return Err(SegmentError::Invalid("items aligned to more than a page".into()));
     }
-    let cells = if spec.kind == Kind::Array as u32 { SINGLE_CELLS } else { 0 };
+    let cells = if spec.kind == Kind::Array as u32 { cells_for(shape.locks) } else { 0 };
     let block = shape.bytes.checked_next_multiple_of(LINE).ok_or(SegmentError::TooLarge)?;
     Geometry::new(cells, 1, block, spec.item_align as usize).ok_or(SegmentError::TooLarge)
 }

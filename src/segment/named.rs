@@ -183,6 +183,12 @@ impl<H: Object> Named<H> {
     /// # Errors
     /// See the type. After [`open`](Named::open) the object is what was asked for: kind, size, alignment and type of its
     /// items are those that its creator had.
+    ///
+    /// ```
+    /// use crossproc::{SegmentError, Value};
+    /// assert_eq!(Value::<u8>::named("doc-nothing").open().unwrap_err(), SegmentError::NotFound);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn open(self) -> Result<H, SegmentError> {
         self.open_object()
     }

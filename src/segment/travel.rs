@@ -278,6 +278,16 @@ pub fn send<T: Serialize + ?Sized>(stream: &UnixStream, message: &T) -> Result<(
 ///
 /// # When a process dies
 /// See [`send`], which has an example too.
+///
+/// ```
+/// use crossproc::{TravelError, travel};
+/// let (here, there) = std::os::unix::net::UnixStream::pair()?;
+/// travel::send(&here, "hello")?;
+/// assert_eq!(travel::recv::<String>(&there)?, "hello");
+/// drop(here);
+/// assert_eq!(travel::recv::<String>(&there), Err(TravelError::Eof));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
 pub fn recv<T: DeserializeOwned>(stream: &UnixStream) -> Result<T, TravelError> {
     if socket::peer_user(stream)? != process::user() {
         return Err(TravelError::WrongOwner);

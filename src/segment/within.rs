@@ -59,11 +59,23 @@ impl std::fmt::Debug for Within {
 
 impl Within {
     /// Takes the memory, in which nothing of this crate need be yet. Fresh memory is zeros.
+    ///
+    /// ```
+    /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
+    /// assert_eq!(memory.shmem().len(), 65536);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn new(shmem: Shmem) -> Self {
         Within { memory: Arc::new(Memory(shmem)) }
     }
 
     /// The memory itself.
+    ///
+    /// ```
+    /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
+    /// assert!(!memory.shmem().get_os_id().is_empty());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn shmem(&self) -> &Shmem {
         &self.memory.0
     }

@@ -100,6 +100,11 @@ impl<'a, T: Element> ValueGuard<'a, T> {
 
     /// The process that was killed while it held the lock just before us: its changes are gone as a whole. `None` if it
     /// had committed, or nobody was killed.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::Value::new(1)?.lock()?.recovered_from(), None);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn recovered_from(&self) -> Option<u32> {
         self.turn.rolled_back
     }

@@ -67,6 +67,11 @@ impl<T: Element> Value<T> {
     ///
     /// # Errors
     /// [`NoSpace`](SegmentError::NoSpace), [`TooLarge`](SegmentError::TooLarge).
+    ///
+    /// ```
+    /// assert_eq!(crossproc::Value::new(true)?.get(), true);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn new(value: T) -> Result<Self, SegmentError> {
         segment::create(1, |object: &Self| init(object.handle.object(), &value))
     }
@@ -86,6 +91,13 @@ impl<T: Element> Value<T> {
     }
 
     /// A value at an offset of memory that the program owns.
+    ///
+    /// ```
+    /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
+    /// let made = crossproc::Value::within(&memory, 64).create(3u8)?;
+    /// assert_eq!(made.get(), 3);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     #[cfg(feature = "shared_memory")]
     pub fn within(memory: &crate::Within, offset: usize) -> Named<Self>
     where
@@ -284,11 +296,21 @@ impl<T: Element> Value<T> {
 
 impl<T: Element + Pod> Named<Value<T>> {
     /// Makes the value; see [`Named`] for the errors.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::Value::named("doc-value-create").create(4u32)?.get(), 4);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn create(self, value: T) -> Result<Value<T>, SegmentError> {
         self.create_object(1, |object| init(object, &value))
     }
 
     /// Opens the value, or makes it where there is none.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::Value::named("doc-value-either").open_or_create(4u32)?.get(), 4);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
     pub fn open_or_create(self, value: T) -> Result<Value<T>, SegmentError> {
         self.open_or_create_object(|named| named.create_object(1, |object| init(object, &value)))
     }
