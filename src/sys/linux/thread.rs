@@ -36,6 +36,8 @@ const MOST_LINKED: usize = 2_000;
 /// Where a node may lie behind its word: a lock must leave this room unused.
 pub(crate) const NODE_ROOM: std::ops::Range<usize> = 28..40;
 const GLIBC_OFFSET: isize = -32;
+/// Beside the number of a process, which is that of its first thread too: no thread holds this word. Numbers are smaller.
+const HANDED_OVER: u32 = 1 << 29;
 
 /// `struct robust_list_head`, as the kernel knows it.
 #[repr(C)]
@@ -387,8 +389,8 @@ extern "C" fn thread_end(_: *mut libc::c_void) {
 }
 
 /// A thread ends. Guards that it leaked and that give access in place keep their locks until the process ends, for a
-/// `&mut [T]` may live on in another thread: their words get the number of the process, and are left to the backstop.
-/// Other words are freed by the kernel.
+/// `&mut [T]` may live on in another thread: their words get the number of the process and [`HANDED_OVER`], and are left
+/// to the backstop. Other words are freed by the kernel.
 #[cold]
 fn hand_over(local: &Local) {
     let (tid, pid) = (local.tid.get(), local.pid.get());
@@ -398,7 +400,7 @@ fn hand_over(local: &Local) {
         let word = unsafe { &*(word as *const AtomicU32) };
         let _ = word.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |value| {
             let waiters = value & super::WAITERS;
-            (value & !super::WAITERS == tid).then_some(pid | waiters)
+            (value & !super::WAITERS == tid).then_some(pid | HANDED_OVER | waiters)
         });
     };
     if local.outer.get() != 0 && local.outer_in_place.get() {
