@@ -5,6 +5,8 @@
 
 mod array;
 mod atomic;
+#[cfg(doctest)]
+mod compile_fail;
 mod element;
 mod error;
 mod lock;

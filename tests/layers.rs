@@ -98,7 +98,8 @@ fn arrows_point_down() {
     let exports = exports();
     let mut wrong = Vec::new();
     let mut seen = 0;
-    for (path, module, code) in files().into_iter().filter(|(_, module, _)| module != "lib") {
+    for (path, module, code) in files().into_iter().filter(|(_, module, _)| module != "lib" && module != "compile_fail")
+    {
         let layer = *layers.get(module.as_str()).unwrap_or_else(|| panic!("{module} has no layer: add it here"));
         for name in imports(&code) {
             let target = if layers.contains_key(name.as_str()) { &name } else { exports.get(&name).unwrap_or(&name) };

@@ -315,11 +315,12 @@ fn store_node(node: usize, next: usize) {
 #[inline(never)]
 fn attach(local: &Local) {
     crate::sys::process::watch_forks();
-    let mut head: *mut Head = std::ptr::null_mut();
-    let mut length = 0_usize;
-    // SAFETY: get_robust_list writes a pointer and a length.
-    let answer = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
-    if answer != 0 || head.is_null() {
+    let mut head = registered();
+    if head.is_null() {
+        have_libc_register();
+        head = registered();
+    }
+    if head.is_null() {
         head = register_own();
     }
     let process = Process::current();
@@ -331,6 +332,33 @@ fn attach(local: &Local) {
     local.start.set(process.start);
     local.tid.set(tid);
     at_thread_end();
+}
+
+/// The list head that the kernel knows of this thread, or null.
+fn registered() -> *mut Head {
+    let mut head: *mut Head = std::ptr::null_mut();
+    let mut length = 0_usize;
+    // SAFETY: get_robust_list writes a pointer and a length.
+    let answer = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
+    if answer == 0 { head } else { std::ptr::null_mut() }
+}
+
+/// Musl registers a thread's list at its first robust mutex, and would put its own in place of ours later on.
+#[cold]
+fn have_libc_register() {
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+    let mut mutex = std::mem::MaybeUninit::<libc::pthread_mutex_t>::uninit();
+    // SAFETY: each is initialised before it is used, and destroyed unlocked.
+    unsafe {
+        libc::pthread_mutexattr_init(attributes.as_mut_ptr());
+        libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), libc::PTHREAD_MUTEX_ROBUST);
+        libc::pthread_mutex_init(mutex.as_mut_ptr(), attributes.as_ptr());
+        if libc::pthread_mutex_lock(mutex.as_mut_ptr()) == 0 {
+            libc::pthread_mutex_unlock(mutex.as_mut_ptr());
+        }
+        libc::pthread_mutex_destroy(mutex.as_mut_ptr());
+        libc::pthread_mutexattr_destroy(attributes.as_mut_ptr());
+    }
 }
 
 /// A list head for a thread that has none (made without libc, or by one that registers late). Leaked.

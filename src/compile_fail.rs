@@ -1,0 +1,54 @@
+//! Misuse that does not compile. Each block fails for the reason that its error number names.
+//!
+//! A `bool` is not `Pod`: what a killed writer left in an array might be a 2.
+//! ```compile_fail,E0277
+//! let list = crossproc::Array::<bool>::zeroed(10);
+//! let flags: crossproc::Array<bool> = crossproc::Array::from_slice(&[true]).unwrap();
+//! ```
+//!
+//! Another program may write any bytes into a named value, so an enum cannot have a name.
+//! ```compile_fail,E0277
+//! use crossproc::{CheckedBitPattern, NoUninit, Value};
+//! #[derive(Clone, Copy, NoUninit, CheckedBitPattern)]
+//! #[bytemuck(crate = "crossproc::bytemuck")]
+//! #[repr(u8)]
+//! enum State { Idle, Busy }
+//! let named = Value::<State>::named("state");
+//! ```
+//!
+//! Padding would be memory that nobody wrote.
+//! ```compile_fail,E0512
+//! use crossproc::{Pod, Value, Zeroable};
+//! #[derive(Clone, Copy, Pod, Zeroable)]
+//! #[bytemuck(crate = "crossproc::bytemuck")]
+//! #[repr(C)]
+//! struct Padded { small: u8, large: u64 }
+//! let value = Value::new(Padded { small: 1, large: 2 });
+//! ```
+//!
+//! A tuple has no layout to rely on.
+//! ```compile_fail,E0277
+//! let value = crossproc::Value::new((1u8, 2u32));
+//! ```
+//!
+//! A guard is no message.
+//! ```compile_fail,E0277
+//! let (here, _there) = std::os::unix::net::UnixStream::pair().unwrap();
+//! let value = crossproc::Value::new(1).unwrap();
+//! crossproc::travel::send(&here, &value.lock().unwrap()).unwrap();
+//! ```
+//!
+//! A guard does not outlive its handle.
+//! ```compile_fail,E0505
+//! let array = crossproc::Array::<u8>::zeroed(1).unwrap();
+//! let guard = array.lock().unwrap();
+//! drop(array);
+//! drop(guard);
+//! ```
+//!
+//! A guard that is dropped at once protects nothing.
+//! ```compile_fail
+//! #![deny(unused_must_use)]
+//! let lock = crossproc::Lock::new().unwrap();
+//! lock.lock().unwrap();
+//! ```
