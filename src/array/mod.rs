@@ -401,7 +401,8 @@ impl<T: Pod> Array<T> {
     /// # Errors
     /// [`Partitioned`](ArrayError::Partitioned) while parts of another number live anywhere;
     /// [`TooMany`](LockError::TooMany) when there would be more parts with items than the array has locks: 64, or one for
-    /// each KiB of items up to 1,024; or as [`lock`](Array::lock). More parts than items is fine, the rest is empty.
+    /// each KiB of items up to 1,024; [`OwnerDied`](LockError::OwnerDied) when the number would change and a holder's
+    /// half-done work is not repaired; or as [`lock`](Array::lock). More parts than items is fine, the rest is empty.
     ///
     /// ```
     /// use crossproc::{Array, ArrayError};
@@ -426,12 +427,13 @@ impl<T: Pod> Array<T> {
             return Ok(Vec::new());
         }
         let own = &self.head().lock;
-        let held = own.acquire_unmarked(Patience::Forever).map_err(LockError::from)?;
+        // No record, for nothing is changed in place: who is killed in here leaves no mark, and finds the one that is there.
+        let held = own.acquire(Patience::Forever, false).map_err(LockError::from)?;
         let parts = self.divide(number).and_then(|()| {
             let part = |index| Part::new(self.clone(), index, n).map_err(|_| LockError::TooMany.into());
             (0..n).map(part).collect()
         });
-        own.release(&held);
+        own.release_marked(&held);
         parts
     }
 
@@ -441,6 +443,9 @@ impl<T: Pod> Array<T> {
         let now = head.parts.load(SeqCst);
         if now == number {
             return Ok(());
+        }
+        if let Some((pid, _)) = head.lock.recorded() {
+            return Err(LockError::OwnerDied { pid }.into());
         }
         for lock in (0..self.divided()).map(|index| self.part_lock(index)) {
             if let Some((pid, _)) = lock.recorded().filter(|_| !lock.is_held()) {
