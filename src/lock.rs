@@ -91,11 +91,13 @@ impl Lock {
         memory.at(offset)
     }
 
+    #[inline]
     fn raw(&self) -> &RawLock {
         // SAFETY: the object begins with its lock, mapped as long as the handle lives.
         unsafe { self.handle.object().cast().as_ref() }
     }
 
+    #[inline]
     fn guard(&self, held: Held) -> LockGuard<'_> {
         LockGuard { lock: self.raw(), held, thread: PhantomData }
     }
@@ -114,6 +116,7 @@ impl Lock {
     /// # drop(held);
     /// # Ok::<(), crossproc::Error>(())
     /// ```
+    #[inline]
     pub fn lock(&self) -> Result<LockGuard<'_>, LockError> {
         Ok(self.guard(self.raw().acquire_unmarked(Patience::Forever)?))
     }
@@ -127,6 +130,7 @@ impl Lock {
     /// assert!(crossproc::Lock::new()?.try_lock().is_ok());
     /// # Ok::<(), crossproc::Error>(())
     /// ```
+    #[inline]
     pub fn try_lock(&self) -> Result<LockGuard<'_>, TryLockError> {
         Ok(self.guard(self.raw().acquire_unmarked(Patience::Try)?))
     }
@@ -232,6 +236,7 @@ pub struct LockGuard<'a> {
 unsafe impl Sync for LockGuard<'_> {}
 
 impl Drop for LockGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.lock.release(&self.held);
     }

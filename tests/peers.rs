@@ -4,7 +4,7 @@ mod util;
 
 use crossproc::{Lock, LockError};
 use raw_sync::Timeout;
-use raw_sync::locks::{LockImpl, LockInit, Mutex};
+use raw_sync::locks::{LockInit, Mutex};
 use shared_memory::ShmemConf;
 use std::time::Duration;
 use util::{Mark, fork, until_killed, within};

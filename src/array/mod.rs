@@ -196,6 +196,7 @@ impl<T: Pod> Array<T> {
         memory.at(offset)
     }
 
+    #[inline]
     fn head(&self) -> &Head {
         // SAFETY: the first line of the object, of atomics; mapped as long as the handle lives.
         unsafe { self.handle.object().cast().as_ref() }
@@ -249,6 +250,7 @@ impl<T: Pod> Array<T> {
     /// assert_eq!(array.lock().unwrap_err(), LockError::Deadlock);
     /// # Ok::<(), crossproc::Error>(())
     /// ```
+    #[inline]
     pub fn lock(&self) -> Result<ArrayGuard<'_, T>, LockError> {
         Ok(self.clean(Patience::Forever, 0..self.len)?)
     }
@@ -467,6 +469,7 @@ impl<T: Pod> Array<T> {
     }
 
     /// The locks that cover these items, without a mark.
+    #[inline]
     fn clean(&self, patience: Patience, range: Range<usize>) -> Result<ArrayGuard<'_, T>, Refusal> {
         let taken = self.take(patience, range.clone())?;
         match taken.victim() {
@@ -491,6 +494,7 @@ impl<T: Pod> Array<T> {
         Ok(taken)
     }
 
+    #[inline]
     fn guard<'a>(&'a self, taken: Taken<'a>, range: Range<usize>) -> ArrayGuard<'a, T> {
         taken.record();
         // SAFETY: V1: the locks that cover the range are held and recorded.

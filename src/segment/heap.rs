@@ -263,6 +263,9 @@ impl Heap {
     /// Of the arenas of a class in which we hold nothing, the smallest stays for the next object; the others go.
     fn retire_all_but_one(&mut self, at: usize) {
         let class = &mut self.classes[at];
+        if class.arenas.len() < 2 {
+            return;
+        }
         let mut empty: Vec<_> =
             class.arenas.iter().filter(|arena| arena.live() == 0 && !arena.has_flights()).cloned().collect();
         empty.sort_by_key(|arena| arena.bytes());

@@ -340,14 +340,15 @@ impl RawLock {
 
 /// How often to look again before going to sleep: a wake from the other core costs a thousand looks.
 ///
-/// Each look takes the cache line from the holder, so looks become rarer: meanwhile the holder can lock several times at
-/// the price of one transfer.
+/// Each look takes the cache line from the holder, so there is a pause before the first one and a longer one before the
+/// next: meanwhile the holder can lock many times at the price of one transfer.
 struct Spin {
     looks: u32,
 }
 
 impl Spin {
     const LOOKS: u32 = 16;
+    const FIRST_PAUSE: u32 = 16;
     const LONGEST_PAUSE: u32 = 64;
 
     fn new() -> Self {
@@ -358,7 +359,7 @@ impl Spin {
         if self.looks == Self::LOOKS {
             return false;
         }
-        for _ in 0..Self::LONGEST_PAUSE.min(1 << self.looks) {
+        for _ in 0..Self::LONGEST_PAUSE.min(Self::FIRST_PAUSE << self.looks) {
             std::hint::spin_loop();
         }
         self.looks += 1;

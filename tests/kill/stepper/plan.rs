@@ -17,6 +17,9 @@ pub enum Strategy {
     ByEffect,
     /// Exhaustive up to 2,000 instructions, by effect above.
     Auto,
+    /// Before and behind each system call, besides both ends: for operations that act by system calls alone. Nothing is
+    /// stepped through, so a point is a number of stops.
+    Calls,
 }
 
 impl Strategy {
@@ -29,21 +32,28 @@ impl Strategy {
 pub struct Pass {
     stride: u32,
     offset: u32,
+    most: u32,
 }
 
 impl Pass {
     /// All points.
-    pub const FULL: Self = Self { stride: 1, offset: 0 };
+    pub const FULL: Self = Self { stride: 1, offset: 0, most: u32::MAX };
 
     /// Every `stride`-th point from `offset` on, and always the first and the last.
     pub fn every(stride: u32, offset: u32) -> Self {
         let stride = stride.max(1);
-        Self { stride, offset: offset % stride }
+        Self { stride, offset: offset % stride, most: u32::MAX }
+    }
+
+    /// About `most` points, evenly spread, whatever the length of the operation.
+    pub fn about(most: u32) -> Self {
+        Self { most: most.max(2), ..Self::FULL }
     }
 
     pub(super) fn pick(self, points: &[u32]) -> Vec<u32> {
         let last = points.len().saturating_sub(1);
-        let (stride, offset) = (self.stride as usize, self.offset as usize);
+        let stride = (self.stride as usize).max(points.len().div_ceil(self.most as usize));
+        let offset = self.offset as usize;
         (0..points.len()).filter(|&i| i == 0 || i == last || i % stride == offset).map(|i| points[i]).collect()
     }
 }
@@ -135,7 +145,7 @@ impl Route {
                 Err(format!("{last} instructions are more than {limit}: use Strategy::ByEffect"))
             }
             Strategy::Auto if last > SHORT => self.points(Strategy::ByEffect),
-            Strategy::Exhaustive { .. } | Strategy::Auto => Ok((0..=last).collect()),
+            Strategy::Exhaustive { .. } | Strategy::Auto | Strategy::Calls => Ok((0..=last).collect()),
             Strategy::ByEffect => {
                 let mut points = self.notable.clone();
                 points.extend([0, last]);

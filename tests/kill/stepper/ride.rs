@@ -1,6 +1,6 @@
 //! Bringing a victim to a kill point, and the survey that finds the points.
 
-use super::plan::{Anchor, Route};
+use super::plan::{Anchor, Route, Strategy};
 use super::scenario::{Asleep, Scenario, World};
 use super::victim::{Stop, Victim};
 use super::watch::{self, Watched};
@@ -28,6 +28,7 @@ pub enum Reached {
 pub(super) struct Ride {
     pub victim: Victim,
     sleeps: u32,
+    by_calls: bool,
 }
 
 /// `Err` is the end of the ride.
@@ -37,18 +38,19 @@ impl Ride {
     /// A fresh victim behind `point` instructions. With a route it runs to the nearest breakpoint
     /// and steps the rest; without one, or if it misses the breakpoint, it steps all the way.
     pub fn to(point: u32, route: Option<&Route>, scenario: &Scenario, world: &mut dyn World) -> (Self, Reached) {
-        let mut ride = Self::new(world);
+        let mut ride = Self::new(scenario, world);
         let arrived = ride.travel(point, route, scenario, world);
         (ride, arrived.err().unwrap_or(Reached::Point))
     }
 
     /// Forks the victim, which stops in front of its operation.
-    fn new(world: &mut dyn World) -> Self {
+    fn new(scenario: &Scenario, world: &mut dyn World) -> Self {
         let prepare = || {
             world.prepare();
             world
         };
-        Self { victim: Victim::start(prepare, World::operation), sleeps: 0 }
+        let by_calls = scenario.strategy == Strategy::Calls;
+        Self { victim: Victim::start(prepare, World::operation), sleeps: 0, by_calls }
     }
 
     fn travel(
@@ -60,7 +62,8 @@ impl Ride {
     ) -> Result<(), Reached> {
         self.reach_start(scenario, world)?;
         let mut done = 0;
-        if let Some(anchor) = route.and_then(|route| route.anchor(point))
+        if !self.by_calls
+            && let Some(anchor) = route.and_then(|route| route.anchor(point))
             && self.run_to(anchor, world)?
         {
             done = anchor.point;
@@ -84,7 +87,7 @@ impl Ride {
     }
 
     fn step(&mut self, world: &mut dyn World) -> Onward {
-        let stop = self.victim.step();
+        let stop = if self.by_calls { self.victim.run_to_call() } else { self.victim.step() };
         self.settle(stop, world)
     }
 
@@ -123,7 +126,7 @@ impl Ride {
 pub(super) fn survey(scenario: &Scenario) -> Result<Route, String> {
     let mut world = (scenario.build)();
     let watched = world.watched();
-    let mut ride = Ride::new(&mut *world);
+    let mut ride = Ride::new(scenario, &mut *world);
     if let Err(reached) = ride.reach_start(scenario, &mut *world) {
         return Err(format!("no operation to step through: {reached:?}"));
     }

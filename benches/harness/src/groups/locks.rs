@@ -1,0 +1,91 @@
+//! Lock, add one, unlock.
+
+use crate::duel::duel;
+use crate::measure::{Job, Plan, Row, check, interleave};
+use crate::peers::{
+    Counter, FetchAdd, FutexWord, LockAndCell, ParkingLot, Pthread, RawSync, SpinWord, Std, ValueGuard,
+};
+use crate::process::{pin, two_cores};
+use anyhow::Result;
+
+const GROUP: &str = "locks";
+
+pub fn run(plan: &Plan) -> Result<Vec<Row>> {
+    let mut rows = contended(plan)?;
+    pin(crate::process::cores()[0])?; // after the duels: children of a pinned process begin pinned
+    let mut alone = alone(plan)?;
+    alone.append(&mut rows);
+    Ok(alone)
+}
+
+fn alone(plan: &Plan) -> Result<Vec<Row>> {
+    let jobs = vec![
+        solo("spin word", plan, SpinWord::new()),
+        solo("futex word", plan, FutexWord::new()),
+        solo("std::sync::Mutex", plan, Ok(Std(std::sync::Mutex::new(0)))),
+        solo("parking_lot::Mutex", plan, Ok(ParkingLot(parking_lot::Mutex::new(0)))),
+        solo("pthread pshared", plan, Pthread::new(false)),
+        solo("pthread robust pshared", plan, Pthread::new(true)),
+        solo("raw_sync Mutex", plan, RawSync::new()),
+        solo("Value guard", plan, ValueGuard::new()),
+        solo("Lock", plan, LockAndCell::new()),
+    ];
+    interleave(GROUP, plan, jobs)
+}
+
+fn solo<'a, C: Counter + 'a>(name: &str, plan: &Plan, counter: Result<C>) -> Job<'a> {
+    let name = format!("alone: {name}");
+    let counter = match counter {
+        Ok(counter) => counter,
+        Err(error) => return Job::missing(&name, format!("{error:#}")),
+    };
+    Job::per_op(&name.clone(), plan, move |count| {
+        let expected = counter.count() + count;
+        for _ in 0..count {
+            counter.bump();
+        }
+        check(&name, counter.count(), expected)
+    })
+}
+
+fn contended(plan: &Plan) -> Result<Vec<Row>> {
+    let jobs = vec![
+        pair("fetch_add", plan, FetchAdd::new()),
+        pair("futex word", plan, FutexWord::new()),
+        pair("pthread pshared", plan, Pthread::new(false)),
+        pair("pthread robust pshared", plan, Pthread::new(true)),
+        pair("raw_sync Mutex", plan, RawSync::new()),
+        pair("Value guard", plan, ValueGuard::new()),
+        pair("Lock", plan, LockAndCell::new()),
+    ];
+    interleave(GROUP, plan, jobs)
+}
+
+fn pair<'a, C: Counter + 'a>(name: &'static str, plan: &'a Plan, counter: Result<C>) -> Job<'a> {
+    let title = format!("two processes: {name}");
+    let counter = match two_cores().and(counter) {
+        Ok(counter) => counter,
+        Err(error) => return Job::missing(&title, format!("{error:#}")),
+    };
+    let rows = vec![
+        (title.clone(), "M/s"),
+        (format!("{title}: slower side"), "%"),
+        (format!("{title}: sleeps"), "per 1,000"),
+        (format!("{title}: cache line"), "ns"),
+    ];
+    Job::new(rows, move || {
+        let mut expected = counter.count();
+        let duel = duel(
+            name,
+            plan,
+            || counter.bump(),
+            |duel| {
+                expected += duel.total();
+                check(name, counter.count(), expected)
+            },
+        )?;
+        let sleeps = 1000.0 * duel.sleeps as f64 / duel.total() as f64;
+        let [before, after] = duel.round_trips;
+        Ok(vec![duel.million_per_second(), duel.slower_share(), sleeps, before.max(after)])
+    })
+}

@@ -1,0 +1,30 @@
+//! What can be measured, one file for each group.
+
+mod locks;
+mod memory;
+mod recovery;
+mod values;
+mod wordcount;
+
+pub use memory::{COUNT_LIVE_VALUES, count_live_values};
+
+use crate::measure::{Plan, Row};
+use anyhow::Result;
+
+pub struct Group {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub run: fn(&Plan) -> Result<Vec<Row>>,
+}
+
+pub static GROUPS: &[Group] = &[
+    Group { name: "locks", about: "lock + increment + unlock: alone, and two processes at it", run: locks::run },
+    Group { name: "values", about: "Value: get and set of 8, 64 and 4,096 bytes", run: values::run },
+    Group { name: "memory", about: "making and dropping shared objects; what 10,000 of them cost", run: memory::run },
+    Group {
+        name: "wordcount",
+        about: "the example `wordcount` with one and two processes, and wc",
+        run: wordcount::run,
+    },
+    Group { name: "recovery", about: "from the kill of a holder to the waiter that has the lock", run: recovery::run },
+];

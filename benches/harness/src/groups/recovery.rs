@@ -1,0 +1,143 @@
+//! A holder is killed while another process waits: how long until that one has the lock, and what it finds.
+
+use crate::measure::{Job, Plan, Row, check, interleave};
+use crate::process::{Child, Shared, now, two_cores};
+use anyhow::{Context, Result, ensure};
+use crossproc::{Array, Value};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::{Duration, Instant};
+
+const GROUP: &str = "recovery";
+const BIG: usize = 3 << 29;
+
+pub fn run(plan: &Plan) -> Result<Vec<Row>> {
+    let (small_rounds, big_rounds) = if plan.quick { (10, 2) } else { (50, 15) };
+    let value = Value::new(7_u64)?;
+    let array = Array::from_slice(&[7_u64; 100])?;
+    let small = vec![job("Value", &value, 0), job("Array", &array, 0)];
+    let mut rows = interleave(GROUP, &Plan { repetitions: small_rounds, ..*plan }, small)?;
+    let big = vec![job("Value, victim of 1.5 GiB", &value, BIG), job("Array, victim of 1.5 GiB", &array, BIG)];
+    rows.append(&mut interleave(GROUP, &Plan { repetitions: big_rounds, ..*plan }, big)?);
+    Ok(rows)
+}
+
+fn job<'a>(name: &str, prey: &'a impl Prey, resident: usize) -> Job<'a> {
+    match two_cores().and_then(|cores| enough_memory(resident).map(|()| cores)) {
+        Ok(cores) => Job::one(name, "ms", move || round(prey, resident, cores)),
+        Err(error) => Job::missing(name, error),
+    }
+}
+
+/// An object whose holder is killed.
+trait Prey {
+    /// Takes the lock, changes something, and never comes back.
+    fn hold(&self, held: &AtomicBool) -> Result<()>;
+    /// Waits for the lock; gives the time when it was there, and checks what the victim left.
+    fn take_over(&self, victim: u32) -> Result<u64>;
+}
+
+impl Prey for Value<u64> {
+    fn hold(&self, held: &AtomicBool) -> Result<()> {
+        let mut guard = self.lock()?;
+        *guard += 1;
+        stay(held)
+    }
+
+    fn take_over(&self, victim: u32) -> Result<u64> {
+        let guard = self.lock()?;
+        let at = now();
+        check("the victim", guard.recovered_from(), Some(victim))?;
+        check("the value", *guard, 7)?;
+        Ok(at)
+    }
+}
+
+impl Prey for Array<u64> {
+    fn hold(&self, held: &AtomicBool) -> Result<()> {
+        let mut guard = self.lock()?;
+        guard[..50].fill(8);
+        stay(held)
+    }
+
+    fn take_over(&self, _: u32) -> Result<u64> {
+        let mut half_written = false;
+        let guard = self.lock_or_repair(|items| {
+            half_written = items[0] == 8 && items[99] == 7;
+            items.fill(7);
+        })?;
+        let at = now();
+        check("half of the work, repaired", (half_written, guard[0]), (true, 7))?;
+        Ok(at)
+    }
+}
+
+fn stay(held: &AtomicBool) -> Result<()> {
+    held.store(true, SeqCst);
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+#[derive(Default)]
+struct Scene {
+    held: AtomicBool,
+    waiting: AtomicBool,
+    taken_at: AtomicU64,
+}
+
+/// Milliseconds from the kill to the lock.
+fn round(prey: &impl Prey, resident: usize, [first, second]: [usize; 2]) -> Result<f64> {
+    let scene = Shared::new(Scene::default())?;
+    let victim = Child::fork(first, || {
+        grow(resident)?;
+        prey.hold(&scene.held)
+    })?;
+    until(&scene.held)?;
+    let waiter = Child::fork(second, || {
+        scene.waiting.store(true, SeqCst);
+        scene.taken_at.store(prey.take_over(victim.pid())?, SeqCst);
+        Ok(())
+    })?;
+    until(&scene.waiting)?;
+    std::thread::sleep(Duration::from_millis(5)); // it sleeps by now
+    ensure!(scene.taken_at.load(SeqCst) == 0, "the lock was given to two");
+    let killed_at = now();
+    victim.kill();
+    waiter.wait()?;
+    Ok((scene.taken_at.load(SeqCst) - killed_at) as f64 / 1e6)
+}
+
+fn until(flag: &AtomicBool) -> Result<()> {
+    let start = Instant::now();
+    while !flag.load(SeqCst) {
+        ensure!(start.elapsed() < Duration::from_secs(60), "a child did not come so far");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
+}
+
+/// Makes so much memory resident, in small pages, as a program's heap is.
+fn grow(bytes: usize) -> Result<()> {
+    const PAGE: usize = 4096;
+    if bytes == 0 {
+        return Ok(());
+    }
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, kept until the process ends; written inside of it.
+    unsafe {
+        let at = libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0);
+        ensure!(at != libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
+        libc::madvise(at, bytes, libc::MADV_NOHUGEPAGE);
+        (0..bytes).step_by(PAGE).for_each(|offset| at.cast::<u8>().add(offset).write_volatile(1));
+    }
+    Ok(())
+}
+
+fn enough_memory(bytes: usize) -> Result<()> {
+    let info = std::fs::read_to_string("/proc/meminfo")?;
+    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:")).context("no MemAvailable")?;
+    let available: usize = line.trim().trim_end_matches(" kB").parse()?;
+    ensure!(available * 1024 > 2 * bytes, "needs {} MiB of free memory", bytes >> 19);
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Measures crossproc beside its peers.
+//!
+//! ```text
+//! cargo run --release -p crossproc-bench -- list
+//! cargo run --release -p crossproc-bench -- run [GROUP..] [--quick] [--json FILE] [--targets]
+//! ```
+//!
+//! On a machine with other work, `chrt -f 1 target/release/crossproc-bench run ..` (as root) keeps that off the cores.
+
+mod duel;
+mod groups;
+mod machine;
+mod measure;
+mod peers;
+mod process;
+mod raw_memory;
+mod report;
+mod targets;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use groups::{GROUPS, Group};
+use machine::Machine;
+use measure::Plan;
+use report::Report;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use targets::TARGETS;
+
+#[derive(Parser)]
+#[command(about = "Measures crossproc beside its peers", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows the groups and the targets
+    List,
+    /// Measures the groups, or all of them
+    Run(RunArguments),
+    #[command(name = groups::COUNT_LIVE_VALUES, hide = true)]
+    CountLiveValues,
+}
+
+#[derive(clap::Args)]
+struct RunArguments {
+    groups: Vec<String>,
+    /// Short and few repetitions: for ratios, roughly
+    #[arg(long)]
+    quick: bool,
+    /// Judges the groups by their targets; the exit code is 1 when one is missed
+    #[arg(long)]
+    targets: bool,
+    /// Writes everything there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> Result<ExitCode> {
+    process::cores(); // as they are before anything is pinned
+    match Arguments::parse().command {
+        Command::List => list(),
+        Command::Run(arguments) => return run(&arguments),
+        Command::CountLiveValues => groups::count_live_values()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list() {
+    println!("{}", report::table(["group", "what"], GROUPS.iter().map(|g| [g.name.into(), g.about.into()])));
+    println!("{}", report::targets(TARGETS));
+}
+
+fn run(arguments: &RunArguments) -> Result<ExitCode> {
+    let groups = chosen(&arguments.groups)?;
+    let machine = Machine::this();
+    println!("{}, {} cores, Linux {}, {}", machine.cpu, machine.cores.len(), machine.kernel, machine.rustc);
+    if let Some(doubt) = machine.doubt() {
+        println!("note: {doubt}");
+    }
+    let plan = Plan::new(arguments.quick);
+    let mut rows = Vec::new();
+    for group in &groups {
+        eprintln!("{}: {}", group.name, group.about);
+        let mut measured = (group.run)(&plan).with_context(|| format!("group {}", group.name))?;
+        process::unpin()?;
+        println!("{}", report::rows(&measured));
+        rows.append(&mut measured);
+    }
+    let mine = TARGETS.iter().filter(|target| groups.iter().any(|group| group.name == target.group));
+    let targets: Vec<_> = mine.map(|target| target.judge(&rows)).collect();
+    let missed = targets.iter().filter(|verdict| !verdict.met).count();
+    if arguments.targets {
+        println!("{}\n{} of {} targets missed", report::verdicts(&targets), missed, targets.len());
+    }
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_string_pretty(&Report { machine, plan, rows, targets })?;
+        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+    }
+    Ok(if arguments.targets && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Group>> {
+    for name in names {
+        ensure!(GROUPS.iter().any(|group| group.name == name), "no group {name}; `list` shows them");
+    }
+    Ok(GROUPS.iter().filter(|group| names.is_empty() || names.iter().any(|name| name == group.name)).collect())
+}

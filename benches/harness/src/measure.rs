@@ -1,0 +1,157 @@
+//! Jobs, run in turns, and the rows that come out.
+
+use crate::process::busy;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+/// How thoroughly to measure.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    pub quick: bool,
+    /// Repetitions of each job, interleaved with the others'.
+    pub repetitions: usize,
+    /// How long a repetition of a single-process job takes.
+    pub batch_ms: u64,
+    /// How long a repetition of a contended job takes.
+    pub contended_ms: u64,
+    /// How often a disturbed repetition is done again.
+    pub retries: usize,
+}
+
+impl Plan {
+    pub fn new(quick: bool) -> Self {
+        if quick {
+            Plan { quick, repetitions: 5, batch_ms: 4, contended_ms: 60, retries: 1 }
+        } else {
+            Plan { quick, repetitions: 11, batch_ms: 25, contended_ms: 300, retries: 4 }
+        }
+    }
+}
+
+/// One measured thing; the samples of a group's rows belong together by their index.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    pub group: String,
+    pub name: String,
+    pub unit: String,
+    pub samples: Vec<f64>,
+    /// Why there are no samples.
+    pub missing: Option<String>,
+}
+
+impl Row {
+    pub fn new(group: &str, name: &str, unit: &str) -> Self {
+        Row { group: group.into(), name: name.into(), unit: unit.into(), samples: Vec::new(), missing: None }
+    }
+
+    pub fn missing(group: &str, name: &str, reason: impl std::fmt::Display) -> Self {
+        Row { missing: Some(reason.to_string()), ..Row::new(group, name, "") }
+    }
+
+    pub fn median(&self) -> Option<f64> {
+        median(&self.samples)
+    }
+
+    /// Minimum and maximum.
+    pub fn spread(&self) -> Option<(f64, f64)> {
+        let min = self.samples.iter().copied().reduce(f64::min)?;
+        Some((min, self.samples.iter().copied().reduce(f64::max)?))
+    }
+}
+
+pub fn median(samples: &[f64]) -> Option<f64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(sorted[middle]),
+        _ => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
+    }
+}
+
+/// One repetition of a job: a sample for each of its rows.
+pub type Run<'a> = Box<dyn FnMut() -> Result<Vec<f64>> + 'a>;
+
+/// Something to measure, or the reason why it cannot be.
+pub struct Job<'a> {
+    rows: Vec<(String, &'static str)>,
+    run: Result<Run<'a>, String>,
+}
+
+impl<'a> Job<'a> {
+    /// `rows` are names and units, for the values that `run` gives.
+    pub fn new(rows: Vec<(String, &'static str)>, run: impl FnMut() -> Result<Vec<f64>> + 'a) -> Self {
+        Job { rows, run: Ok(Box::new(run)) }
+    }
+
+    pub fn one(name: &str, unit: &'static str, mut run: impl FnMut() -> Result<f64> + 'a) -> Self {
+        Job::new(vec![(name.into(), unit)], move || Ok(vec![run()?]))
+    }
+
+    /// Time for each operation in nanoseconds; `body` does so many, never sleeps, and fails when its result is wrong. It is
+    /// the time of this process on its core, so that others who want the core do not count.
+    pub fn per_op(name: &str, plan: &Plan, mut body: impl FnMut(u64) -> Result<()> + 'a) -> Self {
+        let batch = plan.batch_ms * 1_000_000;
+        let mut count = 0;
+        Job::one(name, "ns", move || {
+            if count == 0 {
+                count = fitting(batch, &mut body)?;
+            }
+            Ok(time(count, &mut body)? as f64 / count as f64)
+        })
+    }
+
+    pub fn missing(name: &str, reason: impl std::fmt::Display) -> Self {
+        Job { rows: vec![(name.into(), "")], run: Err(reason.to_string()) }
+    }
+}
+
+fn time(count: u64, body: &mut impl FnMut(u64) -> Result<()>) -> Result<u64> {
+    let start = busy();
+    body(count)?;
+    Ok(busy() - start)
+}
+
+/// How many operations take about that many nanoseconds.
+fn fitting(batch: u64, body: &mut impl FnMut(u64) -> Result<()>) -> Result<u64> {
+    let mut count = 1;
+    loop {
+        let took = time(count, body)?;
+        if took >= batch / 4 {
+            return Ok((count as f64 * batch as f64 / took as f64) as u64 + 1);
+        }
+        count *= 2;
+    }
+}
+
+/// Runs every job once for warming up, then all of them in turns. The order changes from turn to turn, so that nobody
+/// always follows the same other one.
+pub fn interleave(group: &str, plan: &Plan, mut jobs: Vec<Job<'_>>) -> Result<Vec<Row>> {
+    let mut rows: Vec<Vec<Row>> = jobs.iter().map(|job| empty_rows(group, job)).collect();
+    let n = jobs.len();
+    for turn in 0..=plan.repetitions {
+        for at in (0..n).map(|place| (place + turn) % n) {
+            let Ok(run) = &mut jobs[at].run else { continue };
+            let values = run().with_context(|| format!("{group}: {}", rows[at][0].name))?;
+            if turn > 0 {
+                rows[at].iter_mut().zip(values).for_each(|(row, value)| row.samples.push(value));
+            }
+        }
+    }
+    Ok(rows.into_iter().flatten().collect())
+}
+
+fn empty_rows(group: &str, job: &Job<'_>) -> Vec<Row> {
+    let row = |(name, unit): &(String, &'static str)| match &job.run {
+        Ok(_) => Row::new(group, name, unit),
+        Err(reason) => Row::missing(group, name, reason),
+    };
+    job.rows.iter().map(row).collect()
+}
+
+/// Fails the run when a result is wrong: a fast lock that loses counts is worth nothing.
+pub fn check<T: PartialEq + std::fmt::Debug>(what: &str, got: T, expected: T) -> Result<()> {
+    anyhow::ensure!(got == expected, "wrong result: {what} is {got:?}, not {expected:?}");
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! What has to be reached, in one table.
+
+use crate::measure::{Row, median};
+use serde::Serialize;
+
+/// What a metric is compared to.
+pub enum Against {
+    /// The figure stands for itself.
+    Nothing,
+    Row(&'static str),
+    /// The one with the highest median.
+    BestOf(&'static [&'static str]),
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Bound::AtMost(bound) => write!(f, "<= {bound}"),
+            Bound::AtLeast(bound) => write!(f, ">= {bound}"),
+        }
+    }
+}
+
+/// Which figure of the samples counts.
+#[derive(PartialEq)]
+pub enum Figure {
+    Median,
+    Worst,
+}
+
+pub struct Target {
+    pub group: &'static str,
+    pub metric: &'static str,
+    pub figure: Figure,
+    pub against: Against,
+    pub bound: Bound,
+}
+
+const fn target(group: &'static str, metric: &'static str, against: Against, bound: Bound) -> Target {
+    Target { group, metric, figure: Figure::Median, against, bound }
+}
+
+const fn worst(group: &'static str, metric: &'static str, bound: Bound) -> Target {
+    Target { group, metric, figure: Figure::Worst, against: Against::Nothing, bound }
+}
+
+const PROCESS_PEERS: &[&str] =
+    &["two processes: pthread pshared", "two processes: pthread robust pshared", "two processes: raw_sync Mutex"];
+
+use Against::{BestOf, Nothing, Row as To};
+use Bound::{AtLeast, AtMost};
+
+pub static TARGETS: &[Target] = &[
+    target("locks", "alone: Value guard", To("alone: std::sync::Mutex"), AtMost(1.10)),
+    target("locks", "two processes: Value guard", BestOf(PROCESS_PEERS), AtLeast(1.3)),
+    target("locks", "two processes: Value guard: slower side", Nothing, AtLeast(25.0)),
+    target("values", "get 8 bytes", Nothing, AtMost(1.5)),
+    target("values", "get 8 bytes, lock held", Nothing, AtMost(1.5)),
+    target("values", "get 64 bytes", Nothing, AtMost(4.0)),
+    target("memory", "create and drop: Value", Nothing, AtMost(500.0)),
+    target("memory", "create and drop: the only Value", Nothing, AtMost(500.0)),
+    target("memory", "64 MiB: Array<u8>", To("64 MiB: memfd, allocated and mapped"), AtMost(1.1)),
+    worst("memory", "10,000 live Values: descriptors", AtMost(32.0)),
+    worst("memory", "10,000 live Values: mappings", AtMost(64.0)),
+    target("wordcount", "two processes", To("one process"), AtLeast(1.7)),
+    worst("recovery", "Value", AtMost(50.0)),
+    worst("recovery", "Array", AtMost(50.0)),
+    worst("recovery", "Value, victim of 1.5 GiB", AtMost(50.0)),
+    worst("recovery", "Array, victim of 1.5 GiB", AtMost(50.0)),
+];
+
+/// How a target came out.
+#[derive(Debug, Serialize)]
+pub struct Verdict {
+    pub group: &'static str,
+    pub metric: &'static str,
+    pub reference: Option<String>,
+    pub bound: Bound,
+    /// The metric, or its ratio to the reference; none when one of the two was not measured.
+    pub figure: Option<f64>,
+    pub met: bool,
+}
+
+impl Target {
+    pub fn judge(&self, rows: &[Row]) -> Verdict {
+        let find = |name: &str| rows.iter().find(|row| row.group == self.group && row.name == name);
+        let reference = match self.against {
+            Nothing => None,
+            To(name) => find(name),
+            BestOf(names) => best(names.iter().filter_map(|name| find(name))),
+        };
+        let figure = find(self.metric).and_then(|metric| match (reference, &self.against) {
+            (None, Nothing) => self.figure_of(&metric.samples),
+            (None, _) => None,
+            (Some(reference), _) => self.figure_of(&ratios(metric, reference)),
+        });
+        let met = figure.is_some_and(|figure| match self.bound {
+            AtMost(bound) => figure <= bound,
+            AtLeast(bound) => figure >= bound,
+        });
+        let reference = reference.map(|row| row.name.clone());
+        Verdict { group: self.group, metric: self.metric, reference, bound: self.bound, figure, met }
+    }
+
+    fn figure_of(&self, samples: &[f64]) -> Option<f64> {
+        match (&self.figure, self.bound) {
+            (Figure::Median, _) => median(samples),
+            (Figure::Worst, AtMost(_)) => samples.iter().copied().reduce(f64::max),
+            (Figure::Worst, AtLeast(_)) => samples.iter().copied().reduce(f64::min),
+        }
+    }
+}
+
+fn best<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<&'a Row> {
+    let known = rows.filter_map(|row| Some((row.median()?, row)));
+    known.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, row)| row)
+}
+
+/// Repetition by repetition: both sides of each were measured right after each other.
+fn ratios(metric: &Row, reference: &Row) -> Vec<f64> {
+    metric.samples.iter().zip(&reference.samples).map(|(a, b)| a / b).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, samples: &[f64]) -> Row {
+        Row { samples: samples.to_vec(), ..Row::new("g", name, "ns") }
+    }
+
+    #[test]
+    fn a_ratio_is_the_median_of_the_repetitions_ratios() {
+        let rows = [row("a", &[1.0, 20.0, 3.0]), row("b", &[1.0, 10.0, 3.0])];
+        let verdict = target("g", "a", To("b"), AtMost(1.0)).judge(&rows);
+        assert_eq!((verdict.figure, verdict.met), (Some(1.0), true));
+    }
+
+    #[test]
+    fn the_best_peer_counts_and_a_missing_one_meets_nothing() {
+        let rows = [row("a", &[3.0]), row("slow", &[1.0]), row("fast", &[2.0]), Row::missing("g", "gone", "why")];
+        let verdict = target("g", "a", BestOf(&["slow", "fast", "gone"]), AtLeast(1.3)).judge(&rows);
+        assert_eq!((verdict.figure, verdict.met, verdict.reference.as_deref()), (Some(1.5), true, Some("fast")));
+        assert!(!target("g", "gone", Nothing, AtMost(1.0)).judge(&rows).met);
+        assert!(!target("g", "a", To("gone"), AtMost(9.0)).judge(&rows).met);
+    }
+
+    #[test]
+    fn the_worst_is_the_highest_where_low_is_good() {
+        assert_eq!(worst("g", "a", AtMost(2.0)).judge(&[row("a", &[1.0, 5.0])]).figure, Some(5.0));
+    }
+}

@@ -1,0 +1,136 @@
+//! Kills a process at every instruction of every operation on locks, values, arrays, memory and messages, and sees
+//! whether the survivors cope.
+//!
+//! `cargo test` runs a short pass, which takes every n-th point. All points, which is what counts, and optimised code:
+//!
+//! ```text
+//! cargo test --release --test kill -- --full          or KILL=full in the environment
+//! cargo test --release --test kill -- --full array    only scenarios whose names contain "array"
+//! ```
+//!
+//! Besides, `KILL_POINTS=n` chooses how many points of each scenario the short pass visits, and `KILL_PATIENCE_MS` how
+//! long a survivor is waited for, 10,000 if not said otherwise. `mutants.sh` uses it, and shows that each scenario finds
+//! what it is there for.
+//!
+//! The program forks its victims and has one thread, so it is its own harness. It takes the arguments of the usual one.
+
+mod array;
+mod common;
+mod keeper;
+mod lock;
+mod memory;
+mod named;
+mod nested;
+mod stepper;
+mod travel;
+mod value;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+use stepper::{Pass, Report, Scenario};
+
+/// Points of each scenario in the short pass, about.
+const SHORT_PASS: u32 = if cfg!(debug_assertions) { 16 } else { 24 };
+/// Violations of one scenario that are printed.
+const SHOWN: usize = 5;
+
+/// What the command line says, as far as it means something here.
+#[derive(Default)]
+struct Arguments {
+    full: bool,
+    list: bool,
+    exact: bool,
+    ignored: bool,
+    quiet: bool,
+    only: Vec<String>,
+    skip: Vec<String>,
+}
+
+impl Arguments {
+    fn parse(mut words: impl Iterator<Item = String>) -> Self {
+        let mut this = Self { full: std::env::var("KILL").is_ok_and(|kill| kill == "full"), ..Self::default() };
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--full" => this.full = true,
+                "--list" => this.list = true,
+                "--exact" => this.exact = true,
+                "--ignored" => this.ignored = true,
+                "-q" | "--quiet" => this.quiet = true,
+                "--skip" => this.skip.extend(words.next()),
+                "--test-threads" | "--color" | "--format" | "--logfile" | "--shuffle-seed" | "-Z" => {
+                    words.next();
+                }
+                word if word.starts_with("--skip=") => this.skip.push(word["--skip=".len()..].into()),
+                word if word.starts_with('-') => {}
+                word => this.only.push(word.into()),
+            }
+        }
+        this
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        let fits = |pattern: &String| if self.exact { name == *pattern } else { name.contains(pattern.as_str()) };
+        !self.ignored && (self.only.is_empty() || self.only.iter().any(fits)) && !self.skip.iter().any(fits)
+    }
+}
+
+fn scenarios() -> Vec<Scenario> {
+    [
+        lock::scenarios(),
+        value::scenarios(),
+        array::scenarios(),
+        nested::scenarios(),
+        memory::scenarios(),
+        travel::scenarios(),
+        named::scenarios(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Runs one scenario; a panic of the harness is a violation too, for it means that a world could not be built.
+fn run(scenario: &Scenario, full: bool) -> Report {
+    let pass = if full { Pass::FULL } else { Pass::about(common::number("KILL_POINTS").unwrap_or(SHORT_PASS)) };
+    catch_unwind(AssertUnwindSafe(|| stepper::run(scenario, pass))).unwrap_or_else(|_| Report {
+        name: scenario.name().into(),
+        violations: vec!["the scenario itself panicked, see above".into()],
+        ..Report::default()
+    })
+}
+
+fn show(report: &Report, quiet: bool) {
+    if !quiet || !report.is_clean() {
+        println!("{report}, {:.1} s", report.elapsed.as_secs_f64());
+    }
+    report.violations.iter().take(SHOWN).for_each(|violation| println!("    {violation}"));
+    if report.violations.len() > SHOWN {
+        println!("    and {} more", report.violations.len() - SHOWN);
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse(std::env::args().skip(1));
+    let mut scenarios = scenarios();
+    scenarios.retain(|scenario| arguments.wants(scenario.name()));
+    if arguments.list {
+        scenarios.iter().for_each(|scenario| println!("{}: test", scenario.name()));
+        return ExitCode::SUCCESS;
+    }
+    if !scenarios.is_empty() {
+        common::settle();
+        stepper::require_ptrace();
+    }
+    let begun = Instant::now();
+    let (mut points, mut violations) = (0, 0);
+    for scenario in &scenarios {
+        let report = run(scenario, arguments.full);
+        show(&report, arguments.quiet);
+        points += report.points;
+        violations += report.violations.len();
+    }
+    let (count, seconds) = (scenarios.len(), begun.elapsed().as_secs_f64());
+    println!("{count} scenarios, {points} points, {violations} violations, {seconds:.1} s");
+    if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
