@@ -54,7 +54,7 @@ fn made<T>(result: Result<T, SegmentError>) -> Option<T> {
 
 #[test]
 fn without_descriptors_each_call_is_an_error_and_all_is_well_afterwards() {
-    alone(40, || {
+    alone(60, || {
         let (old, locked) = (Value::new(1).unwrap(), Array::from_slice(&[1; 50]).unwrap());
         let names = ["there", "new"].map(unique);
         let there = Value::named(&names[0]).create(5).unwrap();
@@ -89,7 +89,7 @@ fn without_descriptors_each_call_is_an_error_and_all_is_well_afterwards() {
 
 #[test]
 fn the_last_handle_takes_the_name_with_it_also_without_descriptors() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("last");
         let value = Value::named(name).create(1).unwrap();
         let shortage = Shortage::but(0);
@@ -101,7 +101,7 @@ fn the_last_handle_takes_the_name_with_it_also_without_descriptors() {
 
 #[test]
 fn a_handle_that_finds_no_descriptor_is_an_error_and_the_next_arrives() {
-    alone(20, || {
+    alone(60, || {
         for free in 0..8 {
             let name = &unique("arrives");
             let (here, there) = UnixStream::pair().unwrap();

@@ -20,7 +20,7 @@ fn descriptors(name: &str) -> usize {
 
 #[test]
 fn two_opens_and_clones_in_one_process() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("twice");
         let made = Value::named(name).create(1).unwrap();
         let opened = [(); 3].map(|()| Value::<i32>::named(name).open().unwrap());
@@ -40,7 +40,7 @@ fn two_opens_and_clones_in_one_process() {
 
 #[test]
 fn the_last_of_three_processes_takes_the_name_with_it_in_any_order() {
-    alone(40, || {
+    alone(60, || {
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let name = &unique("order");
             let (there, gone) = (Mark::new(), Mark::new());
@@ -74,8 +74,8 @@ fn the_last_of_three_processes_takes_the_name_with_it_in_any_order() {
 
 #[test]
 fn dropped_by_two_at_once_the_name_goes() {
-    alone(40, || {
-        const ROUNDS: u64 = 1000;
+    alone(60, || {
+        const ROUNDS: u64 = 150;
         let names: Vec<String> = (0..ROUNDS).map(|_| unique("at-once")).collect();
         let [made, opened, gone] = [(); 3].map(|()| Mark::new());
         let first = fork(|| {
@@ -107,7 +107,7 @@ fn dropped_by_two_at_once_the_name_goes() {
 
 #[test]
 fn an_inherited_handle_keeps_the_name_after_the_parent_dropped_its_own() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("inherited");
         let (go, done) = (Mark::new(), Mark::new());
         let value = Value::named(name).create(1).unwrap();
@@ -136,7 +136,7 @@ fn an_inherited_handle_keeps_the_name_after_the_parent_dropped_its_own() {
 
 #[test]
 fn the_parent_keeps_the_name_after_the_child_dropped_or_ended_or_was_killed() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("parent");
         let value = Value::named(name).create(1).unwrap();
         fork(|| {
@@ -180,7 +180,7 @@ fn the_parent_keeps_the_name_after_the_child_dropped_or_ended_or_was_killed() {
 
 #[test]
 fn a_handle_that_travelled_keeps_the_name_when_its_sender_is_gone() {
-    alone(20, || {
+    alone(60, || {
         for (round, kill) in [(0_u32, false), (1, true)] {
             let name = &unique("travelled");
             let (here, there) = UnixStream::pair().unwrap();
@@ -227,7 +227,7 @@ fn role_receives() {
 
 #[test]
 fn a_message_that_nobody_reads_lets_the_name_go() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("unread");
         let (here, there) = UnixStream::pair().unwrap();
         let array = Array::named(name).create(&[1, 2]).unwrap();
@@ -255,7 +255,7 @@ fn role_sweeps() {
 
 #[test]
 fn who_leaves_while_another_holds_the_lock_holds_nothing() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("locked");
         let value = Value::named(name).create(1_u32).unwrap();
         let guard = value.lock().unwrap();
@@ -282,7 +282,7 @@ fn who_leaves_while_another_holds_the_lock_holds_nothing() {
 
 #[test]
 fn churn_of_8_on_one_name_gives_typed_errors_and_leaves_nothing() {
-    alone(40, || {
+    alone(60, || {
         let name = &unique("churn");
         let start = Mark::new();
         let children: Vec<_> = (0..8_u64)
@@ -291,7 +291,7 @@ fn churn_of_8_on_one_name_gives_typed_errors_and_leaves_nothing() {
                     let mut random = me * 2_654_435_761 + 1;
                     start.meet(8);
                     let mut held = None;
-                    for _ in 0..400 {
+                    for _ in 0..200 {
                         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                         let result = match random >> 61 {
                             0 | 1 => Value::named(name).create([me; 9]),

@@ -88,7 +88,7 @@ fn use_array(array: &Array<u16>) {
 
 #[test]
 fn files_of_any_kind_give_typed_errors() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("kinds");
         let check = |what: &str| {
             let wrong = SegmentError::NotASegment;
@@ -148,7 +148,7 @@ fn files_of_any_kind_give_typed_errors() {
 
 #[test]
 fn a_truncated_or_longer_file_is_no_segment() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("truncated");
         for sample in samples() {
             put(name, &sample);
@@ -171,7 +171,7 @@ fn a_truncated_or_longer_file_is_no_segment() {
 #[test]
 fn each_field_of_the_header_is_checked() {
     use SegmentError::{NotASegment, TooLarge, WrongNamespace, WrongSize, WrongType, WrongVersion};
-    alone(20, || {
+    alone(60, || {
         let name = &unique("header");
         let array = &samples()[1];
         let refused = |sample: &[u8], at: usize, bytes: &[u8]| {

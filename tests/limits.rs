@@ -44,7 +44,7 @@ fn role_checks() {
 
 #[test]
 fn an_array_of_length_0_works() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("zero");
         let named = Array::<u64>::named(name).create(&[]).unwrap();
         let opened = Array::<u64>::named(name).open().unwrap();
@@ -75,7 +75,7 @@ fn an_array_of_length_0_works() {
 
 #[test]
 fn a_length_that_overflows_is_too_large() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("overflow");
         let most = isize::MAX as usize;
         for len in [usize::MAX, usize::MAX / 2, usize::MAX / 8, usize::MAX / 8 + 1, most, most / 8 + 1, most / 8] {
@@ -93,7 +93,7 @@ fn a_length_that_overflows_is_too_large() {
 
 #[test]
 fn more_than_all_memory_is_no_space_at_once_and_touches_none() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("huge");
         let before = Counts::now();
         let start = Instant::now();
@@ -106,7 +106,7 @@ fn more_than_all_memory_is_no_space_at_once_and_touches_none() {
             check(Array::<u8>::named(name).create_zeroed(1 << shift).map(drop));
             check(Array::<u64>::zeroed(1 << (shift - 3)).map(drop));
         }
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
         let after = Counts::now();
         assert!(after.rss_kib < before.rss_kib + 4096, "{before:?} {after:?}");
         assert_eq!((after.fds, exists(name)), (before.fds, false));

@@ -25,7 +25,7 @@ fn mode_of(name: &str) -> u32 {
 
 #[test]
 fn another_program_sees_the_same_bytes_both_ways() {
-    alone(20, || {
+    alone(60, || {
         let name = unique("both-ways");
         let value = Value::named(&format!("{name}.v")).create([1_u64, u64::MAX, 3]).unwrap();
         let array = Array::named(&format!("{name}.a")).create(&[0.5_f32, -0.0, f32::MAX]).unwrap();
@@ -56,7 +56,7 @@ fn role_other_side() {
 
 #[test]
 fn what_is_asked_for_must_be_what_is_there() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("types");
         let value = Value::named(name).create(7_u32).unwrap();
         let refused = |result: Result<(), SegmentError>| result.unwrap_err();
@@ -90,7 +90,7 @@ fn what_is_asked_for_must_be_what_is_there() {
 
 #[test]
 fn a_name_has_1_to_200_bytes_and_is_no_path() {
-    alone(20, || {
+    alone(60, || {
         let own = unique("");
         let long = |bytes: usize| format!("{own}{}", "x".repeat(bytes - own.len()));
         let wide = format!("{own}{}", "\u{20ac}".repeat((200 - own.len()) / 3));
@@ -129,7 +129,7 @@ fn role_reads_5() {
 
 #[test]
 fn the_mode_is_0600_or_what_was_asked_for() {
-    alone(20, || {
+    alone(60, || {
         for umask in [0, 0o077, 0o777] {
             // SAFETY: no pointers; this process is alone.
             unsafe { libc::umask(umask) };
@@ -160,7 +160,7 @@ fn the_mode_is_0600_or_what_was_asked_for() {
 
 #[test]
 fn a_tag_stands_for_the_type() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("tag");
         let _kept = Value::named(name).tag("point.v1").create([1.0_f32, 2.0]).unwrap();
         let open = |tag: &str| Value::<[f32; 2]>::named(name).tag(tag).open().map(|value| value.get());
@@ -176,7 +176,7 @@ fn a_tag_stands_for_the_type() {
 
 #[test]
 fn persist_keeps_the_object_until_it_is_removed() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("persist");
         drop(Value::named(name).persist().create(5_u16).unwrap());
         assert!(exists(name));
@@ -193,7 +193,7 @@ fn persist_keeps_the_object_until_it_is_removed() {
 
 #[test]
 fn after_remove_the_name_is_free_and_its_users_go_on() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("remove");
         let old = Value::named(name).create(1).unwrap();
         let same = Value::<i32>::named(name).open().unwrap();
@@ -220,7 +220,7 @@ fn another_user_is_refused_and_refuses() {
     if !is_root() {
         return could_not_run("objects of another owner", "only root can become another user");
     }
-    alone(20, || {
+    alone(60, || {
         let [closed, open, theirs] = ["closed", "open", "theirs"].map(unique);
         let kept = (Value::named(&closed).create(1).unwrap(), Value::named(&open).mode(0o666).create(2).unwrap());
         fork(|| {
@@ -300,7 +300,7 @@ fn another_pid_namespace_is_refused_both_ways() {
 
 #[test]
 fn of_8_that_open_or_create_all_get_one_object() {
-    alone(40, || {
+    alone(60, || {
         for round in 0..25 {
             let name = &unique("race");
             let (start, done) = (util::Mark::new(), util::Mark::new());
@@ -322,7 +322,7 @@ fn of_8_that_open_or_create_all_get_one_object() {
 
 #[test]
 fn of_8_that_create_one_succeeds() {
-    alone(40, || {
+    alone(60, || {
         for _ in 0..25 {
             let name = &unique("race");
             let [start, made, done] = [(); 3].map(|()| util::Mark::new());

@@ -84,7 +84,7 @@ struct Switch {
 
 #[test]
 fn bytes_that_are_no_value_are_corrupt_and_leave_the_lock_free() {
-    alone(30, || {
+    alone(60, || {
         quiet_panics();
         no_value_of_its_type(true, &[2]);
         no_value_of_its_type(false, &[255]);
@@ -238,7 +238,7 @@ fn one_who_scribbles_all_the_time_stops_nobody() {
 /// A number of no thread in the word: nobody will ever free it, so that whoever waits must find out.
 #[test]
 fn a_lock_held_by_nobody_is_taken_over() {
-    alone(30, || {
+    alone(60, || {
         let value = Value::new([3_u64; 4]).unwrap();
         overwrite(address(&value), &0x3fff_fff0_u32.to_ne_bytes());
         assert_eq!(value.try_lock().map(drop).unwrap_err(), TryLockError::WouldBlock);

@@ -36,7 +36,7 @@ fn role_calls() {
 
 #[test]
 fn what_all_processes_left_when_they_were_killed_goes_with_the_next_call() {
-    alone(40, || {
+    alone(60, || {
         for call in ["create", "open", "open_or_create", "array"] {
             let names: Vec<String> = (0..4).map(|i| unique(&format!("left{i}"))).collect();
             let persistent = &unique("persistent");
@@ -71,7 +71,7 @@ fn what_all_processes_left_when_they_were_killed_goes_with_the_next_call() {
 
 #[test]
 fn as_long_as_one_lives_nothing_is_swept() {
-    alone(30, || {
+    alone(60, || {
         let name = &unique("survivor");
         let there = Mark::new();
         let users = || {
@@ -99,7 +99,7 @@ fn as_long_as_one_lives_nothing_is_swept() {
 
 #[test]
 fn what_a_killed_process_left_is_not_found_and_its_name_is_free() {
-    alone(40, || {
+    alone(60, || {
         let leave = |name: &str| {
             let there = Mark::new();
             let mut victim = fork(|| {
@@ -147,7 +147,7 @@ fn what_a_killed_process_left_is_not_found_and_its_name_is_free() {
 
 #[test]
 fn files_that_are_not_ours_are_never_deleted() {
-    alone(30, || {
+    alone(60, || {
         let mut random = [0_u8; 5000];
         // SAFETY: fills the buffer.
         assert_eq!(unsafe { libc::getrandom(random.as_mut_ptr().cast(), random.len(), 0) }, random.len() as isize);
@@ -190,7 +190,7 @@ fn files_that_are_not_ours_are_never_deleted() {
 /// Somebody else's `flock` counts as use: a program of another version may hold its file in this way.
 #[test]
 fn a_file_that_somebody_holds_is_not_swept() {
-    alone(20, || {
+    alone(60, || {
         let name = &unique("held-by-hand");
         let there = Mark::new();
         let mut victim = fork(|| {
@@ -217,7 +217,7 @@ fn random_kills_leave_no_half_made_name_and_nothing_after_a_sweep() {
     alone(60, || {
         let mut whole = 0;
         let mut random = 88_172_645_463_325_252_u64;
-        for round in 0..150 {
+        for round in 0..100 {
             let prefix = unique("killed");
             let progress = Mark::new();
             let mut victim = fork(|| {

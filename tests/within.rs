@@ -25,7 +25,7 @@ fn file(os_id: &str) -> PathBuf {
 
 #[test]
 fn several_objects_at_offsets_are_shared_with_another_program_both_ways() {
-    alone(20, || {
+    alone(60, || {
         let within = Within::new(memory(1 << 20));
         let os_id = within.shmem().get_os_id().to_owned();
         let value = Value::within(&within, 0).create([1_u64, 2]).unwrap();
@@ -61,7 +61,7 @@ fn role_neighbour() {
 #[test]
 fn what_does_not_fit_or_is_something_else_is_a_typed_error() {
     use SegmentError::{AlreadyExists, Invalid, NoSpace, NotASegment, NotFound, TooLarge, WrongSize, WrongType};
-    alone(20, || {
+    alone(60, || {
         let shmem = memory(8192);
         let size = shmem.len();
         let within = Within::new(shmem);
@@ -106,7 +106,7 @@ fn what_does_not_fit_or_is_something_else_is_a_typed_error() {
 /// Each header byte of an object in memory that any program of the user may write.
 #[test]
 fn damage_is_an_error_or_does_no_harm() {
-    alone(30, || {
+    alone(60, || {
         let within = Within::new(memory(1 << 16));
         drop(Array::within(&within, 0).create(&[3_u16; 50]).unwrap());
         let start = within.shmem().as_ptr();
@@ -129,7 +129,7 @@ fn damage_is_an_error_or_does_no_harm() {
 
 #[test]
 fn the_memory_goes_only_after_the_last_handle() {
-    alone(20, || {
+    alone(60, || {
         let within = Within::new(memory(16384));
         let os_id = within.shmem().get_os_id().to_owned();
         let value = Value::within(&within, 0).create(1).unwrap();
@@ -151,7 +151,7 @@ fn the_memory_goes_only_after_the_last_handle() {
 
 #[test]
 fn a_handle_travels_to_a_program_that_has_not_seen_the_memory() {
-    alone(20, || {
+    alone(60, || {
         let within = Within::new(memory(1 << 16));
         let os_id = within.shmem().get_os_id().to_owned();
         let value = Value::within(&within, 1024).create(40_i64).unwrap();
@@ -200,7 +200,7 @@ fn role_receives() {
 
 #[test]
 fn a_holder_that_is_killed_frees_its_locks() {
-    alone(20, || {
+    alone(60, || {
         let within = Within::new(memory(16384));
         let value = Value::within(&within, 0).create(1).unwrap();
         let array = Array::within(&within, 4096).create(&[5_u8; 10]).unwrap();
@@ -226,7 +226,7 @@ fn a_holder_that_is_killed_frees_its_locks() {
 
 #[test]
 fn of_8_that_create_at_one_offset_one_succeeds() {
-    alone(30, || {
+    alone(60, || {
         let within = Within::new(memory(1 << 20));
         for round in 0..50 {
             let offset = round * 1024;

@@ -18,7 +18,7 @@
 //! * V1: items are only touched by who holds the locks that cover them: all of them, or the one of their part.
 //! * V2: parts of two numbers never live at the same time.
 //! * V3: the owner record of each lock names its holder as long as its guard lives, so a holder that is killed leaves a
-//!   mark on each of its locks (L4 of `sync::raw_lock`).
+//!   mark on each of its locks (L4 of `sync::raw_lock`). Who only reads, or divides, records nothing.
 //!
 //! # If a process dies here
 //! With a lock held: the mark stays on each lock that it held, and `lock` says so, until a repair has run to its end. While
@@ -312,7 +312,8 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn get(&self, i: usize) -> Result<T, ArrayError> {
-        Ok(self.item(i)?[0])
+        check_index(i, self.len)?;
+        Ok(self.read(i..i + 1, |items| items[0])?)
     }
 
     /// Replaces item `i`. Waits as [`get`](Array::get) does.
@@ -327,13 +328,9 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn set(&self, i: usize, value: T) -> Result<(), ArrayError> {
-        self.item(i)?[0] = value;
-        Ok(())
-    }
-
-    fn item(&self, i: usize) -> Result<ArrayGuard<'_, T>, ArrayError> {
         check_index(i, self.len)?;
-        Ok(self.clean(Patience::Forever, i..i + 1).map_err(LockError::from)?)
+        self.clean(Patience::Forever, i..i + 1).map_err(LockError::from)?[0] = value;
+        Ok(())
     }
 
     /// A copy of all items, under the lock.
@@ -346,7 +343,7 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn to_vec(&self) -> Result<Vec<T>, LockError> {
-        Ok(self.lock()?.to_vec())
+        self.read(0..self.len, <[T]>::to_vec)
     }
 
     /// Replaces all items.
@@ -475,6 +472,16 @@ impl<T: Pod> Array<T> {
         match taken.victim() {
             Some(pid) => Err(Refusal::OwnerDied { pid }), // dropping it leaves the marks
             None => Ok(self.guard(taken, range)),
+        }
+    }
+
+    /// Looks at items without a record, for nothing is changed: a reader that is killed leaves no mark.
+    fn read<R>(&self, range: Range<usize>, look: impl FnOnce(&[T]) -> R) -> Result<R, LockError> {
+        let taken = self.take(Patience::Forever, range.clone())?;
+        match taken.victim() {
+            Some(pid) => Err(LockError::OwnerDied { pid }),
+            // SAFETY: V1: the locks that cover the range are held until `taken` goes, after this.
+            None => Ok(look(unsafe { self.slice(range) })),
         }
     }
 

@@ -203,7 +203,7 @@ impl<T: Pod> Part<T> {
     /// ```
     pub fn get(&self, i: usize) -> Result<T, ArrayError> {
         check_index(i, self.len())?;
-        Ok(self.lock()?[i])
+        Ok(self.read(|items| items[i])?)
     }
 
     /// Replaces the part's item `i`.
@@ -236,7 +236,7 @@ impl<T: Pod> Part<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn to_vec(&self) -> Result<Vec<T>, LockError> {
-        Ok(self.lock()?.to_vec())
+        self.read(<[T]>::to_vec)
     }
 
     /// Replaces the part's items.
@@ -286,6 +286,16 @@ impl<T: Pod> Part<T> {
     /// ```
     pub fn holder(&self) -> Option<u32> {
         if self.is_empty() { None } else { self.array.part_lock(self.index).holder() }
+    }
+
+    /// As `Array::read`.
+    fn read<R>(&self, look: impl FnOnce(&[T]) -> R) -> Result<R, LockError> {
+        let taken = self.take(Patience::Forever)?;
+        match taken.victim() {
+            Some(pid) => Err(LockError::OwnerDied { pid }),
+            // SAFETY: V1 of the array: the part's lock is held until `taken` goes, after this.
+            None => Ok(look(unsafe { self.array.slice(self.range()) })),
+        }
     }
 
     fn clean(&self, patience: Patience) -> Result<ArrayGuard<'_, T>, Refusal> {

@@ -103,9 +103,9 @@ fn halves(wide: u128) -> [u64; 2] {
 }
 
 impl Header {
-    pub(crate) fn new(geometry: &Geometry, spec: &Spec, locks: usize, persist: bool) -> Self {
+    pub(crate) fn new(geometry: &Geometry, spec: &Spec, locks: usize, persist: bool) -> Result<Self, SegmentError> {
         let (device, inode) = process::pid_namespace();
-        Header {
+        Ok(Header {
             magic: MAGIC,
             order: ORDER,
             word_bits: usize::BITS as u16,
@@ -114,7 +114,7 @@ impl Header {
             size: geometry.size as u64,
             id: halves(process::random_id()),
             namespace: [device, inode],
-            boot: halves(process::boot_id()),
+            boot: halves(process::boot_id()?),
             flags: if persist { PERSIST } else { 0 },
             cells: geometry.cells as u32,
             blocks: geometry.blocks as u32,
@@ -126,7 +126,7 @@ impl Header {
             spare: 0,
             type_hash: spec.type_hash,
             count: spec.count,
-        }
+        })
     }
 
     /// Checks a private copy against the size of the memory it stands in, and against who we are.
@@ -139,7 +139,7 @@ impl Header {
         {
             return Err(SegmentError::WrongVersion);
         }
-        if self.boot != halves(process::boot_id()) {
+        if self.boot != halves(process::boot_id()?) {
             return Err(SegmentError::NotASegment);
         }
         let (device, inode) = process::pid_namespace();

@@ -61,7 +61,7 @@ impl Segment {
     pub(crate) fn anonymous(geometry: Geometry, spec: &Spec, shape: &Shape) -> Result<Self, SegmentError> {
         let fd = memory::anonymous(geometry.size as u64)?;
         let map = memory::map(&fd, geometry.size)?;
-        let header = Header::new(&geometry, spec, shape.locks, false);
+        let header = Header::new(&geometry, spec, shape.locks, false)?;
         let segment = Segment::new(map, header, geometry, Backing::Memfd(fd));
         write_header(segment.base, &segment.header);
         Ok(segment)
@@ -160,9 +160,8 @@ impl Drop for Segment {
         if let Backing::Named(file) = &mut *self.backing
             && let Ok(file) = file.get_mut()
             && !self.header.persists()
-            && file.is_last()
         {
-            let _ = file.unlink();
+            file.leave();
         }
         // SAFETY: dropped once, here; nothing uses them afterwards.
         unsafe {

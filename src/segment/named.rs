@@ -162,16 +162,17 @@ impl<H> Named<H> {
         let geometry = single_geometry(spec, shape)?;
         let fd = names::unnamed(geometry.size as u64, self.mode & 0o777)?;
         let map = crate::sys::memory::map(&fd, geometry.size)?;
-        let header = Header::new(&geometry, spec, shape.locks, self.persist);
+        let header = Header::new(&geometry, spec, shape.locks, self.persist)?;
         let base = NonNull::new(map.as_mut_ptr()).ok_or(SegmentError::NoSpace)?;
         write_header(base, &header);
         init_object(base, geometry.blocks_at, spec.kind, init);
-        let file = match names::publish(fd, name) {
-            // A name that nobody holds is as good as free.
-            Err((fd, SegmentError::AlreadyExists)) if names::remove_unused(name, &stays) => {
-                names::publish(fd, name).map_err(|(_, error)| error)?
+        let mut fd = fd;
+        let file = loop {
+            match names::publish(fd, name) {
+                // A name that nobody holds is as good as free.
+                Err((back, SegmentError::AlreadyExists)) if names::remove_unused(name, &stays) => fd = back,
+                other => break other.map_err(|(_, error)| error)?,
             }
-            other => other.map_err(|(_, error)| error)?,
         };
         Ok(Segment::new(map, header, geometry, Backing::Named(Mutex::new(file))))
     }

@@ -7,6 +7,7 @@ use super::kind::{LINE, Shape, Spec};
 use super::mapping::{Segment, copy_header, write_header_behind_magic};
 use super::named::{Named, Site, init_object};
 use crate::SegmentError;
+use crate::sys::process::{self, Process};
 use shared_memory::{Shmem, ShmemConf};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -117,16 +118,18 @@ impl Host {
         shape: &Shape,
         init: impl FnOnce(NonNull<u8>),
     ) -> Result<Segment, SegmentError> {
-        const BUSY: u64 = u64::MAX;
         let (base, room) = self.base()?;
         let geometry = single_geometry(spec, shape)?.unrounded();
         if geometry.size > room || spec.item_align as usize > LINE {
             return Err(SegmentError::NoSpace);
         }
+        let header = Header::new(&geometry, spec, shape.locks, true)?;
         // SAFETY: the first word of checked, aligned memory.
         let magic: &AtomicU64 = unsafe { base.cast().as_ref() };
-        magic.compare_exchange(0, BUSY, Acquire, Relaxed).map_err(|_| SegmentError::AlreadyExists)?;
-        let header = Header::new(&geometry, spec, shape.locks, true);
+        let before = magic.load(Acquire);
+        if !is_free(before) || magic.compare_exchange(before, busy(), Acquire, Relaxed).is_err() {
+            return Err(SegmentError::AlreadyExists);
+        }
         // SAFETY: behind the magic, inside `room`, ours by the exchange.
         unsafe { base.add(8).write_bytes(0, geometry.size - 8) };
         write_header_behind_magic(base, &header);
@@ -141,7 +144,8 @@ impl Host {
             return Err(SegmentError::NotFound);
         }
         // SAFETY: the first word of checked, aligned memory.
-        if unsafe { base.cast::<AtomicU64>().as_ref() }.load(Acquire) == 0 {
+        let magic = unsafe { base.cast::<AtomicU64>().as_ref() }.load(Acquire);
+        if magic == 0 || (magic >> 32) as u32 == BUSY {
             return Err(SegmentError::NotFound);
         }
         // SAFETY: at least CELLS_AT bytes.
@@ -153,6 +157,18 @@ impl Host {
         let geometry = header.check(size)?;
         Ok(Segment::hosted(base, header, geometry, self.clone()))
     }
+}
+
+/// In the high half of the first word: somebody is making an object here, the process in the low half.
+const BUSY: u32 = 0x6275_7379;
+
+fn busy() -> u64 {
+    u64::from(BUSY) << 32 | u64::from(Process::current().pid)
+}
+
+/// Whether an object may be made here: nothing is here, or a maker that was killed before its object was complete.
+fn is_free(magic: u64) -> bool {
+    magic == 0 || ((magic >> 32) as u32 == BUSY && !process::exists(magic as u32))
 }
 
 /// For a handle that came in a message.

@@ -151,8 +151,8 @@ pub(crate) mod process {
         (0, 0)
     }
 
-    pub(crate) fn boot_id() -> u128 {
-        0
+    pub(crate) fn boot_id() -> std::io::Result<u128> {
+        Ok(0)
     }
 
     pub(crate) fn random_id() -> u128 {
@@ -226,11 +226,7 @@ pub(crate) mod names {
             match self.0 {}
         }
 
-        pub(crate) fn is_last(&self) -> bool {
-            match self.0 {}
-        }
-
-        pub(crate) fn unlink(&self) -> Result<bool, SegmentError> {
+        pub(crate) fn leave(&self) {
             match self.0 {}
         }
 

@@ -1,6 +1,6 @@
 //! Arrays, their parts, and bare locks: a process that dies with the lock leaves a mark until somebody repairs.
 
-use super::common::{Flags, die_after, patience, watch};
+use super::common::{Flags, die_after, patience, warm_up, watch};
 use super::stepper::{Kill, Scenario, Watched, World};
 use crossproc::{Array, ArrayError, ArrayGuard, Lock, LockError, LockTimeoutError, Part};
 
@@ -152,7 +152,7 @@ impl Quiet {
 
 impl World for Quiet {
     fn prepare(&mut self) {
-        drop(Lock::new().and_then(|lock| Ok(drop(lock.lock()))));
+        warm_up();
     }
 
     fn operation(&mut self) {

@@ -26,7 +26,14 @@ pub fn settle() {
     drop(guards);
 }
 
+/// In the victim: its thread has locked something before.
+pub fn warm_up() {
+    let lock = crossproc::Lock::new().expect("memory for a lock");
+    drop(lock.lock().expect("a new lock"));
+}
+
 /// A reference that a guard in the same world can have.
+#[expect(clippy::borrowed_box, reason = "what is in a box does not move")]
 pub fn pinned<T>(boxed: &Box<T>) -> &'static T {
     // SAFETY: a world keeps its boxes to its end and declares, so drops, what refers to them before them.
     unsafe { &*std::ptr::from_ref(&**boxed) }

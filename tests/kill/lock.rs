@@ -1,7 +1,7 @@
 //! Sleepers: whoever waits for a lock gets it, wherever the holder or another waiter dies.
 
 use super::common::{Flags, demand_all, die_after, pinned, watch};
-use super::stepper::{Asleep, Kill, Scenario, Stop, Survivor, Victim, Watched, World, until_asleep};
+use super::stepper::{Asleep, Kill, Scenario, Stop, Strategy, Survivor, Victim, Watched, World, until_asleep};
 use crossproc::{Lock, Value, ValueGuard};
 use std::time::Duration;
 
@@ -131,7 +131,8 @@ struct Contended {
 
 const NO_LIMIT: Option<Duration> = None;
 const LONG: Option<Duration> = Some(Duration::from_secs(100));
-const SHORT: Option<Duration> = Some(Duration::from_millis(4));
+/// Long enough to be seen asleep on a busy machine, mostly.
+const SHORT: Option<Duration> = Some(Duration::from_millis(30));
 
 impl Contended {
     fn new(night: Night, limit: Option<Duration>, in_front: bool) -> Self {
@@ -146,6 +147,8 @@ impl Contended {
 
     fn scenario(name: &str, night: Night, limit: Option<Duration>, in_front: bool) -> Scenario {
         let scenario = Scenario::new(format!("lock/{name}"), move || Self::new(night, limit, in_front));
+        // Each point takes as long as the limit.
+        let scenario = if limit == SHORT { scenario.strategy(Strategy::ByEffect) } else { scenario };
         if night == Night::Quiet { scenario } else { scenario.after_wake() }
     }
 

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Besides, `KILL_POINTS=n` chooses how many points of each scenario the short pass visits, and `KILL_PATIENCE_MS` how
-//! long a survivor is waited for, 10,000 if not said otherwise. `mutants.sh` uses it, and shows that each scenario finds
-//! what it is there for.
+//! long a survivor is waited for, 10,000 if not said otherwise; `KILL_ENOUGH=n` ends it all after n violations.
+//! `mutants.sh` uses these, and shows that the suite finds what it is there for.
 //!
 //! The program forks its victims and has one thread, so it is its own harness. It takes the arguments of the usual one.
 
@@ -90,9 +90,15 @@ fn scenarios() -> Vec<Scenario> {
     .collect()
 }
 
+/// How many violations are proof enough; the rest is left out then.
+fn enough() -> usize {
+    common::number("KILL_ENOUGH").map_or(usize::MAX, |enough| enough as usize)
+}
+
 /// Runs one scenario; a panic of the harness is a violation too, for it means that a world could not be built.
 fn run(scenario: &Scenario, full: bool) -> Report {
     let pass = if full { Pass::FULL } else { Pass::about(common::number("KILL_POINTS").unwrap_or(SHORT_PASS)) };
+    let pass = pass.until(enough());
     catch_unwind(AssertUnwindSafe(|| stepper::run(scenario, pass))).unwrap_or_else(|_| Report {
         name: scenario.name().into(),
         violations: vec!["the scenario itself panicked, see above".into()],
@@ -129,6 +135,9 @@ fn main() -> ExitCode {
         show(&report, arguments.quiet);
         points += report.points;
         violations += report.violations.len();
+        if violations >= enough() {
+            break;
+        }
     }
     let (count, seconds) = (scenarios.len(), begun.elapsed().as_secs_f64());
     println!("{count} scenarios, {points} points, {violations} violations, {seconds:.1} s");

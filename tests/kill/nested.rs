@@ -2,7 +2,7 @@
 //! same.
 
 use super::array::{demand_mark, victim_of};
-use super::common::{Flags, patience, pinned, watch};
+use super::common::{Flags, patience, pinned, warm_up, watch};
 use super::stepper::{Kill, Scenario, Watched, World};
 use crossproc::{Array, Lock, LockGuard, Value};
 
@@ -50,7 +50,7 @@ impl Several {
 
 impl World for Several {
     fn prepare(&mut self) {
-        drop(Lock::new().and_then(|lock| Ok(drop(lock.lock()))));
+        warm_up();
     }
 
     fn operation(&mut self) {

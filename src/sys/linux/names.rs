@@ -4,9 +4,10 @@
 //! segment, a second creator gets `EEXIST`, and a creator that is killed before leaves nothing.
 //!
 //! Whoever uses the file holds a shared `flock` on an open file of its own. Whoever gets the exclusive one is the last,
-//! and removes the name. A removal is exclusive in addition by a record lock on byte 0 (`F_OFD_SETLK`), under which the
-//! name is checked to lead to this very file: so no remover can hit a newer file of the same name. The kernel drops
-//! both kinds of lock when the process dies.
+//! and removes the name. To ask for the exclusive one, to remove, and to become a user, each process takes a record lock
+//! on byte 0 (`F_OFD_SETLK`) first: so a refusal means a user, never one who only asks and may be killed meanwhile; and
+//! under it the name is checked to lead to this very file, so that no remover hits a newer file of the same name. The
+//! kernel drops both kinds of lock when the process dies.
 
 use super::{memory, process, syscall};
 use crate::SegmentError;
@@ -119,15 +120,20 @@ pub(crate) fn open(name: &Name, stays: &Stays) -> Result<NamedFile, SegmentError
     loop {
         let file = name.open()?;
         check_file(&file)?;
+        let gate = Gate::enter(&file)?;
+        // Between the open and the gate the last user may have removed it.
+        if file.metadata()?.nlink() == 0 {
+            continue;
+        }
         if is_unused(&file) && !stays(&head(&file)) {
-            unlink(&file, name)?;
-            return Err(SegmentError::NotFound);
+            if gate.unlink(name)? {
+                return Err(SegmentError::NotFound);
+            }
+            continue; // another file has the name by now
         }
         hold(&file, libc::LOCK_SH)?;
-        // Between the open and the hold the last user may have removed it.
-        if file.metadata()?.nlink() > 0 {
-            return Ok(NamedFile { file, name: name.clone() });
-        }
+        drop(gate);
+        return Ok(NamedFile { file, name: name.clone() });
     }
 }
 
@@ -192,14 +198,13 @@ impl NamedFile {
         reopen_any(self.file.as_fd(), &self.name)
     }
 
-    /// Gives up our hold; says whether it was the last one anywhere. The file stays open.
-    pub(crate) fn is_last(&self) -> bool {
-        is_unused(&self.file)
-    }
-
-    /// Removes the name, if it leads to this file. True if it did.
-    pub(crate) fn unlink(&self) -> Result<bool, SegmentError> {
-        unlink(&self.file, &self.name)
+    /// Gives up our hold, and removes the name if it was the last one anywhere. The file stays open.
+    pub(crate) fn leave(&self) {
+        if let Ok(gate) = Gate::enter(&self.file)
+            && is_unused(&self.file)
+        {
+            let _ = gate.unlink(&self.name);
+        }
     }
 
     pub(crate) fn map(&self, bytes: usize) -> Result<memmap2::MmapRaw, SegmentError> {
@@ -229,26 +234,18 @@ fn reopen_any(fd: BorrowedFd<'_>, name: &Name) -> Result<NamedFile, SegmentError
     Ok(NamedFile { file, name: name.clone() })
 }
 
-fn unlink(file: &File, name: &Name) -> Result<bool, SegmentError> {
-    let _exclusive = Removal::begin(file)?;
-    if !name.leads_to(file) {
-        return Ok(false);
-    }
-    syscall!(libc::unlink(name.path.as_ptr()))?;
-    Ok(true)
-}
-
-/// The right to remove this file's name: a record lock on its first byte, dropped with the value or the process.
-struct Removal<'a> {
+/// The right to ask whether this file is used, to remove its name, and to become a user: a record lock on its first byte,
+/// dropped with the value or the process.
+struct Gate<'a> {
     file: &'a File,
 }
 
-impl<'a> Removal<'a> {
-    fn begin(file: &'a File) -> Result<Self, SegmentError> {
+impl<'a> Gate<'a> {
+    fn enter(file: &'a File) -> Result<Self, SegmentError> {
         let start = Instant::now();
         loop {
             match record_lock(file, libc::F_WRLCK) {
-                Ok(()) => return Ok(Removal { file }),
+                Ok(()) => return Ok(Gate { file }),
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EAGAIN | libc::EACCES) if start.elapsed() < PATIENCE => {
                         std::thread::sleep(Duration::from_micros(50));
@@ -258,9 +255,18 @@ impl<'a> Removal<'a> {
             }
         }
     }
+
+    /// Removes the name, if it leads to this file. True if it did.
+    fn unlink(&self, name: &Name) -> Result<bool, SegmentError> {
+        if !name.leads_to(self.file) {
+            return Ok(false);
+        }
+        syscall!(libc::unlink(name.path.as_ptr()))?;
+        Ok(true)
+    }
 }
 
-impl Drop for Removal<'_> {
+impl Drop for Gate<'_> {
     fn drop(&mut self) {
         let _ = record_lock(self.file, libc::F_UNLCK);
     }
@@ -282,7 +288,7 @@ pub(crate) fn remove(name: &Name) -> Result<(), SegmentError> {
         if file.metadata()?.uid() != process::user() {
             return Err(SegmentError::WrongOwner);
         }
-        if unlink(&file, name)? {
+        if Gate::enter(&file)?.unlink(name)? {
             return Ok(());
         }
     }
@@ -301,8 +307,26 @@ pub(crate) fn sweep(stays: &Stays) {
     }
 }
 
-/// Removes this name if nobody holds its file and it does not stay. True if the name was removed.
+/// Removes this name if nobody holds its file and it does not stay. True if it leads no longer where it led.
 pub(crate) fn remove_unused(name: &Name, stays: &Stays) -> bool {
-    let Ok(file) = name.open() else { return false };
-    check_file(&file).is_ok() && is_unused(&file) && !stays(&head(&file)) && unlink(&file, name).unwrap_or(false)
+    let file = match name.open() {
+        Ok(file) => file,
+        Err(error) => return error == SegmentError::NotFound,
+    };
+    if check_file(&file).is_err() {
+        return false;
+    }
+    let Ok(gate) = Gate::enter(&file) else { return false };
+    if !name.leads_to(&file) {
+        return true;
+    }
+    if !is_unused(&file) {
+        return false;
+    }
+    if !stays(&head(&file)) {
+        return gate.unlink(name).unwrap_or(false);
+    }
+    // Said, not left to the close: a child that another thread forks just now has this open file too.
+    let _ = syscall!(libc::flock(file.as_raw_fd(), libc::LOCK_UN));
+    false
 }

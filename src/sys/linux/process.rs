@@ -61,7 +61,8 @@ pub(crate) fn tag_is_alive(tag: u64) -> bool {
         && match start_of(pid) {
             Start::Gone => false,
             Start::Unknown => true,
-            Start::At(start) => start as u32 == (tag >> 32) as u32,
+            // 0: it could not tell when it started.
+            Start::At(start) => tag >> 32 == 0 || start as u32 == (tag >> 32) as u32,
         }
 }
 
@@ -155,13 +156,19 @@ pub(crate) fn pid_namespace() -> (u64, u64) {
     std::fs::metadata("/proc/self/ns/pid").map_or((0, 0), |data| (data.dev(), data.ino()))
 }
 
-/// A number that changes whenever the system starts.
-pub(crate) fn boot_id() -> u128 {
+/// A number that changes whenever the system starts; 0 where the system has none. That it cannot be read just now, for
+/// want of a descriptor, is an error: a wrong number would refuse all other programs for good.
+pub(crate) fn boot_id() -> std::io::Result<u128> {
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
     static BOOT: OnceLock<u128> = OnceLock::new();
-    *BOOT.get_or_init(|| {
-        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0)
-    })
+    if let Some(boot) = BOOT.get() {
+        return Ok(*boot);
+    }
+    let text = match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Err(error) if !matches!(error.kind(), NotFound | PermissionDenied) => return Err(error),
+        text => text.unwrap_or_default(),
+    };
+    Ok(*BOOT.get_or_init(|| u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0)))
 }
 
 /// A number that nobody else has.

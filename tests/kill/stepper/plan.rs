@@ -33,21 +33,29 @@ pub struct Pass {
     stride: u32,
     offset: u32,
     most: u32,
+    /// After so many violations the rest is left out.
+    pub(super) enough: usize,
 }
 
 impl Pass {
     /// All points.
-    pub const FULL: Self = Self { stride: 1, offset: 0, most: u32::MAX };
+    pub const FULL: Self = Self { stride: 1, offset: 0, most: u32::MAX, enough: usize::MAX };
 
     /// Every `stride`-th point from `offset` on, and always the first and the last.
     pub fn every(stride: u32, offset: u32) -> Self {
         let stride = stride.max(1);
-        Self { stride, offset: offset % stride, most: u32::MAX }
+        Self { stride, offset: offset % stride, ..Self::FULL }
     }
 
     /// About `most` points, evenly spread, whatever the length of the operation.
     pub fn about(most: u32) -> Self {
         Self { most: most.max(2), ..Self::FULL }
+    }
+
+    /// Ends after that many violations.
+    #[must_use]
+    pub fn until(self, violations: usize) -> Self {
+        Self { enough: violations.max(1), ..self }
     }
 
     pub(super) fn pick(self, points: &[u32]) -> Vec<u32> {
