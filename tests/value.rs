@@ -200,17 +200,17 @@ fn get_is_not_starved_by_a_fast_writer() {
             }
         });
         running.reaches(1);
-        let (mut last, mut moved) = (0, 0);
+        let (mut last, mut reads, mut moved) = (0, 0, 0);
         let start = Instant::now();
-        for _ in 0..2_000 {
+        while reads < 2_000 || moved < 20 {
             let page = value.get();
+            reads += 1;
             assert!(page.iter().all(|word| *word == page[0]), "a mixture");
             assert!(page[0] >= last, "time goes forward");
             moved += u32::from(page[0] > last);
             last = page[0];
+            assert!(start.elapsed() < LONG, "{reads} reads, {moved} moves took {:?}", start.elapsed());
         }
-        assert!(start.elapsed() < LONG, "2,000 reads took {:?}", start.elapsed());
-        assert!(moved > 1, "the writer was at work");
         writer.kill();
     });
 }

@@ -95,14 +95,13 @@ impl Handle {
 
     /// Writes the handle into the message that is being made.
     fn serialize<S: Serializer>(&self, spec: Spec, part: bool, serializer: S) -> Result<S::Ok, S::Error> {
-        let ticket = travel::depart(&self.place, part).map_err(S::Error::custom)?;
+        let ticket = travel::depart(&self.place, part).map_err(|error| S::Error::custom(travel::refuse(error)))?;
         Wire { ticket, spec }.serialize(serializer)
     }
 
     /// Takes the place of an object out of the message that is being read, if it is what is wanted.
-    fn arrive(wire: &Wire, part: bool) -> Result<Self, String> {
-        let place = travel::arrive(&wire.ticket, part).map_err(|error| error.to_string())?;
-        Ok(Handle::at(place, 0))
+    fn arrive(wire: &Wire, part: bool) -> Result<Self, SegmentError> {
+        Ok(Handle::at(travel::arrive(&wire.ticket, part)?, 0))
     }
 
     fn check<H: Object>(&mut self, wire: &Wire) -> Result<usize, SegmentError> {
@@ -153,14 +152,14 @@ pub(crate) fn serialize<H: Object, S: Serializer>(object: &H, part: bool, serial
 pub(crate) fn deserialize<'de, H: Object, D: Deserializer<'de>>(part: bool, deserializer: D) -> Result<H, D::Error> {
     let wire = Wire::deserialize(deserializer)?;
     // The ticket is used up in any case: a handle of the wrong type is dropped like any other.
-    let mut handle = Handle::arrive(&wire, part).map_err(D::Error::custom)?;
+    let mut handle = Handle::arrive(&wire, part).map_err(|error| D::Error::custom(travel::refuse(error)))?;
     match handle.check::<H>(&wire) {
         Ok(count) => Ok(H::of(handle, count)),
         Err(error) => {
             if part {
                 handle.drop_part();
             }
-            Err(D::Error::custom(error))
+            Err(D::Error::custom(travel::refuse(error)))
         }
     }
 }

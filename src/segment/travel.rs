@@ -74,7 +74,14 @@ struct Arrivals {
     flights: Vec<(u128, u32, bool)>,
 }
 
-enum Journey {
+/// A message that is being encoded or decoded.
+struct Journey {
+    side: Side,
+    /// Why a handle could not go along: the codec's own errors have no room for it.
+    reason: Option<String>,
+}
+
+enum Side {
     Out(Luggage),
     In(Arrivals),
 }
@@ -105,27 +112,45 @@ impl Drop for Arrivals {
     }
 }
 
-/// Runs `f` with this journey innermost, and gives the journey back.
-fn travelling<R>(journey: Journey, f: impl FnOnce() -> R) -> (R, Option<Journey>) {
-    /// Takes the journey off again, also when `f` panics.
+/// Runs the codec with this journey innermost, and gives the journey back. An error tells why, where a handle knows.
+fn travelling<R>(side: Side, codec: impl FnOnce() -> postcard::Result<R>) -> Result<(R, Side), CodecError> {
+    /// Takes the journey off again, also when the codec panics.
     struct Off;
     impl Drop for Off {
         fn drop(&mut self) {
             JOURNEYS.with_borrow_mut(Vec::pop);
         }
     }
-    JOURNEYS.with_borrow_mut(|journeys| journeys.push(journey));
+    JOURNEYS.with_borrow_mut(|journeys| journeys.push(Journey { side, reason: None }));
     let off = Off;
-    let result = f();
+    let result = codec();
     std::mem::forget(off);
-    (result, JOURNEYS.with_borrow_mut(Vec::pop))
+    let journey = JOURNEYS.with_borrow_mut(Vec::pop);
+    match (result, journey) {
+        (Ok(result), Some(journey)) => Ok((result, journey.side)),
+        (Err(error), journey) => Err(CodecError(journey.and_then(|j| j.reason).unwrap_or_else(|| error.to_string()))),
+        (Ok(_), None) => Err(CodecError(NOT_TRAVELLING.into())),
+    }
+}
+
+/// Says why a handle cannot go along, and gives the text.
+pub(super) fn refuse(error: impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    JOURNEYS.with_borrow_mut(|journeys| {
+        if let Some(journey) = journeys.last_mut() {
+            journey.reason.get_or_insert_with(|| text.clone());
+        }
+    });
+    text
 }
 
 /// A handle is encoded: its place goes with the message.
-pub(super) fn depart(place: &Place, part: bool) -> Result<Ticket, CodecError> {
+pub(super) fn depart(place: &Place, part: bool) -> Result<Ticket, SegmentError> {
     JOURNEYS.with_borrow_mut(|journeys| {
-        let Some(Journey::Out(luggage)) = journeys.last_mut() else { return Err(CodecError(NOT_TRAVELLING.into())) };
-        place.depart(part).map_err(|error| CodecError(error.to_string()))?;
+        let Some(Side::Out(luggage)) = journeys.last_mut().map(|journey| &mut journey.side) else {
+            return Err(SegmentError::Invalid(NOT_TRAVELLING.into()));
+        };
+        place.depart(part)?;
         luggage.flights.push(Flight { place: place.clone(), part });
         let segment = place.segment().header.id();
         if !luggage.places.iter().any(|other| other.segment().header.id() == segment) {
@@ -136,12 +161,14 @@ pub(super) fn depart(place: &Place, part: bool) -> Result<Ticket, CodecError> {
 }
 
 /// A handle is decoded: its segment is here already, or came with the message.
-pub(super) fn arrive(ticket: &Ticket, part: bool) -> Result<Place, CodecError> {
+pub(super) fn arrive(ticket: &Ticket, part: bool) -> Result<Place, SegmentError> {
     JOURNEYS.with_borrow_mut(|journeys| {
-        let Some(Journey::In(arrivals)) = journeys.last_mut() else { return Err(CodecError(NOT_TRAVELLING.into())) };
-        let place = find(ticket, arrivals).map_err(|error| CodecError(error.to_string()))?;
+        let Some(Side::In(arrivals)) = journeys.last_mut().map(|journey| &mut journey.side) else {
+            return Err(SegmentError::Invalid(NOT_TRAVELLING.into()));
+        };
+        let place = find(ticket, arrivals)?;
         if part {
-            heap::lock().add_part(&place).map_err(|error| CodecError(error.to_string()))?;
+            heap::lock().add_part(&place)?;
         }
         let flight = (ticket.segment, ticket.block, part);
         if let Some(at) = arrivals.flights.iter().position(|other| *other == flight) {
@@ -193,19 +220,18 @@ fn unpack(bag: (Origin, Option<Fd>)) -> Result<Segment, SegmentError> {
 }
 
 fn pack<T: Serialize + ?Sized>(message: &T) -> Result<Parcel, CodecError> {
-    let (bytes, journey) = travelling(Journey::Out(Luggage::default()), || postcard::to_stdvec(message));
-    let bytes = bytes.map_err(|error| CodecError(error.to_string()))?;
-    let Some(Journey::Out(luggage)) = journey else { return Err(CodecError(NOT_TRAVELLING.into())) };
-    Ok(Parcel { bytes, luggage })
+    let (bytes, side) = travelling(Side::Out(Luggage::default()), || postcard::to_stdvec(message))?;
+    match side {
+        Side::Out(luggage) => Ok(Parcel { bytes, luggage }),
+        Side::In(_) => Err(CodecError(NOT_TRAVELLING.into())),
+    }
 }
 
 fn unpack_message<T: DeserializeOwned>(bytes: &[u8], arrivals: Arrivals) -> Result<T, CodecError> {
-    let (message, arrivals) = travelling(Journey::In(arrivals), || postcard::take_from_bytes(bytes));
-    drop(arrivals);
-    match message {
-        Ok((message, [])) => Ok(message),
-        Ok((_, rest)) => Err(CodecError(format!("{} bytes behind the message", rest.len()))),
-        Err(error) => Err(CodecError(error.to_string())),
+    let ((message, rest), _) = travelling(Side::In(arrivals), || postcard::take_from_bytes(bytes))?;
+    match rest {
+        [] => Ok(message),
+        _ => Err(CodecError(format!("{} bytes behind the message", rest.len()))),
     }
 }
 
