@@ -266,5 +266,5 @@ fn mix(a: u64, b: u64) -> u64 {
 #[inline]
 fn home(key: [u64; 2], len: usize, slots: usize) -> usize {
     let hash = mix(key[0], key[1]).wrapping_add(len as u64).wrapping_mul(SEED[0]);
-    (u128::from(hash) * slots as u128 >> 64) as usize
+    ((u128::from(hash) * slots as u128) >> 64) as usize
 }
