@@ -254,7 +254,10 @@ impl RawLock {
     pub(crate) fn record(&self, held: &Held, stamp: u32) {
         debug_assert!(held.is_mine());
         let process = thread::process();
-        self.start.store(process.start, Relaxed);
+        // Mostly it is there from the time before, and a store before the next locked instruction costs more than a look.
+        if self.start.load(Relaxed) != process.start {
+            self.start.store(process.start, Relaxed);
+        }
         self.owner.store(u64::from(process.pid) | u64::from(stamp) << 32, Release);
     }
 

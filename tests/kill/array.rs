@@ -180,6 +180,9 @@ impl World for Quiet {
         let again = self.probe(kill);
         kill.demand(again == mark, "the mark does not stay");
         self.check_family(kill, mark);
+        if !kill.is_clean() {
+            return;
+        }
         let ran = self.repair();
         let wanted = Ok(u32::from(mark.is_some()));
         kill.demand(ran == wanted, format!("repairs: {ran:?} instead of {wanted:?}"));
@@ -274,6 +277,9 @@ impl World for Repair {
             kill.demand(mark == known[0], "the mark does not name the first victim");
         }
         kill.demand(!kill.finished || mark.is_none(), "a mark after a finished repair");
+        if !kill.is_clean() {
+            return;
+        }
         let ran = self.quiet.repair();
         let wanted = Ok(u32::from(mark.is_some()));
         kill.demand(ran == wanted, format!("repairs: {ran:?} instead of {wanted:?}"));
@@ -303,6 +309,9 @@ impl World for Divide {
         // The lock of the whole guards the division, which one store commits: a death there may leave a mark.
         let mark = victim_of(kill, self.array.lock_timeout(patience()));
         demand_mark(kill, "whole", mark, false, false);
+        if !kill.is_clean() {
+            return;
+        }
         kill.recovered();
         if mark.is_some() {
             kill.demand(self.array.lock_or_repair(|_| ()).is_ok(), "no repair");

@@ -3,12 +3,19 @@
 use super::stepper::{Child, Kill, Shared, Survivor, Watched};
 use std::fmt::Debug;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 /// The number in an environment variable.
 pub fn number(variable: &str) -> Option<u32> {
     std::env::var(variable).ok()?.parse().ok()
+}
+
+static FULL: AtomicBool = AtomicBool::new(false);
+
+/// Whether this is the full pass.
+pub fn is_full() -> bool {
+    FULL.load(SeqCst)
 }
 
 /// How long a survivor may take: for ever, as far as a test can tell.
@@ -18,7 +25,8 @@ pub fn patience() -> Duration {
 
 /// Before the first scenario: no backstop, which would hide a lost wake-up, and list mode as it is in a process that
 /// has held several guards at once, so that each victim is the fork child of such a process.
-pub fn settle() {
+pub fn settle(full: bool) {
+    FULL.store(full, SeqCst);
     crossproc::testing::switch_backstop(false);
     let locks: Vec<_> = (0..3).map(|_| crossproc::Lock::new().expect("memory for a lock")).collect();
     let guards: Vec<_> = locks.iter().map(|lock| lock.lock().expect("a new lock")).collect();

@@ -3,7 +3,7 @@
 //! It takes orders through shared words. What the victim holds, the two share through messages only, so that the arena
 //! belongs to nobody else, and every block of it is accounted for.
 
-use super::common::{Flags, address, patience};
+use super::common::{Flags, address, is_full, patience};
 use super::stepper::{Kill, Survivor, Watched};
 use crossproc::{Array, Value, travel};
 use serde::Serialize;
@@ -294,22 +294,23 @@ struct View {
 const PAGE: usize = 4096;
 
 impl View {
-    /// Maps two pages of the memfd that process `pid` has and the tester has not: the header with the first cells, and
-    /// the counts of flights behind the cells.
+    /// Maps the memfd that process `pid` has and the tester has not: all of it, or, since looking at it after each step
+    /// takes time, two pages for the short pass, the header with the first cells and the counts of flights.
     fn of(pid: i32, known: &[(u64, String)]) -> Self {
         let new = |found: &(u64, String)| !known.iter().any(|other| other.0 == found.0);
         let (_, path) = memfds(&pid.to_string()).into_iter().find(new).expect("an arena that the tester does not use");
         let file = std::fs::File::open(path).expect("the tester may look into it");
-        let cells = PAGE * 16;
-        let map = |offset: usize| {
-            // SAFETY: a new shared mapping that touches no memory of ours; the arena is larger than that.
+        let length = file.metadata().map_or(0, |data| data.len() as usize);
+        let ranges = if is_full() { vec![(0, length)] } else { vec![(0, PAGE), (16 * PAGE, PAGE)] };
+        let map = |(offset, length): (usize, usize)| {
+            // SAFETY: a new shared mapping that touches no memory of ours; the arena is as large as that.
             let at = unsafe {
                 let null = std::ptr::null_mut();
-                libc::mmap(null, PAGE, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), offset as libc::off_t)
+                libc::mmap(null, length, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), offset as libc::off_t)
             };
-            (at != libc::MAP_FAILED).then_some((at as usize, PAGE))
+            (at != libc::MAP_FAILED).then_some((at as usize, length))
         };
-        View { pages: [0, cells].into_iter().filter_map(map).collect() }
+        View { pages: ranges.into_iter().filter_map(map).collect() }
     }
 
     fn watched(&self) -> Vec<Watched> {

@@ -125,7 +125,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if !scenarios.is_empty() {
-        common::settle();
+        common::settle(arguments.full);
         stepper::require_ptrace();
     }
     let begun = Instant::now();

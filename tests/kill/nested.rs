@@ -80,6 +80,9 @@ impl World for Several {
         }
         kill.recovered();
         kill.committed(marks == 0);
+        if !kill.is_clean() {
+            return;
+        }
         for lock in self.locks.iter() {
             kill.demand(lock.lock_or_repair(|| ()).is_ok(), "no repair");
             kill.demand(lock.try_lock().is_ok(), "not free after the repair");
@@ -136,6 +139,9 @@ impl World for Mixed {
                 Ok(guard) => kill.demand(*guard == 1 || *guard == 2, "torn"),
                 Err(error) => kill.demand(false, format!("a value after the kill: {error}")),
             }
+        }
+        if !kill.is_clean() {
+            return;
         }
         let (committed, other) = (self.value.get() == 2, self.other.get() == 2);
         kill.committed(committed);

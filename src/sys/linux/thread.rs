@@ -36,6 +36,8 @@ const MOST_LINKED: usize = 2_000;
 /// Where a node may lie behind its word: a lock must leave this room unused.
 pub(crate) const NODE_ROOM: std::ops::Range<usize> = 28..40;
 const GLIBC_OFFSET: isize = -32;
+/// Beside the address of a word, which is a multiple of four.
+const IN_PLACE: usize = 1;
 /// Beside the number of a process, which is that of its first thread too: no thread holds this word. Numbers are smaller.
 const HANDED_OVER: u32 = 1 << 29;
 
@@ -64,10 +66,8 @@ struct Local {
     tid: Cell<u32>,
     pid: Cell<u32>,
     start: Cell<u64>,
-    /// The word of the guard in the pending slot, or 0.
+    /// The word of the guard in the pending slot, or 0; with [`IN_PLACE`] if it gives access in place.
     outer: Cell<usize>,
-    /// Whether that guard gives access in place.
-    outer_in_place: Cell<bool>,
 }
 
 /// The cold half: what is linked, newest first in the kernel's list and last in `words`.
@@ -90,7 +90,6 @@ thread_local! {
             pid: Cell::new(0),
             start: Cell::new(0),
             outer: Cell::new(0),
-            outer_in_place: Cell::new(false),
         }
     };
     // Never dropped by the thread's end: guards in other thread-locals may be dropped after it.
@@ -163,10 +162,7 @@ impl Me {
     /// The word in the slot is a guard's from here on.
     #[inline]
     pub(crate) fn hold(self, word: &AtomicU32, in_place: bool) {
-        LOCAL.with(|local| {
-            local.outer.set(word.as_ptr() as usize);
-            local.outer_in_place.set(in_place);
-        });
+        LOCAL.with(|local| local.outer.set(word.as_ptr() as usize | usize::from(in_place)));
     }
 
     /// Takes a guard's word back into the slot, out of the list if it is there.
@@ -174,7 +170,7 @@ impl Me {
     pub(crate) fn retire(word: &AtomicU32) -> Self {
         LOCAL.with(|local| {
             let me = Me { head: local.head.get(), tid: local.tid.get() };
-            if local.outer.get() == word.as_ptr() as usize {
+            if local.outer.get() & !IN_PLACE == word.as_ptr() as usize {
                 local.outer.set(0);
                 // Once more: a foreign robust mutex inside the guard's scope empties the slot.
                 me.set_pending(word);
@@ -205,7 +201,7 @@ impl Me {
     fn link(self, local: &Local) -> Result<(), TooMany> {
         LINKS.with(|links| {
             let links = &mut *links.borrow_mut();
-            let word = local.outer.get();
+            let (word, in_place) = (local.outer.get() & !IN_PLACE, local.outer.get() & IN_PLACE != 0);
             links.words.reserve(1);
             let sentinels = match links.sentinels {
                 Some(sentinels) => sentinels,
@@ -217,7 +213,7 @@ impl Me {
             compiler_fence(Ordering::SeqCst);
             sentinels[0].next.set(node);
             compiler_fence(Ordering::SeqCst);
-            links.words.push(Link { word, in_place: local.outer_in_place.get() });
+            links.words.push(Link { word, in_place });
             local.outer.set(0);
             Ok(())
         })
@@ -431,8 +427,8 @@ fn hand_over(local: &Local) {
             (value & !super::WAITERS == tid).then_some(pid | HANDED_OVER | waiters)
         });
     };
-    if local.outer.get() != 0 && local.outer_in_place.get() {
-        give(local.outer.get());
+    if local.outer.get() & IN_PLACE != 0 {
+        give(local.outer.get() & !IN_PLACE);
         local.outer.set(0);
         me.leave();
     }

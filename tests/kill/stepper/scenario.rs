@@ -139,6 +139,11 @@ impl Kill {
         }
     }
 
+    /// No violation until now. After one, a call that waits without a limit may wait for ever.
+    pub fn is_clean(&self) -> bool {
+        self.violations.is_empty()
+    }
+
     /// The survivors have just recovered: the report keeps the longest time since the signal.
     pub fn recovered(&mut self) {
         self.recovery = self.recovery.max(self.at.elapsed());
