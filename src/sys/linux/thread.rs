@@ -144,6 +144,12 @@ impl Me {
         self.store_pending((word.as_ptr() as usize).wrapping_add_signed(-offset));
     }
 
+    #[inline]
+    fn is_pending(self) -> bool {
+        // SAFETY: as in `set_pending`.
+        unsafe { std::ptr::read_volatile(&raw const (*self.head).pending) != 0 }
+    }
+
     /// Empties the slot; the word in it is free and woken (S2).
     #[inline]
     pub(crate) fn leave(self) {
@@ -172,8 +178,10 @@ impl Me {
             let me = Me { head: local.head.get(), tid: local.tid.get() };
             if local.outer.get() & !IN_PLACE == word.as_ptr() as usize {
                 local.outer.set(0);
-                // Once more: a foreign robust mutex inside the guard's scope empties the slot.
-                me.set_pending(word);
+                // A foreign robust mutex inside the guard's scope empties the slot.
+                if !me.is_pending() {
+                    me.set_pending(word);
+                }
             } else {
                 me.retire_linked(local, word);
             }
