@@ -27,6 +27,7 @@
 #![allow(unsafe_code)] // references into shared memory, under locks
 
 mod guard;
+mod named;
 mod part;
 
 pub use guard::ArrayGuard;
@@ -468,18 +469,25 @@ impl<T: Pod> Array<T> {
     /// The locks that cover these items, without a mark.
     #[inline]
     fn clean(&self, patience: Patience, range: Range<usize>) -> Result<ArrayGuard<'_, T>, Refusal> {
-        let taken = self.take(patience, range.clone())?;
+        self.unmarked(self.take(patience, range.clone())?, range)
+    }
+
+    #[inline]
+    fn unmarked<'a>(&'a self, taken: Taken<'a>, range: Range<usize>) -> Result<ArrayGuard<'a, T>, Refusal> {
         match taken.victim() {
             Some(pid) => Err(Refusal::OwnerDied { pid }), // dropping it leaves the marks
             None => Ok(self.guard(taken, range)),
         }
     }
 
-    /// Looks at items without a record, for nothing is changed: a reader that is killed leaves no mark.
     fn read<R>(&self, range: Range<usize>, look: impl FnOnce(&[T]) -> R) -> Result<R, LockError> {
-        let taken = self.take(Patience::Forever, range.clone())?;
+        Ok(self.look(self.take(Patience::Forever, range.clone())?, range, look)?)
+    }
+
+    /// Looks at items without a record, for nothing is changed: a reader that is killed leaves no mark.
+    fn look<R>(&self, taken: Taken<'_>, range: Range<usize>, look: impl FnOnce(&[T]) -> R) -> Result<R, Refusal> {
         match taken.victim() {
-            Some(pid) => Err(LockError::OwnerDied { pid }),
+            Some(pid) => Err(Refusal::OwnerDied { pid }),
             // SAFETY: V1: the locks that cover the range are held until `taken` goes, after this.
             None => Ok(look(unsafe { self.slice(range) })),
         }
@@ -530,50 +538,6 @@ impl<T: Pod> Array<T> {
         let first = self.items.cast::<T>();
         // SAFETY: `len` items lie there, aligned (`plan`); exclusive by the caller's promise; any bytes are a T (Pod).
         unsafe { std::slice::from_raw_parts_mut(first.add(range.start).as_ptr(), range.len()) }
-    }
-}
-
-impl<T: Pod> Named<Array<T>> {
-    /// Makes the array with these items; see [`Named`] for the errors.
-    ///
-    /// ```
-    /// let made = crossproc::Array::named("doc-array-create").create(&[1u8, 2])?;
-    /// assert_eq!(made.len(), 2);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn create(self, items: &[T]) -> Result<Array<T>, SegmentError> {
-        self.create_items(items)
-    }
-
-    /// Makes the array of zeros; see [`Named`] for the errors.
-    ///
-    /// ```
-    /// let made = crossproc::Array::<f64>::named("doc-array-zeroed").create_zeroed(3)?;
-    /// assert_eq!(made.to_vec()?, [0.0; 3]);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn create_zeroed(self, len: usize) -> Result<Array<T>, SegmentError> {
-        self.create_object(len, |_| ()) // zeros are locks that nobody holds
-    }
-
-    /// Opens the array, whatever its length, or makes it with these items where there is none.
-    ///
-    /// ```
-    /// let made = crossproc::Array::named("doc-array-either").open_or_create(&[1u8, 2])?;
-    /// let same = crossproc::Array::<u8>::named("doc-array-either").open_or_create(&[])?;
-    /// assert_eq!(made.len(), same.len());
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn open_or_create(self, items: &[T]) -> Result<Array<T>, SegmentError> {
-        self.open_or_create_object(|named| named.create_items(items))
-    }
-
-    fn create_items(&self, items: &[T]) -> Result<Array<T>, SegmentError> {
-        self.create_object(items.len(), |object| {
-            let (_, items_at, _) = plan::<T>(items.len()).unwrap_or((0, LINE, LINE));
-            // SAFETY: the object has the bytes of the plan.
-            fill_new(unsafe { object.add(items_at) }, items);
-        })
     }
 }
 

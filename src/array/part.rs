@@ -288,22 +288,12 @@ impl<T: Pod> Part<T> {
         if self.is_empty() { None } else { self.array.part_lock(self.index).holder() }
     }
 
-    /// As `Array::read`.
     fn read<R>(&self, look: impl FnOnce(&[T]) -> R) -> Result<R, LockError> {
-        let taken = self.take(Patience::Forever)?;
-        match taken.victim() {
-            Some(pid) => Err(LockError::OwnerDied { pid }),
-            // SAFETY: V1 of the array: the part's lock is held until `taken` goes, after this.
-            None => Ok(look(unsafe { self.array.slice(self.range()) })),
-        }
+        Ok(self.array.look(self.take(Patience::Forever)?, self.range(), look)?)
     }
 
     fn clean(&self, patience: Patience) -> Result<ArrayGuard<'_, T>, Refusal> {
-        let taken = self.take(patience)?;
-        match taken.victim() {
-            Some(pid) => Err(Refusal::OwnerDied { pid }),
-            None => Ok(self.array.guard(taken, self.range())),
-        }
+        self.array.unmarked(self.take(patience)?, self.range())
     }
 
     /// An empty part has no lock and needs none.
