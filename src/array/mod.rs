@@ -396,7 +396,8 @@ impl<T: Pod> Array<T> {
 
     /// Divides the array into `n` parts that follow each other, of equal length but for one item; each part is a handle
     /// with a lock of its own, for one child to take for its whole job. Asked again for the same number, by any process,
-    /// it gives handles on the same parts.
+    /// it gives handles on the same parts. The array stays divided when the parts are gone, and a lock of the whole takes
+    /// the lock of every part: `parts(1)` makes it cheap again. A part in a message that nobody received counts as alive.
     ///
     /// # Errors
     /// [`Partitioned`](ArrayError::Partitioned) while parts of another number live anywhere;

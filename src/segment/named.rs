@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 /// [`remove`](Named::remove).
 ///
 /// The file is `/dev/shm/crossproc.NAME`. It appears with its content complete, and goes when the last handle of any
-/// process is dropped, unless it was made with [`persist`](Named::persist). When every process that used it was killed,
-/// the next `create` or `open` of any program of this user sweeps it away.
+/// process is dropped, unless it was made with [`persist`](Named::persist). When every process that used it ended without
+/// dropping it (killed, by `exit`, with the handle in a static), the next `create` or `open` of any program of this user
+/// sweeps it away. Each open takes a file descriptor and a mapping.
 ///
 /// # Errors
 /// Of `create`: [`AlreadyExists`](SegmentError::AlreadyExists), [`NoSpace`](SegmentError::NoSpace),

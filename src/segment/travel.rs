@@ -171,7 +171,7 @@ pub(super) fn arrive(ticket: &Ticket, part: bool) -> Result<Place, SegmentError>
             heap::lock().add_part(&place)?;
         }
         let flight = (ticket.segment, ticket.block, part);
-        if let Some(at) = arrivals.flights.iter().position(|other| *other == flight) {
+        if let Some(at) = arrivals.flights.iter().rposition(|other| *other == flight) {
             arrivals.flights.swap_remove(at);
             place.land(part); // only now: our own bits are set
         }
@@ -301,6 +301,8 @@ pub fn send<T: Serialize + ?Sized>(stream: &UnixStream, message: &T) -> Result<(
 /// [`Eof`](TravelError::Eof) when the peer has closed or died, [`Decode`](TravelError::Decode) when the bytes are no such
 /// message, a handle is of another type, or its memory cannot be attached; [`WrongOwner`](TravelError::WrongOwner) when
 /// the peer runs as another user; else what the system said. Memory that a peer sends is checked before it is used.
+/// After `Decode` the stream stands at the next message; after any other error, a timeout of the socket among them, it may
+/// stand inside one: close it.
 ///
 /// # When a process dies
 /// See [`send`], which has an example too.
@@ -386,6 +388,7 @@ impl Arrivals {
             let fd = if matches!(label.from, Origin::Host { .. }) { None } else { fds.next() };
             (label.segment, (label.from, fd))
         });
-        Arrivals { bags: bags.collect(), flights: manifest.flights }
+        // Read from the end, which is where the first handle of the message stands then.
+        Arrivals { bags: bags.collect(), flights: manifest.flights.into_iter().rev().collect() }
     }
 }

@@ -34,7 +34,7 @@
 
 use crate::error::{LockError, LockTimeoutError, TryLockError};
 use crate::sys::process::{self, Process};
-use crate::sys::thread::{self, Me, NODE_ROOM, TooMany};
+use crate::sys::thread::{self, HANDED_OVER, Me, NODE_ROOM, TooMany};
 use crate::sys::{Deadline, OWNER_DIED, WAITERS, futex};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -163,7 +163,7 @@ impl RawLock {
 
     /// Takes the lock. `in_place`: its guard gives references into shared memory, so that the lock must outlive the
     /// thread if the guard is leaked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn acquire(&self, patience: Patience, in_place: bool) -> Result<Held, Refusal> {
         let me = thread::enter(&self.word)?;
         if self.word.compare_exchange(0, me.tid, Acquire, Relaxed).is_ok() {
@@ -176,7 +176,7 @@ impl RawLock {
     #[cold]
     #[inline(never)]
     fn acquire_contended(&self, me: Me, patience: Patience, in_place: bool) -> Result<Held, Refusal> {
-        match self.contend(me.tid, patience, in_place) {
+        match self.contend(me.tid, patience) {
             Ok(()) => {
                 me.hold(&self.word, in_place);
                 Ok(Held { by: me.tid })
@@ -189,7 +189,7 @@ impl RawLock {
     }
 
     /// Step 2.
-    fn contend(&self, me: u32, patience: Patience, in_place: bool) -> Result<(), Refusal> {
+    fn contend(&self, me: u32, patience: Patience) -> Result<(), Refusal> {
         let mut slept = 0;
         let mut spin = Spin::new();
         let mut backstop = Backstop::new();
@@ -229,7 +229,7 @@ impl RawLock {
             futex::wait(&self.word, with_waiters, backstop.slice(deadline));
             slept = WAITERS;
             spin = Spin::new();
-            backstop.probe(self, with_waiters, in_place);
+            backstop.probe(self, with_waiters);
         }
     }
 
@@ -277,7 +277,7 @@ impl RawLock {
     }
 
     /// The same for a caller that has seen [`Held::is_mine`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release_mine(&self, held: &Held) {
         self.owner.store(0, Release);
         self.free(held);
@@ -291,7 +291,7 @@ impl RawLock {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn free(&self, held: &Held) {
         let me = Me::retire(&self.word);
         if self.word.compare_exchange(held.by, 0, SeqCst, Relaxed).is_err() {
@@ -401,17 +401,17 @@ impl Backstop {
     }
 
     /// After a slice: a word whose holder is gone gets the mark that the kernel would have put.
-    fn probe(&mut self, lock: &RawLock, word: u32, in_place: bool) {
+    fn probe(&mut self, lock: &RawLock, word: u32) {
         if !self.next.is_some_and(Deadline::has_passed) {
             return;
         }
         self.next = Some(Deadline::after(Self::PERIOD));
-        if lock.word.load(SeqCst) == word && self.holder_is_gone(lock, word & !WAITERS, in_place) {
+        if lock.word.load(SeqCst) == word && self.holder_is_gone(lock, word & !WAITERS) {
             let _ = lock.word.compare_exchange(word, OWNER_DIED | WAITERS, SeqCst, Relaxed);
         }
     }
 
-    fn holder_is_gone(&mut self, lock: &RawLock, tid: u32, in_place: bool) -> bool {
+    fn holder_is_gone(&mut self, lock: &RawLock, tid: u32) -> bool {
         self.rounds += 1;
         let owner = lock.owner.load(SeqCst);
         let process = Process { pid: owner as u32, start: lock.start.load(SeqCst) };
@@ -422,7 +422,9 @@ impl Backstop {
             Some((of, watch)) if *of == owner => watch,
             watched => &mut watched.insert((owner, process::Watch::new(process))).1,
         };
-        // A leaked guard in place outlives its thread; what a value's guard left behind is free when its thread ended.
-        !watch.is_alive() || (!in_place && self.rounds.is_multiple_of(4) && !process.has_thread(tid))
+        // A leaked guard in place outlives its thread, and says so. Else a thread that is gone left nothing that could be
+        // used: it ended without its destructors, or executed another program under the number of its process.
+        let outlives = tid & HANDED_OVER != 0;
+        !watch.is_alive() || (!outlives && self.rounds.is_multiple_of(2) && !process.has_thread(tid))
     }
 }

@@ -79,7 +79,7 @@ impl Twin {
     }
 
     /// Takes the lock and says what became of the holder before.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin(&self, patience: Patience) -> Result<Turn, Refusal> {
         let held = self.lock.acquire(patience, false)?;
         let seq = self.seq.load(Relaxed);
@@ -93,7 +93,7 @@ impl Twin {
     ///
     /// # Safety
     /// As [`Twin::init`], with `to` writable.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn read(&self, turn: &Turn, to: *mut u8, length: usize) {
         // SAFETY: by the caller's promise.
         unsafe { words::load(self.slot(turn.seq, length), to, length) };
@@ -103,7 +103,7 @@ impl Twin {
     ///
     /// # Safety
     /// As [`Twin::init`].
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn commit(&self, turn: &Turn, from: *const u8, length: usize) {
         if !turn.held.is_mine() {
             return; // a fork child's copy of its parent's guard

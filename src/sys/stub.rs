@@ -47,6 +47,7 @@ pub(crate) mod thread {
     use super::process::Process;
 
     pub(crate) const NODE_ROOM: std::ops::Range<usize> = 28..40;
+    pub(crate) const HANDED_OVER: u32 = 1 << 29;
 
     #[derive(Debug, PartialEq, Eq)]
     pub(crate) struct TooMany;

@@ -128,7 +128,7 @@ impl<T: Element> DerefMut for ValueGuard<'_, T> {
 }
 
 impl<T: Element> Drop for ValueGuard<'_, T> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if std::thread::panicking() && !self.was_panicking {
             self.twin.roll_back(&self.turn);

@@ -129,7 +129,7 @@ impl<T: Element> Value<T> {
     /// assert_eq!(value.get(), [1.0, 3.0]);
     /// # Ok::<(), crossproc::Error>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn lock(&self) -> Result<ValueGuard<'_, T>, LockError> {
         self.begin(Patience::Forever).map_err(LockError::from)
     }
@@ -144,7 +144,7 @@ impl<T: Element> Value<T> {
     /// assert!(value.try_lock().is_ok());
     /// # Ok::<(), crossproc::Error>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn try_lock(&self) -> Result<ValueGuard<'_, T>, TryLockError> {
         self.begin(Patience::Try).map_err(TryLockError::from)
     }
@@ -169,7 +169,7 @@ impl<T: Element> Value<T> {
         self.begin(Patience::at_most(duration)).map_err(LockTimeoutError::from)
     }
 
-    #[inline]
+    #[inline(always)]
     fn begin(&self, patience: Patience) -> Result<ValueGuard<'_, T>, Refusal> {
         let twin = self.twin();
         let was_panicking = std::thread::panicking();

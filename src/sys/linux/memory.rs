@@ -55,9 +55,19 @@ pub(crate) fn duplicate(fd: &OwnedFd) -> Option<OwnedFd> {
 
 /// Gives a new file its size; what is in between are holes until [`allocate`].
 pub(crate) fn set_size(fd: &OwnedFd, bytes: u64) -> Result<(), SegmentError> {
+    if bytes > largest_file() {
+        return Err(SegmentError::TooLarge); // the system would answer with a deadly signal
+    }
     let bytes = libc::off_t::try_from(bytes).map_err(|_| SegmentError::TooLarge)?;
     syscall!(libc::ftruncate(fd.as_raw_fd(), bytes))?;
     Ok(())
+}
+
+/// RLIMIT_FSIZE.
+fn largest_file() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    let _ = syscall!(libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit));
+    limit.rlim_cur
 }
 
 /// Allocates every page. In pieces, for a signal undoes the whole call that it interrupts.

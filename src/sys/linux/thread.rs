@@ -39,7 +39,7 @@ const GLIBC_OFFSET: isize = -32;
 /// Beside the address of a word, which is a multiple of four.
 const IN_PLACE: usize = 1;
 /// Beside the number of a process, which is that of its first thread too: no thread holds this word. Numbers are smaller.
-const HANDED_OVER: u32 = 1 << 29;
+pub(crate) const HANDED_OVER: u32 = 1 << 29;
 
 /// `struct robust_list_head`, as the kernel knows it.
 #[repr(C)]
@@ -109,7 +109,7 @@ pub(crate) struct Me {
 pub(crate) struct TooMany;
 
 /// Puts `word` into this thread's pending slot; a guard that is there is linked into the list first.
-#[inline]
+#[inline(always)]
 pub(crate) fn enter(word: &AtomicU32) -> Result<Me, TooMany> {
     LOCAL.with(|local| {
         if local.tid.get() == 0 {
@@ -137,7 +137,7 @@ pub(crate) fn process() -> Process {
 }
 
 impl Me {
-    #[inline]
+    #[inline(always)]
     fn set_pending(self, word: &AtomicU32) {
         // SAFETY: by `attach`, head is this thread's registered list head, alive as long as the thread.
         let offset = unsafe { (*self.head).offset };
@@ -151,7 +151,7 @@ impl Me {
     }
 
     /// Empties the slot; the word in it is free and woken (S2).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn leave(self) {
         self.store_pending(0);
     }
@@ -166,13 +166,13 @@ impl Me {
     }
 
     /// The word in the slot is a guard's from here on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hold(self, word: &AtomicU32, in_place: bool) {
         LOCAL.with(|local| local.outer.set(word.as_ptr() as usize | usize::from(in_place)));
     }
 
     /// Takes a guard's word back into the slot, out of the list if it is there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn retire(word: &AtomicU32) -> Self {
         LOCAL.with(|local| {
             let me = Me { head: local.head.get(), tid: local.tid.get() };

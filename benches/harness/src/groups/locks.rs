@@ -20,26 +20,32 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
 
 fn alone(plan: &Plan) -> Result<Vec<Row>> {
     let jobs = vec![
-        solo("spin word", plan, SpinWord::new()),
-        solo("futex word", plan, FutexWord::new()),
-        solo("std::sync::Mutex", plan, Ok(Std(std::sync::Mutex::new(0)))),
-        solo("parking_lot::Mutex", plan, Ok(ParkingLot(parking_lot::Mutex::new(0)))),
-        solo("pthread pshared", plan, Pthread::new(false)),
-        solo("pthread robust pshared", plan, Pthread::new(true)),
-        solo("raw_sync Mutex", plan, RawSync::new()),
-        solo("Value guard", plan, ValueGuard::new()),
-        solo("Lock", plan, LockAndCell::new()),
+        solo("spin word", plan, SpinWord::new),
+        solo("futex word", plan, FutexWord::new),
+        solo("std::sync::Mutex", plan, || Ok(Std(std::sync::Mutex::new(0)))),
+        solo("parking_lot::Mutex", plan, || Ok(ParkingLot(parking_lot::Mutex::new(0)))),
+        solo("pthread pshared", plan, || Pthread::new(false)),
+        solo("pthread robust pshared", plan, || Pthread::new(true)),
+        solo("raw_sync Mutex", plan, RawSync::new),
+        solo("Value guard", plan, ValueGuard::new),
+        solo("Lock", plan, LockAndCell::new),
     ];
     interleave(GROUP, plan, jobs)
 }
 
-fn solo<'a, C: Counter + 'a>(name: &str, plan: &Plan, counter: Result<C>) -> Job<'a> {
+/// Each repetition takes another counter: where one lies within its page may collide with the stack or the thread's own
+/// lines (loads wait for stores to the same place of another page), which no one place shall decide for all.
+fn solo<'a, C: Counter + 'a>(name: &str, plan: &Plan, make: impl Fn() -> Result<C>) -> Job<'a> {
+    const PLACES: usize = 16;
     let name = format!("alone: {name}");
-    let counter = match counter {
-        Ok(counter) => counter,
+    let counters = match (0..PLACES).map(|_| make()).collect::<Result<Vec<_>>>() {
+        Ok(counters) => counters,
         Err(error) => return Job::missing(&name, format!("{error:#}")),
     };
+    let mut turn = 0;
     Job::per_op(&name.clone(), plan, move |count| {
+        turn += 1;
+        let counter = &counters[turn % PLACES];
         let expected = counter.count() + count;
         for _ in 0..count {
             counter.bump();
