@@ -168,3 +168,29 @@ fn exec_frees_what_the_process_held() {
         assert_eq!(child.ended(), None, "the other program runs");
     });
 }
+
+/// The thread gets the number of its process then, so the kernel does not find it in the words: the backstop does.
+#[test]
+fn exec_in_another_thread_frees_what_the_thread_held() {
+    within(30, || {
+        let (value, lock) = (Value::new(1).unwrap(), Lock::new().unwrap());
+        let ready = Mark::new();
+        let mut child = fork(|| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    *value.lock().unwrap() = 2;
+                    let _guard = value.lock().unwrap();
+                    let _held = lock.lock().unwrap();
+                    ready.hit();
+                    panic!("{}", Command::new("sleep").arg("60").exec());
+                });
+            });
+        });
+        ready.reaches(1);
+        let guard = value.lock_timeout(LOOKS_AGAIN).unwrap();
+        assert_eq!((*guard, guard.recovered_from()), (2, Some(child.pid)));
+        let died = lock.lock_timeout(LOOKS_AGAIN).unwrap_err();
+        assert_eq!(died, LockError::OwnerDied { pid: child.pid }.into());
+        assert_eq!(child.ended(), None, "the other program runs");
+    });
+}
