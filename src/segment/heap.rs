@@ -18,7 +18,7 @@ use crate::sys::process::{self, ForkHooks};
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// More unused blocks of a class than this go back, so that other processes find them.
 const MOST_STOCK: usize = 1024;
@@ -72,13 +72,10 @@ static HEAP: Mutex<Option<Heap>> = Mutex::new(None);
 pub(crate) struct Locked(MutexGuard<'static, Option<Heap>>);
 
 pub(crate) fn lock() -> Locked {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        process::set_fork_hooks(ForkHooks {
-            prepare: before_fork,
-            parent: after_fork_in_parent,
-            child: after_fork_in_child,
-        });
+    process::set_fork_hooks(ForkHooks {
+        prepare: before_fork,
+        parent: after_fork_in_parent,
+        child: after_fork_in_child,
     });
     Locked(HEAP.lock().unwrap_or_else(PoisonError::into_inner))
 }

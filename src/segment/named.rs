@@ -9,8 +9,7 @@ use crate::sync::RawLock;
 use crate::sys::names::{self, Name, NamedFile};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
 
 /// Makes, opens or removes an object that another program can find.
 ///
@@ -159,7 +158,7 @@ impl<H> Named<H> {
         if in_place && self.mode & 0o022 != 0 {
             return Err(SegmentError::WrongOwner);
         }
-        sweep();
+        names::sweep(&stays);
         let geometry = single_geometry(spec, shape)?;
         let fd = names::unnamed(geometry.size as u64, self.mode & 0o777)?;
         let map = crate::sys::memory::map(&fd, geometry.size)?;
@@ -245,7 +244,7 @@ impl<H: Object> Named<H> {
 }
 
 fn open_file(name: &Name, in_place: bool) -> Result<Segment, SegmentError> {
-    sweep();
+    names::sweep(&stays);
     let file: NamedFile = names::open(name, &stays)?;
     if in_place && file.is_writable_by_others() {
         return Err(SegmentError::WrongOwner);
@@ -268,18 +267,4 @@ pub(crate) fn init_object(base: NonNull<u8>, offset: usize, kind: u32, init: imp
 
 fn stays(head: &[u8]) -> bool {
     Header::stays(head)
-}
-
-/// Removes what killed programs left. A look at each name costs some microseconds, so where there are many, not every
-/// call looks: at most a twentieth of the time goes into it.
-fn sweep() {
-    static NEXT: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
-    let start = Instant::now();
-    if next.is_some_and(|next| start < next) {
-        return;
-    }
-    names::sweep(&stays);
-    let took = start.elapsed();
-    *next = Some(Instant::now() + if took < Duration::from_micros(500) { Duration::ZERO } else { took * 20 });
 }

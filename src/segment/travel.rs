@@ -372,6 +372,8 @@ impl Segment {
         match &*self.backing {
             Backing::Memfd(fd) => (Origin::Memfd, memory::duplicate(fd)),
             Backing::Named(file) => {
+                // A fork takes the heap first, so that it never copies this one locked.
+                let _heap = heap::lock();
                 let file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 (Origin::Named(file.name().as_str().to_owned()), file.descriptor())
             }

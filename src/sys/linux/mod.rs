@@ -27,6 +27,42 @@ macro_rules! syscall {
 }
 pub(crate) use syscall;
 
+/// A value that is found once and kept: `OnceLock` without a lock. A thread that a fork leaves behind in the middle of the
+/// search would lock the child's copy of a lock for ever; here the child searches again, and so may two threads at once.
+pub(crate) struct Kept<T>(std::sync::atomic::AtomicPtr<T>);
+
+impl<T: Send + Sync + 'static> Kept<T> {
+    pub(crate) const fn new() -> Self {
+        Kept(std::sync::atomic::AtomicPtr::new(std::ptr::null_mut()))
+    }
+
+    pub(crate) fn get(&self) -> Option<&'static T> {
+        // SAFETY: null, or from `keep`, which leaks what it stores.
+        unsafe { self.0.load(std::sync::atomic::Ordering::Acquire).as_ref() }
+    }
+
+    /// Keeps the value, unless another thread was faster; gives the one that is kept.
+    pub(crate) fn keep(&self, value: T) -> &'static T {
+        use std::sync::atomic::Ordering::{AcqRel, Acquire};
+        let new = Box::into_raw(Box::new(value));
+        match self.0.compare_exchange(std::ptr::null_mut(), new, AcqRel, Acquire) {
+            // SAFETY: just leaked, and never freed.
+            Ok(_) => unsafe { &*new },
+            Err(kept) => {
+                // SAFETY: ours alone; and what is kept is never freed.
+                unsafe {
+                    drop(Box::from_raw(new));
+                    &*kept
+                }
+            }
+        }
+    }
+
+    pub(crate) fn get_or_keep(&self, find: impl FnOnce() -> T) -> &'static T {
+        self.get().unwrap_or_else(|| self.keep(find()))
+    }
+}
+
 /// A moment on the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deadline {
@@ -45,6 +81,10 @@ impl Deadline {
     pub(crate) fn after(duration: std::time::Duration) -> Self {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Deadline { nanos: Self::now().nanos.saturating_add(nanos).min(i64::MAX as u64) }
+    }
+
+    fn as_nanos(self) -> u64 {
+        self.nanos
     }
 
     pub(crate) fn has_passed(self) -> bool {

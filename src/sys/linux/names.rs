@@ -9,13 +9,15 @@
 //! under it the name is checked to lead to this very file, so that no remover hits a newer file of the same name. The
 //! kernel drops both kinds of lock when the process dies.
 
-use super::{memory, process, syscall};
+use super::{Deadline, memory, process, syscall};
 use crate::SegmentError;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 const FOLDER: &str = "/dev/shm";
@@ -294,8 +296,22 @@ pub(crate) fn remove(name: &Name) -> Result<(), SegmentError> {
     }
 }
 
-/// Looks at each of our user's files that nobody holds, and removes those that do not stay.
+/// Looks at each of our user's files that nobody holds, and removes those that do not stay. A look at each name costs some
+/// microseconds, so where there are many, not every call looks: at most a twentieth of the time goes into it.
 pub(crate) fn sweep(stays: &Stays) {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    const QUICK: u64 = 500_000;
+    let start = Deadline::now().as_nanos();
+    if start < NEXT.load(Relaxed) {
+        return;
+    }
+    sweep_all(stays);
+    let end = Deadline::now().as_nanos();
+    let took = end.saturating_sub(start);
+    NEXT.store(if took < QUICK { 0 } else { end.saturating_add(took * 20) }, Relaxed);
+}
+
+fn sweep_all(stays: &Stays) {
     let Ok(entries) = std::fs::read_dir(FOLDER) else { return };
     for entry in entries.flatten() {
         let file_name = entry.file_name();

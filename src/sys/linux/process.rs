@@ -2,8 +2,8 @@
 //!
 //! A process number alone names nobody, since numbers are used again: a number with the start time does.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use super::Kept;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// A process, named beyond doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +160,7 @@ pub(crate) fn pid_namespace() -> (u64, u64) {
 /// want of a descriptor, is an error: a wrong number would refuse all other programs for good.
 pub(crate) fn boot_id() -> std::io::Result<u128> {
     use std::io::ErrorKind::{NotFound, PermissionDenied};
-    static BOOT: OnceLock<u128> = OnceLock::new();
+    static BOOT: Kept<u128> = Kept::new();
     if let Some(boot) = BOOT.get() {
         return Ok(*boot);
     }
@@ -168,7 +168,7 @@ pub(crate) fn boot_id() -> std::io::Result<u128> {
         Err(error) if !matches!(error.kind(), NotFound | PermissionDenied) => return Err(error),
         text => text.unwrap_or_default(),
     };
-    Ok(*BOOT.get_or_init(|| u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0)))
+    Ok(*BOOT.get_or_keep(|| u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0)))
 }
 
 /// A number that nobody else has.
@@ -194,9 +194,9 @@ pub(crate) fn user() -> u32 {
 
 /// How many cores the system runs: not how many this process may use, since the one that it waits for may use others.
 pub(crate) fn cores() -> usize {
-    static CORES: OnceLock<usize> = OnceLock::new();
+    static CORES: Kept<usize> = Kept::new();
     // SAFETY: a number in, a number out.
-    *CORES.get_or_init(|| usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }).unwrap_or(1))
+    *CORES.get_or_keep(|| usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }).unwrap_or(1))
 }
 
 /// What a higher layer does around a fork.
@@ -207,17 +207,17 @@ pub(crate) struct ForkHooks {
     pub(crate) child: fn(),
 }
 
-static HOOKS: OnceLock<ForkHooks> = OnceLock::new();
+static HOOKS: Kept<ForkHooks> = Kept::new();
 
 /// Registers the hooks of the layer that owns memory. The first call counts.
 pub(crate) fn set_fork_hooks(hooks: ForkHooks) {
-    let _ = HOOKS.set(hooks);
+    HOOKS.get_or_keep(|| hooks);
     watch_forks();
 }
 
 /// From here on, libc's `fork` calls us.
 pub(crate) fn watch_forks() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
+    static WATCHED: AtomicBool = AtomicBool::new(false);
     extern "C" fn prepare() {
         if let Some(hooks) = HOOKS.get() {
             (hooks.prepare)();
@@ -235,10 +235,10 @@ pub(crate) fn watch_forks() {
             (hooks.child)();
         }
     }
-    ONCE.call_once(|| {
+    if !WATCHED.load(Ordering::Relaxed) && !WATCHED.swap(true, Ordering::SeqCst) {
         // SAFETY: the three are functions of this program. A failure (no memory) leaves forks unwatched.
         unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
-    });
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@
 use crate::SegmentError;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 /// Refuses `bytes` with [`SegmentError::NoSpace`] if taking them would end in the OOM killer.
 pub(crate) fn check(bytes: u64) -> Result<(), SegmentError> {
@@ -65,16 +64,12 @@ fn read(path: &Path) -> Option<String> {
 /// Kept, because mounts hardly ever change and the file can be long. A failed read is not kept:
 /// lack of a descriptor at the first call must not switch the check off for good.
 fn mounts() -> &'static [Mount] {
-    static MOUNTS: OnceLock<Vec<Mount>> = OnceLock::new();
+    static MOUNTS: super::Kept<Vec<Mount>> = super::Kept::new();
     if let Some(mounts) = MOUNTS.get() {
         return mounts;
     }
     match read(Path::new("/proc/self/mountinfo")) {
-        Some(text) => {
-            // Parsed outside of the cell: a fork in another thread meanwhile would lock it forever in the child.
-            let mounts = parse_mounts(&text);
-            MOUNTS.get_or_init(|| mounts)
-        }
+        Some(text) => MOUNTS.keep(parse_mounts(&text)),
         None => &[],
     }
 }

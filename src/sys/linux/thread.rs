@@ -400,8 +400,9 @@ pub(crate) fn node_offset() -> i64 {
 
 /// Has [`hand_over`] run when this thread ends, behind all destructors of thread-locals.
 fn at_thread_end() {
-    static KEY: std::sync::OnceLock<Option<libc::pthread_key_t>> = std::sync::OnceLock::new();
-    let key = KEY.get_or_init(|| {
+    static KEY: super::Kept<Option<libc::pthread_key_t>> = super::Kept::new();
+    // Two threads at once may make two, of which one is never used.
+    let key = KEY.get_or_keep(|| {
         let mut key = 0;
         // SAFETY: `thread_end` is a function of this program, which stays loaded.
         (unsafe { libc::pthread_key_create(&mut key, Some(thread_end)) } == 0).then_some(key)
