@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
-use util::{alone, unique};
+use util::{Random, alone, unique};
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(format!("/dev/shm/crossproc.{name}"))
@@ -228,17 +228,7 @@ fn each_field_of_the_header_is_checked() {
     });
 }
 
-/// A generator of the same numbers each time.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 8
-    }
-
     fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }

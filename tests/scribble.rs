@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
-use util::{Mark, alone, fork, quiet_panics, unique};
+use util::{Mark, Random, alone, fork, quiet_panics, unique};
 
 /// Where a value's slots begin behind its address.
 const SLOTS: u64 = 48;
@@ -96,17 +96,7 @@ fn bytes_that_are_no_value_are_corrupt_and_leave_the_lock_free() {
     });
 }
 
-/// A generator of the same numbers each time.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 8
-    }
-
     /// A word such as locks have: free, held, dead or nonsense, often with the waiters' bit.
     fn word(&mut self, own: u32) -> u32 {
         let words = [0, 1, own, own, 1 << 30, 1 << 31, (1 << 30) | own, u32::MAX, 0x3fff_ffff, self.next() as u32];

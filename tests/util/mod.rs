@@ -317,3 +317,15 @@ pub fn until_killed() -> ! {
         std::thread::sleep(Duration::from_secs(60));
     }
 }
+
+/// A generator of the same numbers each time.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 8
+    }
+}
