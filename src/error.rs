@@ -22,6 +22,12 @@ impl From<std::io::Error> for Os {
     }
 }
 
+impl From<Os> for std::io::Error {
+    fn from(Os(number): Os) -> Self {
+        std::io::Error::from_raw_os_error(number)
+    }
+}
+
 /// Why a shared object could not be made, opened or attached.
 ///
 /// ```
@@ -247,6 +253,117 @@ impl From<std::io::Error> for TravelError {
     }
 }
 
+/// Why a process was not started.
+///
+/// ```
+/// let text = crossproc::SpawnError::DaemonChild.to_string();
+/// assert_eq!(text, "daemonic processes are not allowed to have children");
+/// ```
+#[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// A daemon dies with its parent at any moment, so it may not have children.
+    #[error("daemonic processes are not allowed to have children")]
+    DaemonChild,
+    /// The program's constructor did not run: it was stripped, this crate is in a library that the program loads, or the
+    /// feature `auto` is off and `main` does not begin with [`init`](crate::init).
+    #[error("the hook before main is not linked, and init() was not called")]
+    NotHooked,
+    /// The program, executed anew, is another build than the one that runs.
+    #[error("the program's file has changed")]
+    ImageChanged,
+    /// The function lies in a library, or the closure captures something of the size of a pointer.
+    #[error("the function is not in the program's own image, or captures")]
+    NotAnEntry,
+    /// The program has the rights of its file (setuid, capabilities) and does not execute itself anew.
+    #[error("a program with the rights of its file cannot start processes")]
+    Privileged,
+    /// The arguments could not be encoded.
+    #[error("encode: {0}")]
+    Encode(CodecError),
+    /// No memory for the arguments.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// Anything else that the system said: no more processes, no more descriptors.
+    #[error("{0}")]
+    Os(Os),
+}
+
+impl From<std::io::Error> for SpawnError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::Unsupported => SpawnError::Segment(SegmentError::Unsupported),
+            _ => SpawnError::Os(error.into()),
+        }
+    }
+}
+
+/// Why a process has no result.
+///
+/// ```
+/// use crossproc::{JoinError, Process};
+/// assert_eq!(Process::spawn(|| std::process::exit(3), ())?.join(), Err::<(), _>(JoinError::Exited(3)));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The function panicked.
+    #[error("panicked: {message}")]
+    Panicked {
+        /// What it said.
+        message: String,
+        /// `file:line:column`.
+        location: Option<String>,
+        /// Where it came from, if `RUST_BACKTRACE` asked for it.
+        backtrace: Option<String>,
+    },
+    /// The process ended itself with this code, which may be 0.
+    #[error("exited with {0}")]
+    Exited(i32),
+    /// The process was killed by this signal.
+    #[error("killed by signal {0}")]
+    Signaled(i32),
+    /// The arguments could not be decoded in the child, or the result not encoded there or decoded here.
+    #[error("decode: {0}")]
+    Decode(CodecError),
+    /// The process has ended, and somebody else was told how: `SIGCHLD` is ignored, or other code waits for any child.
+    #[error("its end was told to somebody else")]
+    Lost,
+    /// `join_timeout` has given the result out already.
+    #[error("its result was taken already")]
+    Taken,
+    /// In a [`scope`](crate::scope): it was never started.
+    #[error("not started: {0}")]
+    Spawn(#[from] SpawnError),
+    /// The child could not take over what it should have from its caller: limits, streams, folder.
+    #[error("{0}")]
+    Os(Os),
+}
+
+/// What went wrong in a [`scope`](crate::scope).
+///
+/// ```
+/// use crossproc::{JoinError, ScopeError, scope};
+/// let error = scope(|s| { s.spawn(|| std::process::exit(1), ()); }).unwrap_err();
+/// assert!(matches!(error, ScopeError::Child { error: JoinError::Exited(1), .. }));
+/// ```
+#[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ScopeError {
+    /// A process was not started.
+    #[error("not started: {0}")]
+    Spawn(#[from] SpawnError),
+    /// A process has no result.
+    #[error("{name}: {error}")]
+    Child {
+        /// Its name.
+        name: String,
+        /// What happened to it.
+        error: JoinError,
+    },
+}
+
 macro_rules! any_error {
     ($($variant:ident($error:ty)),* $(,)?) => {
         /// Any failure of this crate, or of the program that uses it: what a `main` or an entry returns.
@@ -278,7 +395,7 @@ macro_rules! any_error {
 }
 any_error! {
     Segment(SegmentError), Lock(LockError), TryLock(TryLockError), LockTimeout(LockTimeoutError), Array(ArrayError),
-    Codec(CodecError), Travel(TravelError),
+    Codec(CodecError), Travel(TravelError), Spawn(SpawnError), Join(JoinError), Scope(ScopeError),
 }
 
 impl Error {

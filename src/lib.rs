@@ -10,6 +10,8 @@ mod compile_fail;
 mod element;
 mod error;
 mod lock;
+mod message;
+mod process;
 mod raw;
 mod segment;
 mod sync;
@@ -22,6 +24,11 @@ pub use bytemuck::{self, CheckedBitPattern, NoUninit, Pod, Zeroable};
 pub use element::Element;
 pub use error::*;
 pub use lock::{Lock, LockGuard};
+pub use message::Message;
+pub use process::{
+    ChildInfo, Current, Entry, Parent, Process, ProcessBuilder, Scope, ScopedProcess, StartMethod, Stdio, active_children,
+    cpu_count, current, fork, init, parent, scope,
+};
 pub use raw::{RawArray, RawValue};
 pub use segment::Named;
 #[cfg(feature = "shared_memory")]

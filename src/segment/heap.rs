@@ -11,11 +11,11 @@
 //! All of this is private; what it stands for is in the rosters.
 
 use super::arena::{self, Arena};
-use super::kind::Shape;
+use super::kind::{Kind, Shape};
 use super::mapping::{Backing, Segment};
 use crate::SegmentError;
-use crate::sys::process::{self, ForkHooks};
-use std::cell::UnsafeCell;
+use crate::sys::Passage;
+use crate::sys::process::{self, ForkHooks, Layer};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -72,11 +72,10 @@ static HEAP: Mutex<Option<Heap>> = Mutex::new(None);
 pub(crate) struct Locked(MutexGuard<'static, Option<Heap>>);
 
 pub(crate) fn lock() -> Locked {
-    process::set_fork_hooks(ForkHooks {
-        prepare: before_fork,
-        parent: after_fork_in_parent,
-        child: after_fork_in_child,
-    });
+    process::set_fork_hooks(
+        Layer::Memory,
+        ForkHooks { prepare: before_fork, parent: after_fork_in_parent, child: after_fork_in_child },
+    );
     Locked(HEAP.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
@@ -180,6 +179,24 @@ impl Locked {
 }
 
 impl Place {
+    /// A segment that is attached for a moment only, without the heap's knowledge.
+    pub(crate) fn of(segment: Segment) -> Self {
+        match segment.header.spec().kind == Kind::Arena as u32 {
+            true => Place::Block { arena: Arc::new(Arena::of(segment)), block: 0 },
+            false => Place::Single(Arc::new(segment)),
+        }
+    }
+
+    /// Another block of the same segment, if this is the segment and it has the block.
+    pub(crate) fn at(&self, id: u128, block: u32) -> Option<Self> {
+        let segment = self.segment();
+        let fits = segment.header.id() == id && (block as usize) < segment.geometry.blocks;
+        fits.then(|| match self {
+            Place::Block { arena, .. } => Place::Block { arena: arena.clone(), block },
+            Place::Single(segment) => Place::Single(segment.clone()),
+        })
+    }
+
     pub(crate) fn segment(&self) -> &Segment {
         match self {
             Place::Block { arena, .. } => &arena.segment,
@@ -305,11 +322,7 @@ impl Fork {
 }
 
 /// The mutex's guard on its way through a fork.
-struct Passage(UnsafeCell<Option<Locked>>);
-// SAFETY: touched only by the thread that forks, while it holds the heap's mutex.
-#[allow(unsafe_code)]
-unsafe impl Sync for Passage {}
-static PASSAGE: Passage = Passage(UnsafeCell::new(None));
+static PASSAGE: Passage<Locked> = Passage::new();
 
 /// The child gets cells, and holds on names, of its own before it exists: the parent may drop its handles at once.
 fn before_fork() {
@@ -377,12 +390,12 @@ fn after_fork_in_child() {
 
 #[allow(unsafe_code)]
 fn put_passage(locked: Locked) {
-    // SAFETY: as for `Passage`.
-    unsafe { *PASSAGE.0.get() = Some(locked) };
+    // SAFETY: we hold the heap's mutex.
+    unsafe { PASSAGE.put(locked) };
 }
 
 #[allow(unsafe_code)]
 fn take_passage() -> Option<Locked> {
-    // SAFETY: as for `Passage`; between the halves of a fork nobody else gets the mutex.
-    unsafe { (*PASSAGE.0.get()).take() }
+    // SAFETY: between the halves of a fork nobody else gets the mutex.
+    unsafe { PASSAGE.take() }
 }

@@ -21,5 +21,6 @@ pub(crate) use kind::{Kind, LINE};
 pub use kind::{Shape, Spec};
 pub(crate) use mapping::PART_FLIGHTS_AT;
 pub use named::Named;
+pub(crate) use named::sweep_names;
 #[cfg(feature = "shared_memory")]
 pub use within::Within;

@@ -265,6 +265,11 @@ pub(crate) fn init_object(base: NonNull<u8>, offset: usize, kind: u32, init: imp
     init(object);
 }
 
+/// Removes the names of this user that no process holds any more.
+pub(crate) fn sweep_names() {
+    names::sweep(&stays);
+}
+
 fn stays(head: &[u8]) -> bool {
     Header::stays(head)
 }

@@ -13,12 +13,12 @@ use super::kind::Kind;
 use super::mapping::{Backing, Segment};
 use crate::sys::names::{self, Name};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
-use crate::sys::{Fd, memory, process};
+use crate::sys::memory::{self, Letter};
+use crate::sys::{Fd, process};
 use crate::{CodecError, SegmentError, TravelError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::Mutex;
 
@@ -27,12 +27,6 @@ use std::sync::Mutex;
 pub(crate) struct Ticket {
     segment: u128,
     block: u32,
-}
-
-/// A message and what it carries.
-struct Parcel {
-    bytes: Vec<u8>,
-    luggage: Luggage,
 }
 
 /// The places that a message's handles stand for. Dropped unsent, it gives the flights back.
@@ -70,8 +64,15 @@ struct Manifest {
 
 /// The other half of the side table: what came with a message and was not looked at yet.
 struct Arrivals {
-    bags: HashMap<u128, (Origin, Option<Fd>)>,
+    bags: Vec<Bag>,
     flights: Vec<(u128, u32, bool)>,
+}
+
+/// A segment that came with a message.
+struct Bag {
+    segment: u128,
+    from: Origin,
+    fd: Option<Fd>,
 }
 
 /// A message that is being encoded or decoded.
@@ -101,11 +102,19 @@ impl Drop for Luggage {
 }
 
 impl Drop for Arrivals {
-    /// Handles that the reader did not take, since it stopped at an error before them.
+    /// Handles that the reader did not take: it stopped at an error before them, or did not want the message. Memory that it
+    /// does not have yet is attached for this, and let go again.
     fn drop(&mut self) {
+        let mut attached = Vec::new();
         for (segment, block, part) in std::mem::take(&mut self.flights) {
-            let place = heap::lock().place(segment, block);
-            if let Some(place) = place {
+            if let Some(bag) = self.take_bag(segment)
+                && heap::lock().place(segment, 0).is_none()
+            {
+                attached.extend(unpack(bag).ok().map(Place::of));
+            }
+            let known = heap::lock().place(segment, block);
+            let fresh = || attached.iter().find_map(|place: &Place| place.at(segment, block));
+            if let Some(place) = known.or_else(fresh) {
                 place.land(part);
             }
         }
@@ -187,7 +196,7 @@ fn find(ticket: &Ticket, arrivals: &mut Arrivals) -> Result<Place, SegmentError>
     let arena = match heap.arena(ticket.segment) {
         Some(arena) => arena,
         None => {
-            let bag = arrivals.bags.remove(&ticket.segment).ok_or(SegmentError::Gone)?;
+            let bag = arrivals.take_bag(ticket.segment).ok_or(SegmentError::Gone)?;
             let segment = unpack(bag)?;
             if segment.header.id() != ticket.segment {
                 return Err(SegmentError::NotASegment);
@@ -202,8 +211,8 @@ fn find(ticket: &Ticket, arrivals: &mut Arrivals) -> Result<Place, SegmentError>
     Ok(Place::Block { arena, block: ticket.block })
 }
 
-fn unpack(bag: (Origin, Option<Fd>)) -> Result<Segment, SegmentError> {
-    match bag {
+fn unpack(bag: Bag) -> Result<Segment, SegmentError> {
+    match (bag.from, bag.fd) {
         (Origin::Memfd, Some(fd)) => {
             let size = memory::accept(&fd)?;
             Segment::attach(Backing::Memfd(fd), size)
@@ -219,19 +228,75 @@ fn unpack(bag: (Origin, Option<Fd>)) -> Result<Segment, SegmentError> {
     }
 }
 
-fn pack<T: Serialize + ?Sized>(message: &T) -> Result<Parcel, CodecError> {
+/// A message that is ready to go, whatever carries it. Dropped before [`Packed::delivered`], it takes its handles back.
+pub(crate) struct Packed {
+    pub(crate) bytes: Vec<u8>,
+    /// Which descriptor is what, and which handles are in the message.
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) fds: Vec<Fd>,
+    luggage: Luggage,
+}
+
+/// A message as it came.
+pub(crate) struct Arrived {
+    pub(crate) bytes: Bytes,
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) fds: Vec<Fd>,
+}
+
+/// The bytes of a message: long ones come in memory of their own, which nobody can write any more.
+pub(crate) enum Bytes {
+    Here(Vec<u8>),
+    /// From that byte on.
+    Letter(Letter, usize),
+}
+
+/// Encodes a message.
+pub(crate) fn pack<T: Serialize + ?Sized>(message: &T) -> Result<Packed, CodecError> {
     let (bytes, side) = travelling(Side::Out(Luggage::default()), || postcard::to_stdvec(message))?;
-    match side {
-        Side::Out(luggage) => Ok(Parcel { bytes, luggage }),
-        Side::In(_) => Err(CodecError(NOT_TRAVELLING.into())),
+    let Side::Out(luggage) = side else { return Err(CodecError(NOT_TRAVELLING.into())) };
+    let (manifest, fds) = luggage.list().map_err(|error| CodecError(error.to_string()))?;
+    let manifest = postcard::to_stdvec(&manifest).map_err(|error| CodecError(error.to_string()))?;
+    Ok(Packed { bytes, manifest, fds, luggage })
+}
+
+impl Packed {
+    /// It is on its way and cannot come back: its handles are the receiver's.
+    pub(crate) fn delivered(mut self) {
+        self.luggage.flights.clear();
     }
 }
 
-fn unpack_message<T: DeserializeOwned>(bytes: &[u8], arrivals: Arrivals) -> Result<T, CodecError> {
-    let ((message, rest), _) = travelling(Side::In(arrivals), || postcard::take_from_bytes(bytes))?;
-    match rest {
-        [] => Ok(message),
-        _ => Err(CodecError(format!("{} bytes behind the message", rest.len()))),
+impl Bytes {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Bytes::Here(bytes) => bytes,
+            Bytes::Letter(letter, from) => letter.bytes().get(*from..).unwrap_or(&[]),
+        }
+    }
+}
+
+impl Arrived {
+    /// Decodes the message and attaches its handles.
+    pub(crate) fn unpack<T: DeserializeOwned>(self) -> Result<T, CodecError> {
+        let (bytes, arrivals) = self.open()?;
+        let bytes = bytes.as_slice();
+        let ((message, rest), _) = travelling(Side::In(arrivals), || postcard::take_from_bytes(bytes))?;
+        match rest {
+            [] => Ok(message),
+            _ => Err(CodecError(format!("{} bytes behind the message", rest.len()))),
+        }
+    }
+
+    /// Nobody wants the message: gives up the handles in it.
+    pub(crate) fn discard(self) {
+        drop(self.open());
+    }
+
+    fn open(self) -> Result<(Bytes, Arrivals), CodecError> {
+        let manifest: Manifest =
+            postcard::from_bytes(&self.manifest).map_err(|_| CodecError("a damaged list of handles".into()))?;
+        Ok((self.bytes, Arrivals::new(manifest, self.fds)))
     }
 }
 
@@ -274,24 +339,21 @@ pub fn send<T: Serialize + ?Sized>(stream: &UnixStream, message: &T) -> Result<(
     if socket::peer_user(stream)? != process::user() {
         return Err(TravelError::WrongOwner);
     }
-    let mut parcel = pack(message).map_err(TravelError::Encode)?;
-    let (manifest, fds) = parcel.luggage.list();
-    let manifest =
-        postcard::to_stdvec(&manifest).map_err(|error| TravelError::Encode(CodecError(error.to_string())))?;
+    let packed = pack(message).map_err(TravelError::Encode)?;
     let prologue = Prologue {
         magic: MAGIC,
-        fds: fds.len() as u32,
-        manifest: manifest.len() as u64,
-        bytes: parcel.bytes.len() as u64,
+        fds: packed.fds.len() as u32,
+        manifest: packed.manifest.len() as u64,
+        bytes: packed.bytes.len() as u64,
     };
-    socket::send(stream, bytemuck::bytes_of(&prologue), &[])?;
-    for fds in fds.chunks(MOST_FDS) {
+    socket::send(stream, bytemuck::bytes_of(&prologue), &[] as &[Fd])?;
+    for fds in packed.fds.chunks(MOST_FDS) {
         socket::send(stream, &[0], fds)?;
     }
     let mut stream = stream;
-    stream.write_all(&manifest)?;
-    stream.write_all(&parcel.bytes)?;
-    parcel.luggage.flights.clear(); // they are the receiver's now
+    stream.write_all(&packed.manifest)?;
+    stream.write_all(&packed.bytes)?;
+    packed.delivered();
     Ok(())
 }
 
@@ -337,8 +399,7 @@ pub fn recv<T: DeserializeOwned>(stream: &UnixStream) -> Result<T, TravelError> 
     }
     let manifest = read(stream, prologue.manifest)?;
     let bytes = read(stream, prologue.bytes)?;
-    let manifest: Manifest = postcard::from_bytes(&manifest).map_err(|_| bad("a damaged list of handles"))?;
-    unpack_message(&bytes, Arrivals::new(manifest, fds)).map_err(TravelError::Decode)
+    Arrived { bytes: Bytes::Here(bytes), manifest, fds }.unpack().map_err(TravelError::Decode)
 }
 
 /// Reads that many bytes; memory grows with what really comes.
@@ -349,12 +410,12 @@ fn read(stream: &UnixStream, length: u64) -> Result<Vec<u8>, TravelError> {
 }
 
 impl Luggage {
-    fn list(&self) -> (Manifest, Vec<Fd>) {
+    fn list(&self) -> Result<(Manifest, Vec<Fd>), SegmentError> {
         let mut manifest = Manifest::default();
         let mut fds = Vec::new();
         for place in &self.places {
             let segment = place.segment();
-            let (from, fd) = segment.origin();
+            let (from, fd) = segment.origin()?;
             fds.extend(fd);
             manifest.labels.push(Label { segment: segment.header.id(), from });
         }
@@ -363,34 +424,45 @@ impl Luggage {
             .iter()
             .map(|flight| (flight.place.segment().header.id(), flight.place.block(), flight.part))
             .collect();
-        (manifest, fds)
+        Ok((manifest, fds))
     }
 }
 
 impl Segment {
-    fn origin(&self) -> (Origin, Option<Fd>) {
-        match &*self.backing {
-            Backing::Memfd(fd) => (Origin::Memfd, memory::duplicate(fd)),
+    fn origin(&self) -> Result<(Origin, Option<Fd>), SegmentError> {
+        Ok(match &*self.backing {
+            Backing::Memfd(fd) => (Origin::Memfd, Some(memory::duplicate(fd)?)),
             Backing::Named(file) => {
                 // A fork takes the heap first, so that it never copies this one locked.
                 let _heap = heap::lock();
                 let file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                (Origin::Named(file.name().as_str().to_owned()), file.descriptor())
+                (Origin::Named(file.name().as_str().to_owned()), Some(file.descriptor()?))
             }
             #[cfg(feature = "shared_memory")]
             Backing::Host(host) => (Origin::Host { os_id: host.os_id().to_owned(), offset: host.offset() }, None),
-        }
+        })
     }
 }
 
 impl Arrivals {
     fn new(manifest: Manifest, fds: Vec<Fd>) -> Self {
         let mut fds = fds.into_iter();
-        let bags = manifest.labels.into_iter().map(|label| {
-            let fd = if matches!(label.from, Origin::Host { .. }) { None } else { fds.next() };
-            (label.segment, (label.from, fd))
-        });
+        // A list that is sorted, not a map of std's: its seed would cost a new process as much as all the rest.
+        let mut bags: Vec<Bag> = manifest
+            .labels
+            .into_iter()
+            .map(|Label { segment, from }| {
+                let fd = if matches!(from, Origin::Host { .. }) { None } else { fds.next() };
+                Bag { segment, from, fd }
+            })
+            .collect();
+        bags.sort_by_key(|bag| bag.segment);
         // Read from the end, which is where the first handle of the message stands then.
-        Arrivals { bags: bags.collect(), flights: manifest.flights.into_iter().rev().collect() }
+        Arrivals { bags, flights: manifest.flights.into_iter().rev().collect() }
+    }
+
+    fn take_bag(&mut self, segment: u128) -> Option<Bag> {
+        let at = self.bags.binary_search_by_key(&segment, |bag| bag.segment).ok()?;
+        Some(self.bags.remove(at))
     }
 }

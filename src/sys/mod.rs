@@ -7,8 +7,16 @@
 //! * `memory`: [`memory::anonymous`] segments, sealed; [`memory::accept`] what a peer sent.
 //! * `names`: files in `/dev/shm` that appear complete, shared and exclusive holds on them.
 //! * `socket`: messages with file descriptors.
+//! * `image`: the program in memory, and which build of it this is; what runs before `main`.
+//! * `birth`: new processes: [`birth::execute_self`], [`birth::clone_sibling`], [`birth::fork`]; how they end.
+//! * `surroundings`: what a child has from its caller: [`surroundings::Surroundings`].
+//! * `pidfd`, `lifeline`, `poll`: a process as a descriptor, the pipe by which children see their parent's end, waiting.
 //!
 //! A missing item is a compile error. On other systems everything is `Unsupported` (`stub`), or not reached.
+
+mod kept;
+
+pub(crate) use kept::{Kept, Passage};
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(crossproc_stub)))]
 mod linux;

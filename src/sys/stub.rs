@@ -170,7 +170,7 @@ pub(crate) mod process {
 }
 
 pub(crate) mod memory {
-    use super::{Fd, MmapRaw, SegmentError};
+    use super::{Fd, MmapRaw, SegmentError, io};
 
     pub(crate) fn anonymous(_: u64) -> Result<Fd, SegmentError> {
         Err(SegmentError::Unsupported)
@@ -184,7 +184,7 @@ pub(crate) mod memory {
         match *fd {}
     }
 
-    pub(crate) fn duplicate(fd: &Fd) -> Option<Fd> {
+    pub(crate) fn duplicate(fd: &Fd) -> io::Result<Fd> {
         match *fd {}
     }
 }
@@ -235,7 +235,7 @@ pub(crate) mod names {
             match self.0 {}
         }
 
-        pub(crate) fn descriptor(&self) -> Option<Fd> {
+        pub(crate) fn descriptor(&self) -> Result<Fd, SegmentError> {
             match self.0 {}
         }
     }

@@ -6,7 +6,7 @@
 use super::{space, syscall};
 use crate::SegmentError;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
@@ -43,14 +43,49 @@ pub(crate) fn accept(fd: &OwnedFd) -> Result<u64, SegmentError> {
     Ok(file.metadata()?.len())
 }
 
+/// Bytes in memory that nobody can write any more, mapped.
+pub(crate) struct Letter {
+    map: memmap2::MmapRaw,
+    length: usize,
+}
+
+/// Puts bytes, at least one, into sealed memory of their own, to send.
+pub(crate) fn write_letter(parts: &[&[u8]]) -> Result<OwnedFd, SegmentError> {
+    space::check(parts.iter().map(|part| part.len() as u64).sum())?;
+    let mut file = File::from(create()?);
+    for part in parts {
+        file.write_all(part)?;
+    }
+    syscall!(libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS | libc::F_SEAL_WRITE))?;
+    Ok(file.into())
+}
+
+impl Letter {
+    /// Opens what [`write_letter`] made.
+    pub(crate) fn open(fd: &OwnedFd) -> Result<Self, SegmentError> {
+        let length = usize::try_from(accept(fd)?).map_err(|_| SegmentError::TooLarge)?;
+        let seals = syscall!(libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS))?;
+        if seals & libc::F_SEAL_WRITE == 0 || length == 0 {
+            return Err(SegmentError::NotASegment);
+        }
+        let map = memmap2::MmapOptions::new().len(length).map_raw_read_only(fd)?;
+        Ok(Letter { map, length })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the mapping has `length` bytes, and the seals keep everybody from writing or shrinking them.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr(), self.length) }
+    }
+}
+
 /// Maps a segment, shared and writable.
 pub(crate) fn map(fd: &impl AsRawFd, bytes: usize) -> Result<memmap2::MmapRaw, SegmentError> {
     Ok(memmap2::MmapOptions::new().len(bytes).map_raw(fd)?)
 }
 
 /// One more descriptor of the same segment, to send.
-pub(crate) fn duplicate(fd: &OwnedFd) -> Option<OwnedFd> {
-    fd.try_clone().ok()
+pub(crate) fn duplicate(fd: &OwnedFd) -> io::Result<OwnedFd> {
+    fd.try_clone()
 }
 
 /// Gives a new file its size; what is in between are holes until [`allocate`].

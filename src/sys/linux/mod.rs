@@ -1,12 +1,18 @@
 //! Linux: robust futexes, memfd, `O_TMPFILE` + `linkat`, pidfd, `SCM_RIGHTS`.
 #![allow(unsafe_code)] // system calls
 
+pub(crate) mod birth;
 pub(crate) mod futex;
+pub(crate) mod image;
+pub(crate) mod lifeline;
 pub(crate) mod memory;
 pub(crate) mod names;
+pub(crate) mod pidfd;
+pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod socket;
 mod space;
+pub(crate) mod surroundings;
 pub(crate) mod thread;
 
 /// Runs a system call that answers -1 and `errno`, again after a signal.
@@ -26,42 +32,6 @@ macro_rules! syscall {
     };
 }
 pub(crate) use syscall;
-
-/// A value that is found once and kept: `OnceLock` without a lock. A thread that a fork leaves behind in the middle of the
-/// search would lock the child's copy of a lock for ever; here the child searches again, and so may two threads at once.
-pub(crate) struct Kept<T>(std::sync::atomic::AtomicPtr<T>);
-
-impl<T: Send + Sync + 'static> Kept<T> {
-    pub(crate) const fn new() -> Self {
-        Kept(std::sync::atomic::AtomicPtr::new(std::ptr::null_mut()))
-    }
-
-    pub(crate) fn get(&self) -> Option<&'static T> {
-        // SAFETY: null, or from `keep`, which leaks what it stores.
-        unsafe { self.0.load(std::sync::atomic::Ordering::Acquire).as_ref() }
-    }
-
-    /// Keeps the value, unless another thread was faster; gives the one that is kept.
-    pub(crate) fn keep(&self, value: T) -> &'static T {
-        use std::sync::atomic::Ordering::{AcqRel, Acquire};
-        let new = Box::into_raw(Box::new(value));
-        match self.0.compare_exchange(std::ptr::null_mut(), new, AcqRel, Acquire) {
-            // SAFETY: just leaked, and never freed.
-            Ok(_) => unsafe { &*new },
-            Err(kept) => {
-                // SAFETY: ours alone; and what is kept is never freed.
-                unsafe {
-                    drop(Box::from_raw(new));
-                    &*kept
-                }
-            }
-        }
-    }
-
-    pub(crate) fn get_or_keep(&self, find: impl FnOnce() -> T) -> &'static T {
-        self.get().unwrap_or_else(|| self.keep(find()))
-    }
-}
 
 /// A moment on the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,6 +61,11 @@ impl Deadline {
         Self::now() >= self
     }
 
+    /// From now on; nothing when it has passed.
+    fn time_left(self) -> libc::timespec {
+        Deadline { nanos: self.nanos.saturating_sub(Self::now().nanos) }.as_timespec()
+    }
+
     fn as_timespec(self) -> libc::timespec {
         libc::timespec {
             tv_sec: (self.nanos / 1_000_000_000) as libc::time_t,
@@ -99,8 +74,15 @@ impl Deadline {
     }
 }
 
+pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// An open segment.
-pub(crate) type Fd = std::os::fd::OwnedFd;
+pub(crate) type Fd = OwnedFd;
+
+/// The number of a descriptor in this process.
+pub(crate) fn as_number(fd: &impl AsFd) -> std::os::fd::RawFd {
+    use std::os::fd::AsRawFd;
+    fd.as_fd().as_raw_fd()
+}
 
 /// The kernel's mark on a futex word: somebody sleeps on it.
 pub(crate) const WAITERS: u32 = libc::FUTEX_WAITERS;

@@ -215,8 +215,8 @@ impl NamedFile {
 
     /// A descriptor to send, with a hold of its own: the name stays while the message is on its way, whatever the sender
     /// drops. The receiver opens the file anew.
-    pub(crate) fn descriptor(&self) -> Option<OwnedFd> {
-        self.reopen().ok().map(|again| again.file.into())
+    pub(crate) fn descriptor(&self) -> Result<OwnedFd, SegmentError> {
+        self.reopen().map(|again| again.file.into())
     }
 }
 

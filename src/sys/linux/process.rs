@@ -2,7 +2,7 @@
 //!
 //! A process number alone names nobody, since numbers are used again: a number with the start time does.
 
-use super::Kept;
+use crate::sys::Kept;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// A process, named beyond doubt.
@@ -207,33 +207,39 @@ pub(crate) struct ForkHooks {
     pub(crate) child: fn(),
 }
 
-static HOOKS: Kept<ForkHooks> = Kept::new();
+/// Who has hooks. Before a fork the higher one comes first, behind it the lower one.
+#[derive(Clone, Copy)]
+pub(crate) enum Layer {
+    Memory,
+    Family,
+}
 
-/// Registers the hooks of the layer that owns memory. The first call counts.
-pub(crate) fn set_fork_hooks(hooks: ForkHooks) {
-    HOOKS.get_or_keep(|| hooks);
+static HOOKS: [Kept<ForkHooks>; 2] = [const { Kept::new() }; 2];
+
+/// Registers the hooks of a layer. Its first call counts.
+pub(crate) fn set_fork_hooks(layer: Layer, hooks: ForkHooks) {
+    HOOKS[layer as usize].get_or_keep(|| hooks);
     watch_forks();
+}
+
+/// In a process that a raw `clone` made, without libc's `fork`: who we are is to be found anew.
+pub(super) fn forget_identity() {
+    PID.store(0, Ordering::Release);
+    super::thread::after_fork();
 }
 
 /// From here on, libc's `fork` calls us.
 pub(crate) fn watch_forks() {
     static WATCHED: AtomicBool = AtomicBool::new(false);
     extern "C" fn prepare() {
-        if let Some(hooks) = HOOKS.get() {
-            (hooks.prepare)();
-        }
+        HOOKS.iter().rev().filter_map(Kept::get).for_each(|hooks| (hooks.prepare)());
     }
     extern "C" fn parent() {
-        if let Some(hooks) = HOOKS.get() {
-            (hooks.parent)();
-        }
+        HOOKS.iter().filter_map(Kept::get).for_each(|hooks| (hooks.parent)());
     }
     extern "C" fn child() {
-        PID.store(0, Ordering::Release);
-        super::thread::after_fork();
-        if let Some(hooks) = HOOKS.get() {
-            (hooks.child)();
-        }
+        forget_identity();
+        HOOKS.iter().filter_map(Kept::get).for_each(|hooks| (hooks.child)());
     }
     if !WATCHED.load(Ordering::Relaxed) && !WATCHED.swap(true, Ordering::SeqCst) {
         // SAFETY: the three are functions of this program. A failure (no memory) leaves forks unwatched.

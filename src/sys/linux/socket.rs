@@ -1,8 +1,8 @@
-//! Unix sockets: a stream of bytes along which file descriptors travel (`SCM_RIGHTS`).
+//! Unix sockets: a stream of bytes, or a link of whole packets, along which file descriptors travel (`SCM_RIGHTS`).
 
-use super::syscall;
+use super::{Deadline, syscall};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 pub(crate) use std::os::unix::net::UnixStream;
 
 /// The kernel passes at most 253 descriptors at once.
@@ -13,11 +13,17 @@ const ROOM: usize = 2048; // bytes of control data: 16 + 4 * 253, and to spare
 struct Control([u8; ROOM]);
 
 /// Sends all of `bytes`; the descriptors go with the first.
-pub(crate) fn send(stream: &UnixStream, bytes: &[u8], fds: &[OwnedFd]) -> io::Result<()> {
+pub(crate) fn send(stream: &UnixStream, bytes: &[u8], fds: &[impl AsFd]) -> io::Result<()> {
+    let sent = send_once(stream.as_raw_fd(), bytes, fds)?;
+    let mut stream = stream;
+    stream.write_all(&bytes[sent..])
+}
+
+fn send_once(socket: RawFd, bytes: &[u8], fds: &[impl AsFd]) -> io::Result<usize> {
     if fds.len() > MOST_FDS || bytes.is_empty() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let raw: Vec<libc::c_int> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let raw: Vec<libc::c_int> = fds.iter().map(super::as_number).collect();
     let mut control = Control([0; ROOM]);
     let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let mut message = empty_message(&mut part);
@@ -34,29 +40,101 @@ pub(crate) fn send(stream: &UnixStream, bytes: &[u8], fds: &[OwnedFd]) -> io::Re
             std::ptr::copy_nonoverlapping(raw.as_ptr().cast::<u8>(), libc::CMSG_DATA(header), size as usize);
         }
     }
-    let sent = syscall!(libc::sendmsg(stream.as_raw_fd(), &message, libc::MSG_NOSIGNAL))?;
-    let mut stream = stream;
-    stream.write_all(&bytes[sent as usize..])
+    Ok(syscall!(libc::sendmsg(socket, &message, libc::MSG_NOSIGNAL))? as usize)
 }
 
 /// Fills `bytes`; gives the descriptors that came with them, close-on-exec.
 pub(crate) fn recv(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<Vec<OwnedFd>> {
+    let (got, fds, whole) = recv_once(stream.as_raw_fd(), bytes)?;
+    check(whole)?;
+    if got == 0 && !bytes.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut stream = stream;
+    stream.read_exact(&mut bytes[got..])?;
+    Ok(fds)
+}
+
+fn check(whole: bool) -> io::Result<()> {
+    if whole { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EMFILE)) }
+}
+
+/// How many bytes came, and which descriptors; false if there was no room for them all.
+fn recv_once(socket: RawFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>, bool)> {
     let mut control = Control([0; ROOM]);
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let mut message = empty_message(&mut part);
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = ROOM as _;
-    let got = syscall!(libc::recvmsg(stream.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC))?;
+    let got = syscall!(libc::recvmsg(socket, &mut message, libc::MSG_CMSG_CLOEXEC))?;
     let fds = take_fds(&message);
-    if message.msg_flags & libc::MSG_CTRUNC != 0 {
-        return Err(io::Error::from_raw_os_error(libc::EMFILE)); // out of descriptors
+    Ok((got as usize, fds, message.msg_flags & libc::MSG_CTRUNC == 0))
+}
+
+/// The first bytes that are there, which stay there.
+pub(crate) fn peek(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<usize> {
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    let got = syscall!(libc::recv(stream.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), flags))?;
+    Ok(got as usize)
+}
+
+/// One end of a pair that carries whole packets: a killed sender leaves all of one or nothing.
+#[derive(Debug)]
+pub(crate) struct Link(OwnedFd);
+
+impl Link {
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
+        let mut ends = [0; 2];
+        let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+        syscall!(libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()))?;
+        // SAFETY: two fresh descriptors that nobody else owns.
+        unsafe { Ok((Link(OwnedFd::from_raw_fd(ends[0])), Link(OwnedFd::from_raw_fd(ends[1])))) }
     }
-    if got == 0 && !bytes.is_empty() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+
+    /// An end that another process gave us, if it is one.
+    pub(crate) fn of(fd: OwnedFd) -> Option<Self> {
+        let mut kind: libc::c_int = 0;
+        let mut size = size_of_val(&kind) as libc::socklen_t;
+        let option = (libc::SOL_SOCKET, libc::SO_TYPE);
+        let call = syscall!(libc::getsockopt(fd.as_raw_fd(), option.0, option.1, (&raw mut kind).cast(), &mut size));
+        (call.is_ok() && kind == libc::SOCK_SEQPACKET).then_some(Link(fd))
     }
-    let mut stream = stream;
-    stream.read_exact(&mut bytes[got as usize..])?;
-    Ok(fds)
+
+    pub(crate) fn send(&self, bytes: &[u8], fds: &[impl AsFd]) -> io::Result<()> {
+        send_once(self.0.as_raw_fd(), bytes, fds).map(drop)
+    }
+
+    /// The next packet, in `bytes`, which must have room for it, and its descriptors; none at the end.
+    pub(crate) fn recv<'a>(&self, bytes: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
+        let (got, fds, whole) = recv_once(self.0.as_raw_fd(), bytes)?;
+        check(whole)?;
+        Ok((got > 0).then_some((&bytes[..got], fds)))
+    }
+
+    /// The same, also without the descriptors, if this process has no room for them.
+    pub(crate) fn recv_as_far_as_possible<'a>(
+        &self,
+        bytes: &'a mut [u8],
+    ) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
+        let (got, fds, _) = recv_once(self.0.as_raw_fd(), bytes)?;
+        Ok((got > 0).then_some((&bytes[..got], fds)))
+    }
+
+    /// Whether a packet or the end is there in that time.
+    pub(crate) fn poll(&self, deadline: Deadline) -> bool {
+        super::poll::readable(self.0.as_raw_fd(), Some(deadline))
+    }
+
+    /// The descriptor itself, to hand it to a program.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+}
+
+impl AsRawFd for Link {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
 }
 
 fn empty_message(part: &mut libc::iovec) -> libc::msghdr {
@@ -114,7 +192,15 @@ mod tests {
         let fds = recv(&b, &mut bytes).unwrap();
         assert_eq!((&bytes, fds.len()), (b"hello", 2));
         assert_eq!(super::super::memory::accept(&fds[0]), Ok(4096));
+        let (one, other) = Link::pair().unwrap();
+        one.send(b"packet", &fds).unwrap();
+        let mut bytes = [0; 100];
+        let (packet, fds) = other.recv(&mut bytes).unwrap().unwrap();
+        assert_eq!((packet, fds.len()), (&b"packet"[..], 2));
+        drop(one);
+        assert!(other.recv(&mut bytes).unwrap().is_none());
         drop(a);
+        let mut bytes = [0; 5];
         assert_eq!(recv(&b, &mut bytes).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(peer_user(&b).unwrap(), super::super::process::user());
     }

@@ -64,7 +64,7 @@ fn read(path: &Path) -> Option<String> {
 /// Kept, because mounts hardly ever change and the file can be long. A failed read is not kept:
 /// lack of a descriptor at the first call must not switch the check off for good.
 fn mounts() -> &'static [Mount] {
-    static MOUNTS: super::Kept<Vec<Mount>> = super::Kept::new();
+    static MOUNTS: crate::sys::Kept<Vec<Mount>> = crate::sys::Kept::new();
     if let Some(mounts) = MOUNTS.get() {
         return mounts;
     }

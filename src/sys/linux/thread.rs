@@ -400,7 +400,7 @@ pub(crate) fn node_offset() -> i64 {
 
 /// Has [`hand_over`] run when this thread ends, behind all destructors of thread-locals.
 fn at_thread_end() {
-    static KEY: super::Kept<Option<libc::pthread_key_t>> = super::Kept::new();
+    static KEY: crate::sys::Kept<Option<libc::pthread_key_t>> = crate::sys::Kept::new();
     // Two threads at once may make two, of which one is never used.
     let key = KEY.get_or_keep(|| {
         let mut key = 0;

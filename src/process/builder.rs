@@ -1,0 +1,232 @@
+//! How a child is to be: name, streams, variables.
+
+use super::entry::{Code, Entry, captures_nothing};
+use super::handle::Process;
+use super::nursery::{self, Plan, StartMethod};
+use super::{current, hook};
+use crate::segment::travel::{self, Packed};
+use crate::sys::surroundings;
+use crate::sys::{OwnedFd, birth};
+use crate::{Message, SpawnError};
+use std::ffi::{OsStr, OsString};
+
+/// A standard stream of a child.
+///
+/// ```
+/// use crossproc::{Process, Stdio};
+/// use std::io::Read;
+/// let (mut reader, writer) = std::io::pipe()?;
+/// let child = Process::builder().stdout(writer).stderr(Stdio::null()).spawn(|| println!("hello"), ())?;
+/// child.join()?;
+/// let mut text = String::new();
+/// reader.read_to_string(&mut text)?;
+/// assert_eq!(text, "hello\n");
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Stdio(Stream);
+
+#[derive(Debug)]
+enum Stream {
+    Inherit,
+    Null,
+    Fd(OwnedFd),
+}
+
+impl Stdio {
+    /// This process's own stream.
+    ///
+    /// ```
+    /// let child = crossproc::Process::builder().stdin(crossproc::Stdio::inherit()).spawn(|| (), ())?;
+    /// child.join()?;
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn inherit() -> Self {
+        Stdio(Stream::Inherit)
+    }
+
+    /// `/dev/null`.
+    ///
+    /// ```
+    /// let child = crossproc::Process::builder().stdout(crossproc::Stdio::null()).spawn(|| println!("lost"), ())?;
+    /// child.join()?;
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn null() -> Self {
+        Stdio(Stream::Null)
+    }
+
+    /// The descriptor to send; none for null, and for a stream that this process has closed.
+    fn open(self, number: i32) -> std::io::Result<Option<OwnedFd>> {
+        match self.0 {
+            Stream::Inherit => birth::standard_stream(number),
+            Stream::Null => Ok(None),
+            Stream::Fd(fd) => Ok(Some(fd)),
+        }
+    }
+}
+
+impl<T: Into<OwnedFd>> From<T> for Stdio {
+    fn from(fd: T) -> Self {
+        Stdio(Stream::Fd(fd.into()))
+    }
+}
+
+/// How a child is to be. From [`Process::builder`].
+///
+/// ```
+/// use crossproc::Process;
+/// let builder = Process::builder().name("greeter").env("GREETING", "hello");
+/// assert_eq!(builder.spawn(|| std::env::var("GREETING").unwrap(), ())?.join()?, "hello");
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is started before `spawn`"]
+pub struct ProcessBuilder {
+    name: Option<String>,
+    daemon: bool,
+    method: StartMethod,
+    environment: Vec<(OsString, OsString)>,
+    streams: [Stdio; 3],
+}
+
+impl ProcessBuilder {
+    pub(super) fn new() -> Self {
+        ProcessBuilder {
+            name: None,
+            daemon: false,
+            method: StartMethod::default(),
+            environment: Vec::new(),
+            streams: [Stdio::null(), Stdio::inherit(), Stdio::inherit()],
+        }
+    }
+
+    /// Its name, in place of `Process-N`. The system shows the first 15 bytes of it.
+    ///
+    /// ```
+    /// let child = crossproc::Process::builder().name("worker").spawn(|| (), ())?;
+    /// assert_eq!(child.name(), "worker");
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Whether it ends with this process, also when this process is killed; it may have no children then.
+    ///
+    /// ```
+    /// let child = crossproc::Process::builder().daemon(true).spawn(|| crossproc::current().is_daemon(), ())?;
+    /// assert!(child.join()?);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn daemon(mut self, yes: bool) -> Self {
+        self.daemon = yes;
+        self
+    }
+
+    /// How it comes to be. Where the system cannot fork from a server, every child is executed.
+    ///
+    /// ```
+    /// use crossproc::{Process, StartMethod};
+    /// let child = Process::builder().start_method(StartMethod::Spawn).spawn(|| 1, ())?;
+    /// assert_eq!(child.join()?, 1);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// One more environment variable, or another value for one.
+    ///
+    /// ```
+    /// let child = crossproc::Process::builder().env("COLOR", "red").spawn(|| std::env::var("COLOR").ok(), ())?;
+    /// assert_eq!(child.join()?.as_deref(), Some("red"));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((key.as_ref().into(), value.as_ref().into()));
+        self
+    }
+
+    /// Its standard input, `/dev/null` unless told otherwise.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// let (reader, mut writer) = std::io::pipe()?;
+    /// writer.write_all(b"typed\n")?;
+    /// let child = crossproc::Process::builder().stdin(reader).spawn(|| std::io::stdin().lines().next().unwrap().unwrap(), ())?;
+    /// assert_eq!(child.join()?, "typed");
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn stdin(self, to: impl Into<Stdio>) -> Self {
+        self.stream(0, to.into())
+    }
+
+    /// Its standard output, this process's unless told otherwise. See [`Stdio`].
+    ///
+    /// ```
+    /// let file = std::fs::File::create("/dev/null")?;
+    /// crossproc::Process::builder().stdout(file).spawn(|| println!("lost"), ())?.join()?;
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn stdout(self, to: impl Into<Stdio>) -> Self {
+        self.stream(1, to.into())
+    }
+
+    /// Its standard error, this process's unless told otherwise. See [`Stdio`].
+    ///
+    /// ```
+    /// let quiet = crossproc::Process::builder().stderr(crossproc::Stdio::null());
+    /// assert!(quiet.spawn(|| panic!("not shown"), ())?.join().is_err());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn stderr(self, to: impl Into<Stdio>) -> Self {
+        self.stream(2, to.into())
+    }
+
+    fn stream(mut self, number: usize, to: Stdio) -> Self {
+        self.streams[number] = to;
+        self
+    }
+
+    /// Starts it. See [`Process::spawn`].
+    ///
+    /// # Errors
+    /// As [`Process::spawn`].
+    ///
+    /// ```
+    /// assert_eq!(crossproc::Process::builder().spawn(|n: u8| n + 1, (1,))?.join()?, 2);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn spawn<A: Message, M, F: Entry<A, M>>(self, f: F, args: A) -> Result<Process<F::Output>, SpawnError> {
+        const { captures_nothing::<F>() };
+        let code = Code::of(f)?;
+        check()?;
+        let packed = travel::pack(&args).map_err(SpawnError::Encode)?;
+        self.start(code, packed)
+    }
+
+    /// What does not depend on the types.
+    fn start<R>(self, code: Code, packed: Packed) -> Result<Process<R>, SpawnError> {
+        for (name, value) in &self.environment {
+            surroundings::check_variable(name, value)?;
+        }
+        let mut streams = [const { None }; 3];
+        for ((number, stream), to) in (0..).zip(self.streams).zip(&mut streams) {
+            *to = stream.open(number)?;
+        }
+        let who = current::next_child(self.name, self.daemon);
+        let plan = Plan { code, who, environment: self.environment, streams, method: self.method };
+        Ok(Process::of(nursery::bear(plan, packed)?))
+    }
+}
+
+/// Whether this process may have children.
+pub(super) fn check() -> Result<(), SpawnError> {
+    if current::is_daemon() {
+        return Err(SpawnError::DaemonChild);
+    }
+    hook::check()
+}

@@ -1,0 +1,209 @@
+//! Who this process is, who started it, and whom it started.
+
+use super::children;
+use super::wire::Who;
+use crate::sys::lifeline::ParentsEnd;
+use crate::sys::{Deadline, Kept, process};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+/// What a child was told at its birth; nothing in the first process of a family.
+pub(super) struct Me {
+    pub(super) who: Who,
+    pub(super) parents_end: ParentsEnd,
+}
+
+static ME: Kept<Me> = Kept::new();
+/// How many children this process has started.
+static BORN: AtomicU32 = AtomicU32::new(0);
+
+/// In a child, before anything else runs.
+pub(super) fn set(me: Me) {
+    ME.replace(me);
+    BORN.store(0, SeqCst);
+}
+
+pub(super) fn who() -> Who {
+    ME.get().map_or_else(
+        || Who { line: Vec::new(), name: "MainProcess".into(), daemon: false, parent: None },
+        |me| me.who.clone(),
+    )
+}
+
+pub(super) fn is_daemon() -> bool {
+    ME.get().is_some_and(|me| me.who.daemon)
+}
+
+/// Who the next child is.
+pub(super) fn next_child(name: Option<String>, daemon: bool) -> Who {
+    let me = who();
+    let mut line = me.line;
+    line.push(BORN.fetch_add(1, SeqCst) + 1);
+    let numbers = || line.iter().map(u32::to_string).collect::<Vec<_>>().join(":");
+    let name = name.unwrap_or_else(|| format!("Process-{}", numbers()));
+    Who { line, name, daemon, parent: Some((std::process::id(), me.name)) }
+}
+
+/// This process. See [`current`].
+#[derive(Clone, Debug)]
+pub struct Current {
+    name: String,
+    daemon: bool,
+}
+
+/// The process that this code runs in.
+///
+/// ```
+/// use crossproc::{Process, current};
+/// assert_eq!((current().name(), current().id()), ("MainProcess", std::process::id()));
+/// let child = Process::builder().name("worker").spawn(|| current().name().to_string(), ())?;
+/// assert_eq!(child.join()?, "worker");
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+pub fn current() -> Current {
+    let me = who();
+    Current { name: me.name, daemon: me.daemon }
+}
+
+impl Current {
+    /// The process number.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::current().id(), std::process::id());
+    /// ```
+    pub fn id(&self) -> u32 {
+        std::process::id()
+    }
+
+    /// `MainProcess`, or the name that its parent gave it: `Process-1`, `Process-1:2` unless told otherwise.
+    ///
+    /// ```
+    /// let child = crossproc::Process::spawn(|| crossproc::current().name().to_string(), ())?;
+    /// assert_eq!(child.name(), child.join()?);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it ends with its parent, and may have no children.
+    ///
+    /// ```
+    /// assert!(!crossproc::current().is_daemon());
+    /// ```
+    pub fn is_daemon(&self) -> bool {
+        self.daemon
+    }
+}
+
+/// The process that started this one. See [`parent`].
+#[derive(Debug)]
+pub struct Parent {
+    id: u32,
+    name: String,
+    end: &'static ParentsEnd,
+}
+
+/// The process that started this one with [`Process`](crate::Process); none in the first process of a family.
+///
+/// ```
+/// use crossproc::{Process, parent};
+/// assert!(parent().is_none());
+/// let child = Process::spawn(|| parent().map(|parent| parent.id()), ())?;
+/// assert_eq!(child.join()?, Some(std::process::id()));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+pub fn parent() -> Option<Parent> {
+    let me = ME.get()?;
+    let (id, name) = me.who.parent.clone()?;
+    Some(Parent { id, name, end: &me.parents_end })
+}
+
+impl Parent {
+    /// Its process number, also when it has ended.
+    ///
+    /// ```
+    /// let child = crossproc::Process::spawn(|| crossproc::parent().unwrap().id(), ())?;
+    /// assert_eq!(child.join()?, std::process::id());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Its name.
+    ///
+    /// ```
+    /// let child = crossproc::Process::spawn(|| crossproc::parent().unwrap().name().to_string(), ())?;
+    /// assert_eq!(child.join()?, "MainProcess");
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it runs still.
+    ///
+    /// ```
+    /// let child = crossproc::Process::spawn(|| crossproc::parent().unwrap().is_alive(), ())?;
+    /// assert!(child.join()?);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn is_alive(&self) -> bool {
+        !self.end.wait(Some(Deadline::now()))
+    }
+
+    /// Waits for its end that long; true if it has ended. It sleeps meanwhile.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let child = crossproc::Process::spawn(|| crossproc::parent().unwrap().wait_timeout(Duration::ZERO), ())?;
+    /// assert!(!child.join()?);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn wait_timeout(&self, duration: Duration) -> bool {
+        self.end.wait(Some(Deadline::after(duration)))
+    }
+}
+
+/// A child that runs. See [`active_children`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChildInfo {
+    /// Its process number.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Whether it ends with this process.
+    pub daemon: bool,
+}
+
+/// The children of this process that have not ended, also those whose handle was dropped. Those that have are reaped.
+///
+/// ```
+/// use crossproc::{Process, active_children};
+/// let child = Process::spawn(|| loop { std::thread::park() }, ())?;
+/// assert_eq!(active_children()[0].id, child.id());
+/// child.kill()?;
+/// child.wait();
+/// assert!(active_children().is_empty());
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+pub fn active_children() -> Vec<ChildInfo> {
+    let running = children::lock().running().to_vec();
+    running
+        .iter()
+        .map(|life| ChildInfo { id: life.pid, name: life.name.clone(), daemon: life.daemon })
+        .collect()
+}
+
+/// How many processors the system has. How many of them this process may use is
+/// [`available_parallelism`](std::thread::available_parallelism).
+///
+/// ```
+/// assert!(crossproc::cpu_count() >= 1);
+/// ```
+pub fn cpu_count() -> usize {
+    process::cores()
+}

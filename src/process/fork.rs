@@ -1,0 +1,62 @@
+//! `fork`: a child with a copy of all that this process has.
+#![allow(unsafe_code)] // the caller's promise
+
+use super::current::{self, Me};
+use super::entry::CallError;
+use super::execute::own_child;
+use super::handle::Process;
+use super::life::Life;
+use super::{child, children, nursery};
+use crate::segment::travel;
+use crate::sys::birth;
+use crate::{Message, SpawnError};
+use std::sync::Arc;
+
+/// Runs `f`, captures and all, in a child that is a copy of this process, as Python's start method `fork` does.
+///
+/// The child has this thread alone. It takes as long as it takes to copy this process's page tables. It ends behind `f`
+/// without running the exit functions that were registered before.
+///
+/// # Safety
+/// In a process with other threads, whatever one of them had locked at this moment stays locked in the child for ever: the
+/// allocator of the C library is prepared for that, and so is this crate, other code may not be. `f` may then call only
+/// what takes no such lock.
+///
+/// # Errors
+/// [`DaemonChild`](SpawnError::DaemonChild), or what the system says.
+///
+/// # When a process dies
+/// As for [`Process`]. No guard of this process is the child's: locks that this process holds stay its own.
+///
+/// ```
+/// let captured = vec![1, 2, 3];
+/// // SAFETY: this program has no other thread.
+/// let child = unsafe { crossproc::fork(|| captured.iter().sum::<i32>()) }?;
+/// assert_eq!(child.join()?, 6);
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+pub unsafe fn fork<R: Message>(f: impl FnOnce() -> R) -> Result<Process<R>, SpawnError> {
+    if current::is_daemon() {
+        return Err(SpawnError::DaemonChild);
+    }
+    nursery::watch_forks();
+    let (here, there) = nursery::control_pair()?;
+    let who = current::next_child(None, false);
+    let me = Me { who: who.clone(), parents_end: nursery::parents_end()? };
+    birth::flush();
+    // SAFETY: by the caller's promise.
+    match unsafe { birth::fork() }? {
+        None => {
+            drop(here);
+            child::forked(me, there, || travel::pack(&f()).map_err(CallError::Encode))
+        }
+        Some(pid) => {
+            drop(there);
+            let pidfd = own_child(pid)?;
+            let life = Arc::new(Life::new(pid, who.name, who.daemon, pidfd, here));
+            children::join_at_exit();
+            children::lock().add(life.clone());
+            Ok(Process::of(life))
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A child, as its parent has it: whether it runs, how it ended, what it reported.
+//!
+//! # If a process dies here
+//! The exit status is the kernel's own. A report that its writer did not finish is none.
+
+use super::wire::{self, HELLO, Report};
+use crate::sys::Deadline;
+use crate::sys::pidfd::{PidFd, Signal, Status};
+use crate::sys::socket::UnixStream;
+use std::io::{self, Read};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) pid: u32,
+    pub(super) name: String,
+    pub(super) daemon: bool,
+    pub(super) pidfd: PidFd,
+    /// Who started it: a fork child has copies of its parent's handles, and reads none of their streams.
+    parent: u32,
+    /// Until the report is read.
+    control: Mutex<Option<UnixStream>>,
+    end: Mutex<Option<End>>,
+    detached: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// The exit code, or minus the signal.
+    pub(super) code: i32,
+    /// Somebody else was told the code.
+    pub(super) lost: bool,
+}
+
+/// What Python says where nobody knows.
+const UNKNOWN: i32 = 255;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Life {
+    pub(super) fn new(pid: u32, name: String, daemon: bool, pidfd: PidFd, control: UnixStream) -> Self {
+        let control = Mutex::new(Some(control));
+        Life { pid, name, daemon, pidfd, parent: std::process::id(), control, end: Mutex::default(), detached: AtomicBool::new(false) }
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ended(&self) -> Option<End> {
+        let mut end = locked(&self.end);
+        if end.is_none() {
+            *end = match self.pidfd.reap() {
+                Status::Running => None,
+                Status::Ended(code) => Some(End { code, lost: false }),
+                Status::Lost => Some(End { code: UNKNOWN, lost: true }),
+            };
+        }
+        *end
+    }
+
+    /// Waits for the end, at most until the deadline.
+    pub(super) fn wait(&self, deadline: Option<Deadline>) -> Option<End> {
+        loop {
+            if let Some(end) = self.ended() {
+                return Some(end);
+            }
+            if !self.pidfd.wait(deadline) {
+                return self.ended();
+            }
+        }
+    }
+
+    pub(super) fn wait_for_good(&self) -> End {
+        loop {
+            if let Some(end) = self.wait(None) {
+                return end;
+            }
+        }
+    }
+
+    /// Nobody joins it any more, not even the end of this process.
+    pub(super) fn detach(&self) {
+        self.detached.store(true, SeqCst);
+    }
+
+    pub(super) fn is_detached(&self) -> bool {
+        self.detached.load(SeqCst)
+    }
+
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.pidfd.signal(signal)
+    }
+
+    /// What the child reported, when it has ended; once.
+    pub(super) fn take_report(&self) -> Option<Report> {
+        let control = locked(&self.control).take()?;
+        let mut hello = [0; HELLO];
+        (&control).read_exact(&mut hello).ok()?;
+        wire::read_report(&control)
+    }
+}
+
+impl Drop for Life {
+    /// A result that nobody wanted gives up its handles.
+    fn drop(&mut self) {
+        if self.parent == std::process::id()
+            && self.ended().is_some()
+            && let Some(Report::Returned(result)) = self.take_report()
+        {
+            result.discard();
+        }
+    }
+}

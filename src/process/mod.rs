@@ -1,0 +1,28 @@
+//! Processes: functions that run in children of this one, on memory that they share.
+//!
+//! `entry` is the function that travels, `wire` what parent and child tell each other, `nursery`, `server`
+//! and `execute` how a child is made, `child` its life, `life` what the parent has of it, `children` who they are and what becomes of them at the end.
+
+mod builder;
+mod child;
+mod children;
+mod current;
+mod entry;
+mod execute;
+mod fork;
+mod handle;
+mod hook;
+mod life;
+mod nursery;
+mod scope;
+mod server;
+mod wire;
+
+pub use builder::{ProcessBuilder, Stdio};
+pub use current::{ChildInfo, Current, Parent, active_children, cpu_count, current, parent};
+pub use entry::Entry;
+pub use fork::fork;
+pub use handle::Process;
+pub use hook::init;
+pub use nursery::StartMethod;
+pub use scope::{Scope, ScopedProcess, scope};

@@ -1,0 +1,321 @@
+//! How a parent gets children: its fork server, its lifeline, and the hand-over of an order (`wire`).
+
+use super::children;
+use super::entry::Code;
+use super::execute::{Executed, TOO_OFTEN, TRIES, end, execute, own_child};
+use super::life::Life;
+use super::server::Answer;
+use super::wire::{self, Body, CALL, HELLO, Order, WATCH, Who};
+use crate::segment::travel::Packed;
+use crate::sys::birth::{self, Role};
+use crate::sys::lifeline::{Lifeline, ParentsEnd};
+use crate::sys::pidfd::{PidFd, Status};
+use crate::sys::process::{self, ForkHooks, Layer};
+use crate::sys::socket::{self, MOST_FDS, UnixStream};
+use crate::sys::surroundings::{self, Changes, Standing, Surroundings};
+use crate::sys::{AsFd, Fd, Passage, as_number, poll};
+use crate::{Os, SpawnError};
+use std::ffi::OsString;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How a child comes to be.
+///
+/// ```
+/// use crossproc::{Process, StartMethod};
+/// let child = Process::builder().start_method(StartMethod::Spawn).spawn(|| 7, ())?;
+/// assert_eq!(child.join()?, 7);
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// Forked from a helper that is this program, executed once, with one thread: quick, whatever the size of this process,
+    /// and safe with threads.
+    #[default]
+    ForkServer,
+    /// This program, executed anew for the child: slower, and with a memory layout of its own.
+    Spawn,
+}
+
+/// A child to be.
+pub(super) struct Plan {
+    pub(super) code: Code,
+    pub(super) who: Who,
+    pub(super) environment: Vec<(OsString, OsString)>,
+    pub(super) streams: [Option<Fd>; 3],
+    pub(super) method: StartMethod,
+}
+
+/// Everything of a plan that is ready to be written.
+struct Letter<'a> {
+    plan: &'a Plan,
+    body: Body<'a>,
+    folder: Fd,
+    baggage: &'a [Fd],
+}
+
+#[derive(Default)]
+struct Nursery {
+    lifeline: Option<Lifeline>,
+    server: Option<Server>,
+}
+
+struct Server {
+    executed: Executed,
+    /// Of this process when it started the server, which cannot change its own.
+    standing: Standing,
+    surroundings: Surroundings,
+    process_limit: (u64, u64),
+}
+
+/// What a server said.
+enum Said {
+    Child(PidFd, u32),
+    Refused(i32),
+    /// Nothing: it has died.
+    Dead,
+}
+
+/// A child that was told everything, and the control stream to it.
+type Born = (PidFd, u32, UnixStream);
+
+static NURSERY: Mutex<Nursery> = Mutex::new(Nursery { lifeline: None, server: None });
+
+fn lock() -> MutexGuard<'static, Nursery> {
+    NURSERY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The parent's end for a child by `fork`.
+pub(super) fn parents_end() -> io::Result<ParentsEnd> {
+    lock().lifeline()?.end().duplicate()
+}
+
+/// A control stream, whose end here does not block.
+pub(super) fn control_pair() -> io::Result<(UnixStream, UnixStream)> {
+    let (here, there) = UnixStream::pair()?;
+    here.set_nonblocking(true)?;
+    Ok((here, there))
+}
+
+/// Starts the child. What it is told is delivered if this succeeds.
+pub(super) fn bear(plan: Plan, packed: Packed) -> Result<Arc<Life>, SpawnError> {
+    let environment = surroundings::environment(&plan.environment);
+    let body = Body::new(&environment, &packed)?;
+    let letter = Letter { plan: &plan, body, folder: surroundings::working_folder()?, baggage: &packed.fds };
+    let serves = plan.method == StartMethod::ForkServer && birth::can_clone_siblings();
+    for _ in 0..TRIES {
+        // Under the lock from the pair on: a fork must not copy the child's end.
+        let mut nursery = lock();
+        let (here, there) = control_pair()?;
+        let born = match serves {
+            true => nursery.call(&letter, here, there)?,
+            false => Some(nursery.execute(&letter, here, there)?),
+        };
+        drop(nursery);
+        if let Some((pidfd, pid, control)) = born {
+            drop(letter);
+            packed.delivered();
+            let life = Arc::new(Life::new(pid, plan.who.name, plan.who.daemon, pidfd, control));
+            children::join_at_exit();
+            children::lock().add(life.clone());
+            return Ok(life);
+        }
+    }
+    Err(TOO_OFTEN)
+}
+
+impl Letter<'_> {
+    fn write(&self, here: &UnixStream, end: &ParentsEnd, surroundings: Changes) -> Result<(), SpawnError> {
+        let plan = self.plan;
+        let streams = plan.streams.each_ref().map(Option::is_some);
+        let order = Order { code: plan.code, who: plan.who.clone(), surroundings, streams };
+        let mut fds: Vec<&dyn AsFd> = vec![end, &self.folder];
+        fds.extend(plan.streams.iter().flatten().map(|fd| fd as &dyn AsFd));
+        match wire::send_order(here, &order, &self.body, &fds, self.baggage) {
+            // It was killed already, or never made: that is told elsewhere.
+            Err(SpawnError::Os(error)) if is_dead(&error.into()) => Ok(()),
+            written => written,
+        }
+    }
+}
+
+impl Nursery {
+    fn lifeline(&mut self) -> io::Result<&Lifeline> {
+        match self.lifeline {
+            Some(ref lifeline) => Ok(lifeline),
+            None => Ok(self.lifeline.insert(Lifeline::new()?)),
+        }
+    }
+
+    /// A child of the server; none if the server died, or another is needed.
+    fn call(&mut self, letter: &Letter<'_>, here: UnixStream, there: UnixStream) -> Result<Option<Born>, SpawnError> {
+        let end = self.lifeline()?.end().duplicate()?;
+        let server = match &mut self.server {
+            Some(server) => server,
+            none => none.insert(Server::start()?),
+        };
+        let room = end.duplicate()?; // for the descriptor that comes with the answer
+        if !server.call(there)? {
+            self.bury_server();
+            return Ok(None);
+        }
+        // While it forks. True if the order was written.
+        let told = Surroundings::now().map_err(SpawnError::from).and_then(|(surroundings, standing)| {
+            let serves = standing == server.standing;
+            if serves {
+                letter.write(&here, &end, surroundings.changes(Some(&server.surroundings)))?;
+            }
+            Ok(serves)
+        });
+        drop(room);
+        let said = server.answer()?;
+        if matches!(said, Said::Dead) || matches!(told, Ok(false)) {
+            self.bury_server();
+        }
+        match (told, said) {
+            (_, Said::Refused(errno)) => Err(SpawnError::Os(Os(errno))),
+            (Ok(true), Said::Child(pidfd, pid)) => Ok(Some((pidfd, pid, here))),
+            (Ok(true), Said::Dead) => wait_for_hello(here),
+            (told, said) => {
+                drop(here); // so the child ends
+                if let Said::Child(pidfd, _) = said {
+                    pidfd.wait(None);
+                    pidfd.reap();
+                }
+                told.map(|_| None)
+            }
+        }
+    }
+
+    /// A child that is executed for itself: its link carries the greeting and the call, and is gone then.
+    fn execute(&mut self, letter: &Letter<'_>, here: UnixStream, there: UnixStream) -> Result<Born, SpawnError> {
+        let parents_end = self.lifeline()?.end().duplicate()?;
+        let Executed { link, pid, pidfd } = execute(Role::Child)?;
+        let told = match link.send(&CALL, &[there]) {
+            Err(error) if !is_dead(&error) => Err(error.into()),
+            // If it was killed meanwhile, that is its end like any other.
+            _ => Surroundings::now()
+                .map_err(SpawnError::from)
+                .and_then(|(surroundings, _)| letter.write(&here, &parents_end, surroundings.changes(None))),
+        };
+        match told {
+            Ok(()) => Ok((pidfd, pid, here)),
+            Err(error) => {
+                end(&pidfd, Duration::ZERO);
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets the server go. If it lives, it stays for the names of its children; somebody has to reap it in the end.
+    fn bury_server(&mut self) {
+        let Some(Server { executed: Executed { link, pid, pidfd }, .. }) = self.server.take() else { return };
+        drop(link);
+        if pidfd.reap() == Status::Running
+            && let Ok((here, _)) = control_pair()
+        {
+            let life = Arc::new(Life::new(pid, "fork server".into(), false, pidfd, here));
+            life.detach();
+            children::reap_in_background(life);
+        }
+    }
+}
+
+/// A server that died may have made the child: the hello tells, or the end of the stream that there is none.
+fn wait_for_hello(here: UnixStream) -> Result<Option<Born>, SpawnError> {
+    poll::readable(as_number(&here), None);
+    let mut hello = [0; HELLO]; // which stays in the stream, where the report's reader expects it
+    match socket::peek(&here, &mut hello) {
+        Ok(HELLO) => {
+            let pid = u32::from_ne_bytes(hello);
+            Ok(Some((own_child(pid)?, pid, here)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The errors of a socket whose other end is gone.
+fn is_dead(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
+}
+
+impl Server {
+    fn start() -> Result<Self, SpawnError> {
+        let (surroundings, standing) = Surroundings::now()?;
+        let executed = execute(Role::Server)?;
+        // Children of a server that is gone.
+        let running = children::lock().running().to_vec();
+        for some in running.chunks(MOST_FDS) {
+            let fds: Vec<&PidFd> = some.iter().map(|life| &life.pidfd).collect();
+            executed.link.send(&WATCH, &fds)?;
+        }
+        Ok(Server { executed, standing, surroundings, process_limit: (u64::MAX, u64::MAX) })
+    }
+
+    /// Has it fork; false if it has died.
+    fn call(&mut self, control: UnixStream) -> io::Result<bool> {
+        let limit = surroundings::process_limit();
+        if self.process_limit != limit {
+            surroundings::set_process_limit(self.executed.pid, limit);
+            self.process_limit = limit;
+        }
+        match self.executed.link.send(&CALL, &[control]) {
+            Err(error) if is_dead(&error) => Ok(false),
+            sent => sent.map(|()| true),
+        }
+    }
+
+    fn answer(&self) -> Result<Said, SpawnError> {
+        let mut answer = [0; size_of::<Answer>()];
+        let (bytes, fds) = match self.executed.link.recv_as_far_as_possible(&mut answer) {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Ok(Said::Dead),
+            Err(error) if is_dead(&error) => return Ok(Said::Dead),
+            Err(error) => return Err(error.into()),
+        };
+        if bytes.len() != size_of::<Answer>() {
+            return Ok(Said::Dead);
+        }
+        let Answer { pid, errno } = bytemuck::pod_read_unaligned(bytes);
+        match (errno, fds.into_iter().next()) {
+            (0, Some(pidfd)) => Ok(Said::Child(PidFd::of(pidfd), pid)),
+            (0, None) => Ok(Said::Child(own_child(pid)?, pid)), // there was no room for it
+            (errno, _) => Ok(Said::Refused(errno)),
+        }
+    }
+}
+
+/// Both mutexes, on their way through a fork.
+type Locks = (MutexGuard<'static, Nursery>, MutexGuard<'static, children::Children>);
+static PASSAGE: Passage<Locks> = Passage::new();
+
+/// From here on, a fork finds nothing of this layer half-done, and leaves nothing of it to the child.
+pub(super) fn watch_forks() {
+    process::set_fork_hooks(Layer::Family, ForkHooks { prepare: before_fork, parent: after_fork, child: in_child });
+}
+
+#[allow(unsafe_code)]
+fn before_fork() {
+    let nursery = lock();
+    // SAFETY: we hold the nursery's mutex.
+    unsafe { PASSAGE.put((nursery, children::lock())) };
+}
+
+#[allow(unsafe_code)]
+fn after_fork() {
+    // SAFETY: between the halves of a fork nobody else gets the mutexes.
+    drop(unsafe { PASSAGE.take() });
+}
+
+/// The child's copies of the link and of the lifeline close: its parent alone has these.
+#[allow(unsafe_code)]
+fn in_child() {
+    // SAFETY: as above.
+    if let Some((mut nursery, mut children)) = unsafe { PASSAGE.take() } {
+        *nursery = Nursery::default();
+        children.forget();
+    }
+}

@@ -1,0 +1,162 @@
+//! `scope`: children that are joined at its end, whatever happens.
+
+use super::entry::{Entry, captures_nothing};
+use super::handle::Process;
+use crate::{JoinError, Message, ScopeError, SpawnError};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Where children of a [`scope`] are started.
+pub struct Scope<'s> {
+    /// In the order of their starts; those that were joined are gone.
+    children: Mutex<Vec<Arc<dyn Joined + Send + Sync>>>,
+    of: PhantomData<&'s mut &'s ()>,
+}
+
+/// A child of a [`scope`]: it is joined at the scope's end, or here.
+pub struct ScopedProcess<'s, R> {
+    slot: Arc<Slot<R>>,
+    id: Option<u32>,
+    of: PhantomData<&'s ()>,
+}
+
+/// Whoever joins first takes the child.
+struct Slot<R> {
+    name: String,
+    child: Mutex<Option<Result<Process<R>, SpawnError>>>,
+}
+
+trait Joined {
+    fn join(&self) -> Result<(), ScopeError>;
+}
+
+impl<R> Slot<R> {
+    fn take(&self) -> Option<Result<Process<R>, SpawnError>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<R: Message> Joined for Slot<R> {
+    fn join(&self) -> Result<(), ScopeError> {
+        match self.take() {
+            None => Ok(()),
+            Some(child) => {
+                let result = child?.join();
+                result.map(drop).map_err(|error| ScopeError::Child { name: self.name.clone(), error })
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Scope<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scope").finish_non_exhaustive()
+    }
+}
+
+impl<R> std::fmt::Debug for ScopedProcess<'_, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScopedProcess").field("name", &self.slot.name).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl<'s> Scope<'s> {
+    /// Starts a child. A failure is told where the child is joined: here by [`ScopedProcess::join`], else at the scope's
+    /// end.
+    ///
+    /// ```
+    /// use crossproc::{Value, scope};
+    /// let total = Value::new(0_u64)?;
+    /// scope(|s| {
+    ///     for n in 1..=4 {
+    ///         s.spawn(|total: Value<u64>, n: u64| total.update(|t| *t += n).unwrap(), (total.clone(), n));
+    ///     }
+    /// })?;
+    /// assert_eq!(total.get(), 10);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn spawn<A: Message, M, F: Entry<A, M>>(&'s self, f: F, args: A) -> ScopedProcess<'s, F::Output> {
+        const { captures_nothing::<F>() };
+        let child = Process::spawn(f, args);
+        let (name, id) = match &child {
+            Ok(child) => (child.name().to_owned(), Some(child.id())),
+            Err(_) => (String::new(), None),
+        };
+        let slot = Arc::new(Slot { name, child: Mutex::new(Some(child)) });
+        self.children.lock().unwrap_or_else(PoisonError::into_inner).push(slot.clone());
+        ScopedProcess { slot, id, of: PhantomData }
+    }
+}
+
+impl<R: Message> ScopedProcess<'_, R> {
+    /// Waits for its end, and gives what the function returned; what goes wrong is then no longer the scope's concern.
+    ///
+    /// # Errors
+    /// [`JoinError`]; `Spawn` if it was never started.
+    ///
+    /// ```
+    /// use crossproc::{JoinError, scope};
+    /// let sum = scope(|s| {
+    ///     let (a, b) = (s.spawn(|| 1, ()), s.spawn(|| 2, ()));
+    ///     Ok::<_, JoinError>(a.join()? + b.join()?)
+    /// })??;
+    /// assert_eq!(sum, 3);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn join(self) -> Result<R, JoinError> {
+        match self.slot.take() {
+            Some(child) => child?.join(),
+            None => Err(JoinError::Taken),
+        }
+    }
+
+    /// The process number; none if it was not started.
+    ///
+    /// ```
+    /// let ids = crossproc::scope(|s| { let child = s.spawn(std::process::id, ()); (child.id(), child.join().ok()) })?;
+    /// assert_eq!(ids.0, ids.1);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn id(&self) -> Option<u32> {
+        self.id
+    }
+}
+
+/// Runs `f`, which starts children, and joins those that `f` did not join.
+///
+/// A panic in `f` goes on when all children have ended.
+///
+/// # Errors
+/// The failure of the first child, in the order of their starts, that `f` did not join. All are joined in any case.
+///
+/// ```
+/// use crossproc::{ScopeError, scope};
+/// let result = scope(|s| {
+///     s.spawn(|| panic!("one"), ());
+///     s.spawn(|| (), ());
+/// });
+/// assert!(matches!(result, Err(ScopeError::Child { .. })));
+/// ```
+///
+/// As in all children, closures capture nothing: what they need are their arguments.
+///
+/// ```compile_fail
+/// let v = crossproc::Value::new(1).unwrap();
+/// let _ = crossproc::scope(|s| { s.spawn(|| v.set(2).unwrap(), ()); });
+/// ```
+pub fn scope<T>(f: impl for<'s> FnOnce(&'s Scope<'s>) -> T) -> Result<T, ScopeError> {
+    let scope = Scope { children: Mutex::default(), of: PhantomData };
+    let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    let mut first = Ok(());
+    // A destructor of what `f` made cannot start more: the scope is ours again.
+    let children = std::mem::take(&mut *scope.children.lock().unwrap_or_else(PoisonError::into_inner));
+    for child in children {
+        let joined = child.join();
+        first = first.and(joined);
+    }
+    match result {
+        Ok(value) => first.map(|()| value),
+        Err(panic) => resume_unwind(panic),
+    }
+}

@@ -1,0 +1,155 @@
+//! The fork server: this program, executed anew, with one thread and nothing in it; children are forked from here.
+//!
+//! It has one owner, the process that started it, and takes orders from nobody else. It takes no lock in shared memory,
+//! holds none of the owner's streams, and closes all but its link.
+//!
+//! # Protocol
+//! 1. It greets, then answers each call by {number, errno} and the child's pidfd. Children are their owner's (`birth`).
+//! 2. It sees each child's end, and its owner's, and sweeps names that nobody holds any more: twice, since a dying process
+//!    closes its files one after the other.
+//! 3. It ends when its owner and all children that it watches have.
+//!
+//! # If a process dies here
+//! The server: its owner notices at the next spawn, and starts another, which watches the same children. Children notice
+//! nothing. The owner: the server serves nobody any more and stays for its children's names.
+
+use super::child;
+use super::wire::{CALL, WATCH};
+use crate::segment;
+use crate::sys::image::Start;
+use crate::sys::pidfd::PidFd;
+use crate::sys::poll::Poll;
+use crate::sys::socket::Link;
+use crate::sys::{Deadline, Fd, birth};
+use std::io;
+use std::time::Duration;
+
+/// What a server answers to an order.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct Answer {
+    /// The child's number, or 0.
+    pub(super) pid: u32,
+    /// What went wrong, if there is none.
+    pub(super) errno: i32,
+}
+
+/// The number under which the link is polled; children have their own, which are not 0.
+const OWNER: u64 = 0;
+const SOON: Duration = Duration::from_millis(20);
+const LATER: Duration = Duration::from_millis(500);
+
+struct Server {
+    link: Option<Link>,
+    poll: Poll,
+    /// Not a map of std's, whose seed all children would share.
+    children: Vec<(u64, PidFd)>,
+    next: u64,
+    /// When names are to be swept.
+    sweeps: Vec<Deadline>,
+}
+
+pub(super) fn run(link: Link, start: &Start) -> ! {
+    let served = Server::new(link).and_then(|mut server| server.serve(start));
+    birth::exit_at_once(i32::from(served.is_err()))
+}
+
+impl Server {
+    fn new(link: Link) -> io::Result<Self> {
+        birth::settle_server(&link)?;
+        link.send(&super::hook::greeting(), &[] as &[Fd])?;
+        let poll = Poll::new()?;
+        poll.add(&link, OWNER)?;
+        Ok(Server { link: Some(link), poll, children: Vec::new(), next: OWNER + 1, sweeps: Vec::new() })
+    }
+
+    fn serve(&mut self, start: &Start) -> io::Result<()> {
+        while self.link.is_some() || !self.children.is_empty() || !self.sweeps.is_empty() {
+            let events = self.poll.wait(self.sweeps.iter().min().copied());
+            for number in events {
+                match number {
+                    OWNER => self.hear(start)?,
+                    child => self.bury(child),
+                }
+            }
+            self.sweep();
+        }
+        Ok(())
+    }
+
+    /// A packet of the owner, or its end.
+    fn hear(&mut self, start: &Start) -> io::Result<()> {
+        let Some(link) = &self.link else { return Ok(()) };
+        let mut packet = [0; 16];
+        let heard = match link.recv(&mut packet) {
+            Ok(Some((packet, mut fds))) if *packet == CALL => match (fds.pop(), birth::clone_sibling()) {
+                (Some(control), Ok(None)) => child::born(control, start),
+                (_, Ok(Some((pid, pidfd)))) => {
+                    let sent = link.send(bytemuck::bytes_of(&Answer { pid, errno: 0 }), &[&pidfd]);
+                    self.watch(PidFd::of(pidfd));
+                    sent
+                }
+                (None, Ok(None)) => birth::exit_at_once(1),
+                (_, Err(error)) => refuse(link, &error),
+            },
+            Ok(Some((packet, fds))) => {
+                if *packet == WATCH {
+                    fds.into_iter().for_each(|fd| self.watch(PidFd::of(fd)));
+                }
+                Ok(())
+            }
+            Ok(None) => return self.orphaned(),
+            // Out of descriptors, and the packet's is lost.
+            Err(error) => refuse(link, &error),
+        };
+        if heard.is_err() { self.orphaned() } else { Ok(()) }
+    }
+
+    /// The owner has ended, or executes another program.
+    fn orphaned(&mut self) -> io::Result<()> {
+        if let Some(link) = self.link.take() {
+            self.poll.remove(&link);
+        }
+        self.sweep_soon();
+        Ok(())
+    }
+
+    fn watch(&mut self, child: PidFd) {
+        let number = self.next;
+        self.next += 1;
+        if self.poll.add(&child, number).is_ok() {
+            self.children.push((number, child));
+        }
+    }
+
+    /// A child has ended.
+    fn bury(&mut self, number: u64) {
+        if let Some(at) = self.children.iter().position(|(child, _)| *child == number) {
+            let (_, child) = self.children.swap_remove(at);
+            self.poll.remove(&child);
+            self.sweep_soon();
+        }
+    }
+
+    fn sweep_soon(&mut self) {
+        if self.sweeps.len() < 2 {
+            self.sweeps = vec![Deadline::after(SOON), Deadline::after(LATER)];
+        } else {
+            self.sweeps[1] = Deadline::after(LATER);
+        }
+    }
+
+    fn sweep(&mut self) {
+        let before = self.sweeps.len();
+        self.sweeps.retain(|deadline| !deadline.has_passed());
+        if self.sweeps.len() < before {
+            segment::sweep_names();
+        }
+    }
+}
+
+fn refuse(link: &Link, error: &io::Error) -> io::Result<()> {
+    let answer = Answer { pid: 0, errno: crate::Os::from(io::Error::from(error.kind())).0 };
+    let answer = Answer { errno: error.raw_os_error().unwrap_or(answer.errno), ..answer };
+    link.send(bytemuck::bytes_of(&answer), &[] as &[Fd])
+}

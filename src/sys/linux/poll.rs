@@ -1,0 +1,56 @@
+//! Waiting for descriptors: `ppoll` for one, `epoll` for many.
+
+use super::{Deadline, syscall};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Whether something is there to read, or the end, before the deadline.
+pub(crate) fn readable(fd: RawFd, deadline: Option<Deadline>) -> bool {
+    loop {
+        let time = deadline.map(Deadline::time_left);
+        let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one pollfd and a time, both alive during the call.
+        match unsafe { libc::ppoll(&mut poll, 1, time, std::ptr::null()) } {
+            0 => return false,
+            1 => return true,
+            _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            _ => return false,
+        }
+    }
+}
+
+/// A set of descriptors, each under a number.
+#[derive(Debug)]
+pub(crate) struct Poll(OwnedFd);
+
+impl Poll {
+    pub(crate) fn new() -> io::Result<Self> {
+        let fd = syscall!(libc::epoll_create1(libc::EPOLL_CLOEXEC))?;
+        // SAFETY: a fresh descriptor that nobody else owns.
+        Ok(Poll(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    pub(crate) fn add(&self, fd: &impl AsRawFd, number: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: number };
+        syscall!(libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut event)).map(drop)
+    }
+
+    pub(crate) fn remove(&self, fd: &impl AsRawFd) {
+        let nothing = std::ptr::null_mut();
+        let _ = syscall!(libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), nothing));
+    }
+
+    /// The numbers of those that are ready; none when the deadline has passed.
+    pub(crate) fn wait(&self, deadline: Option<Deadline>) -> Vec<u64> {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        // Rounded up: a moment too late is no loss, a moment too early would be a turn for nothing.
+        let time = deadline.map_or(-1, |deadline| {
+            let left = deadline.time_left();
+            (left.tv_sec * 1000 + (left.tv_nsec + 999_999) / 1_000_000).min(i32::MAX.into()) as libc::c_int
+        });
+        let room = events.len() as libc::c_int;
+        let got = syscall!(libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, time)).unwrap_or(0);
+        events[..got as usize].iter().map(|event| event.u64).collect()
+    }
+}
