@@ -2,13 +2,14 @@
 
 use super::current::{self, Me};
 use super::entry::CallError;
-use super::wire::{self, CALL, Failure, Order, Received};
+use super::wire::{self, CALL, Failure, Order, Received, Who};
 use super::{children, hook};
 use crate::segment::travel::Packed;
 use crate::sys::image::Start;
 use crate::sys::lifeline::ParentsEnd;
 use crate::sys::socket::{Link, UnixStream};
-use crate::sys::{Fd, Kept, as_number, birth, surroundings};
+use crate::sys::surroundings::{self, Changes};
+use crate::sys::{Fd, Kept, birth};
 use crate::{CodecError, Os};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
@@ -22,11 +23,14 @@ const FAILED: i32 = 1;
 /// Nobody could be told.
 const DAMAGED: i32 = 120;
 
-/// A fresh child of the server.
+/// A fresh child of the server, which waits for its order. What it can do before, it does before: nobody waits for it yet.
 pub(super) fn born(control: Fd, start: &Start) -> ! {
-    let control = UnixStream::from(control);
-    let hello = (&control).write_all(&std::process::id().to_ne_bytes());
-    match hello.and_then(|()| wire::recv_order(&control)) {
+    let control = CONTROL.replace(UnixStream::from(control));
+    let mut stream: &UnixStream = control;
+    let hello = stream.write_all(&std::process::id().to_ne_bytes());
+    birth::settle_child(control);
+    hear_panics();
+    match hello.and_then(|()| wire::recv_order(control)) {
         Ok(received) => live(received, control, start),
         Err(_) => birth::exit_at_once(DAMAGED), // nobody wants us
     }
@@ -46,21 +50,22 @@ pub(super) fn executed(link: &Link, start: &Start) -> ! {
     birth::exit_at_once(DAMAGED)
 }
 
-fn live(received: Received, control: UnixStream, start: &Start) -> ! {
+fn live(received: Received, control: &UnixStream, start: &Start) -> ! {
     let Received { order, environment, arguments, fds } = received;
-    let kept: Vec<i32> = arguments.fds.iter().map(as_number).collect();
-    if let Err(error) = become_it(&order, &environment, fds, &control, kept) {
-        let _ = wire::report_failure(&control, &Failure::Os(Os::from(error)));
+    let became = become_it(&order, &environment, fds);
+    let Ok(word) = wire::recv_word(control) else { birth::exit_at_once(DAMAGED) };
+    if let Err(error) = became.and_then(|(end, folder)| settle_in(order.who, end, &folder, &word)) {
+        let _ = wire::report_failure(control, &Failure::Os(Os::from(error)));
         birth::exit_at_once(FAILED)
     }
+    let _ = control.set_nonblocking(true); // for the report: who does not fit into the stream is told so
     start.finish();
     let code = run(control, || order.code.run(arguments));
     birth::exit(code)
 }
 
-/// Takes over all that the caller has.
-fn become_it(order: &Order, environment: &[u8], fds: Vec<Fd>, control: &UnixStream, mut kept: Vec<i32>) -> io::Result<()> {
-    control.set_nonblocking(true)?; // for the report: who would not fit into the stream is told so
+/// Takes over what came with the order.
+fn become_it(order: &Order, environment: &[u8], fds: Vec<Fd>) -> io::Result<(ParentsEnd, Fd)> {
     let mut fds = fds.into_iter();
     let mut next = || fds.next().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof));
     let (end, folder) = (ParentsEnd::of(next()?), next()?);
@@ -69,15 +74,19 @@ fn become_it(order: &Order, environment: &[u8], fds: Vec<Fd>, control: &UnixStre
             birth::set_standard_stream(number, &next()?)?;
         }
     }
-    kept.extend([as_number(control), as_number(&end), as_number(&folder)]);
-    birth::settle_child(&kept, &order.who.name);
+    birth::set_name(&order.who.name);
     surroundings::set_environment(environment);
-    order.surroundings.apply()?;
-    surroundings::enter_folder(&folder)?;
-    if order.who.daemon {
+    Ok((end, folder))
+}
+
+/// Takes over what the caller has around it.
+fn settle_in(who: Who, end: ParentsEnd, folder: &Fd, word: &Changes) -> io::Result<()> {
+    word.apply()?;
+    surroundings::enter_folder(folder)?;
+    if who.daemon {
         end.die_with_parent()?;
     }
-    current::set(Me { who: order.who.clone(), parents_end: end });
+    current::set(Me { who, parents_end: end });
     Ok(())
 }
 
@@ -89,12 +98,14 @@ pub(super) fn forked(me: Me, control: UnixStream, f: impl FnOnce() -> Result<Pac
         birth::exit_at_once(DAMAGED);
     }
     current::set(me);
+    let control = CONTROL.replace(control);
+    hear_panics();
     let code = run(control, f);
     children::join_all();
     birth::exit_copy(code)
 }
 
-/// Where a panic is reported, if it ends the process.
+/// The way to the parent; also where a panic is reported that ends the process.
 static CONTROL: Kept<UnixStream> = Kept::new();
 
 /// What a panic in this thread said last.
@@ -108,14 +119,16 @@ thread_local! {
     static SAID: RefCell<Option<Said>> = const { RefCell::new(None) };
 }
 
-/// Runs the call and reports; gives the exit code.
-fn run(control: UnixStream, call: impl FnOnce() -> Result<Packed, CallError>) -> i32 {
-    let control = CONTROL.replace(control);
+fn hear_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         listen(info);
         usual(info);
     }));
+}
+
+/// Runs the call and reports; gives the exit code.
+fn run(control: &UnixStream, call: impl FnOnce() -> Result<Packed, CallError>) -> i32 {
     let failure = match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(packed)) => match wire::report_result(control, packed) {
             Ok(()) => return 0,

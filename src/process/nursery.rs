@@ -12,7 +12,7 @@ use crate::sys::lifeline::{Lifeline, ParentsEnd};
 use crate::sys::pidfd::{PidFd, Status};
 use crate::sys::process::{self, ForkHooks, Layer};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
-use crate::sys::surroundings::{self, Changes, Standing, Surroundings};
+use crate::sys::surroundings::{self, Standing, Surroundings};
 use crate::sys::{AsFd, Fd, Passage, as_number, poll};
 use crate::{Os, SpawnError};
 use std::ffi::OsString;
@@ -68,6 +68,8 @@ struct Server {
     standing: Standing,
     surroundings: Surroundings,
     process_limit: (u64, u64),
+    /// The control stream of a child that was called for already, and waits for its order.
+    ahead: Option<UnixStream>,
 }
 
 /// What a server said.
@@ -76,6 +78,15 @@ enum Said {
     Refused(i32),
     /// Nothing: it has died.
     Dead,
+}
+
+/// How much a child was told.
+enum Told {
+    All,
+    /// This process is not any more what it was when it started the server, so the child is not to be.
+    NotTheWord,
+    /// The child has died.
+    Nobody,
 }
 
 /// A child that was told everything, and the control stream to it.
@@ -106,13 +117,8 @@ pub(super) fn bear(plan: Plan, packed: Packed) -> Result<Arc<Life>, SpawnError> 
     let letter = Letter { plan: &plan, body, folder: surroundings::working_folder()?, baggage: &packed.fds };
     let serves = plan.method == StartMethod::ForkServer && birth::can_clone_siblings();
     for _ in 0..TRIES {
-        // Under the lock from the pair on: a fork must not copy the child's end.
         let mut nursery = lock();
-        let (here, there) = control_pair()?;
-        let born = match serves {
-            true => nursery.call(&letter, here, there)?,
-            false => Some(nursery.execute(&letter, here, there)?),
-        };
+        let born = if serves { nursery.send(&letter)? } else { Some(nursery.execute(&letter)?) };
         drop(nursery);
         if let Some((pidfd, pid, control)) = born {
             drop(letter);
@@ -127,17 +133,13 @@ pub(super) fn bear(plan: Plan, packed: Packed) -> Result<Arc<Life>, SpawnError> 
 }
 
 impl Letter<'_> {
-    fn write(&self, here: &UnixStream, end: &ParentsEnd, surroundings: Changes) -> Result<(), SpawnError> {
+    fn write(&self, here: &UnixStream, end: &ParentsEnd) -> Result<(), SpawnError> {
         let plan = self.plan;
         let streams = plan.streams.each_ref().map(Option::is_some);
-        let order = Order { code: plan.code, who: plan.who.clone(), surroundings, streams };
+        let order = Order { code: plan.code, who: plan.who.clone(), streams };
         let mut fds: Vec<&dyn AsFd> = vec![end, &self.folder];
         fds.extend(plan.streams.iter().flatten().map(|fd| fd as &dyn AsFd));
-        match wire::send_order(here, &order, &self.body, &fds, self.baggage) {
-            // It was killed already, or never made: that is told elsewhere.
-            Err(SpawnError::Os(error)) if is_dead(&error.into()) => Ok(()),
-            written => written,
-        }
+        wire::send_order(here, &order, &self.body, &fds, self.baggage)
     }
 }
 
@@ -149,40 +151,39 @@ impl Nursery {
         }
     }
 
-    /// A child of the server; none if the server died, or another is needed.
-    fn call(&mut self, letter: &Letter<'_>, here: UnixStream, there: UnixStream) -> Result<Option<Born>, SpawnError> {
+    /// Sends an order to a child of the server; none if that or the server has died, or another server is needed.
+    fn send(&mut self, letter: &Letter<'_>) -> Result<Option<Born>, SpawnError> {
         let end = self.lifeline()?.end().duplicate()?;
         let server = match &mut self.server {
             Some(server) => server,
             none => none.insert(Server::start()?),
         };
         let room = end.duplicate()?; // for the descriptor that comes with the answer
-        if !server.call(there)? {
+        let Some(here) = server.next_control()? else {
             self.bury_server();
             return Ok(None);
-        }
-        // While it forks. True if the order was written.
-        let told = Surroundings::now().map_err(SpawnError::from).and_then(|(surroundings, standing)| {
-            let serves = standing == server.standing;
-            if serves {
-                letter.write(&here, &end, surroundings.changes(Some(&server.surroundings)))?;
-            }
-            Ok(serves)
-        });
+        };
+        let told = server.tell(letter, &here, &end);
         drop(room);
-        let said = server.answer()?;
-        if matches!(said, Said::Dead) || matches!(told, Ok(false)) {
-            self.bury_server();
-        }
-        match (told, said) {
+        match (told, server.answer()?) {
             (_, Said::Refused(errno)) => Err(SpawnError::Os(Os(errno))),
-            (Ok(true), Said::Child(pidfd, pid)) => Ok(Some((pidfd, pid, here))),
-            (Ok(true), Said::Dead) => wait_for_hello(here),
+            (Ok(Told::All), Said::Child(pidfd, pid)) => {
+                server.call_ahead();
+                Ok(Some((pidfd, pid, here)))
+            }
+            (Ok(Told::All), Said::Dead) => {
+                self.bury_server();
+                wait_for_hello(here)
+            }
             (told, said) => {
                 drop(here); // so the child ends
+                let is_dead = matches!(said, Said::Dead);
                 if let Said::Child(pidfd, _) = said {
                     pidfd.wait(None);
                     pidfd.reap();
+                }
+                if is_dead || matches!(told, Ok(Told::NotTheWord)) {
+                    self.bury_server();
                 }
                 told.map(|_| None)
             }
@@ -190,18 +191,21 @@ impl Nursery {
     }
 
     /// A child that is executed for itself: its link carries the greeting and the call, and is gone then.
-    fn execute(&mut self, letter: &Letter<'_>, here: UnixStream, there: UnixStream) -> Result<Born, SpawnError> {
+    fn execute(&mut self, letter: &Letter<'_>) -> Result<Born, SpawnError> {
         let parents_end = self.lifeline()?.end().duplicate()?;
+        // Under the lock from the pair on: a fork must not copy the child's end.
+        let (here, there) = control_pair()?;
         let Executed { link, pid, pidfd } = execute(Role::Child)?;
-        let told = match link.send(&CALL, &[there]) {
-            Err(error) if !is_dead(&error) => Err(error.into()),
-            // If it was killed meanwhile, that is its end like any other.
-            _ => Surroundings::now()
-                .map_err(SpawnError::from)
-                .and_then(|(surroundings, _)| letter.write(&here, &parents_end, surroundings.changes(None))),
+        let tell = || {
+            link.send(&CALL, &[there])?;
+            letter.write(&here, &parents_end)?;
+            let (surroundings, _) = Surroundings::now()?;
+            wire::send_word(&here, &surroundings.changes(None))
         };
-        match told {
+        match tell() {
             Ok(()) => Ok((pidfd, pid, here)),
+            // It was killed meanwhile: that is its end like any other.
+            Err(SpawnError::Os(error)) if is_dead(&error.into()) => Ok((pidfd, pid, here)),
             Err(error) => {
                 end(&pidfd, Duration::ZERO);
                 Err(error)
@@ -252,19 +256,52 @@ impl Server {
             let fds: Vec<&PidFd> = some.iter().map(|life| &life.pidfd).collect();
             executed.link.send(&WATCH, &fds)?;
         }
-        Ok(Server { executed, standing, surroundings, process_limit: (u64::MAX, u64::MAX) })
+        Ok(Server { executed, standing, surroundings, process_limit: (u64::MAX, u64::MAX), ahead: None })
     }
 
-    /// Has it fork; false if it has died.
-    fn call(&mut self, control: UnixStream) -> io::Result<bool> {
+    /// The control stream of the next child, for which the next answer is; none if the server has died.
+    fn next_control(&mut self) -> io::Result<Option<UnixStream>> {
+        match self.ahead.take() {
+            Some(here) => Ok(Some(here)),
+            None => self.call(),
+        }
+    }
+
+    /// Has it fork.
+    fn call(&mut self) -> io::Result<Option<UnixStream>> {
         let limit = surroundings::process_limit();
         if self.process_limit != limit {
             surroundings::set_process_limit(self.executed.pid, limit);
             self.process_limit = limit;
         }
-        match self.executed.link.send(&CALL, &[control]) {
-            Err(error) if is_dead(&error) => Ok(false),
-            sent => sent.map(|()| true),
+        // Under the nursery's lock from the pair on: a fork must not copy the child's end.
+        let (here, there) = control_pair()?;
+        match self.executed.link.send(&CALL, &[there]) {
+            Err(error) if is_dead(&error) => Ok(None),
+            sent => sent.map(|()| Some(here)),
+        }
+    }
+
+    /// Has it fork for the next order, so that this one does not wait for it. If it cannot, that one does.
+    fn call_ahead(&mut self) {
+        self.ahead = self.call().ok().flatten();
+    }
+
+    /// Tells a child everything, and compares this process with what it was when the server was started while the child
+    /// reads the order.
+    fn tell(&self, letter: &Letter<'_>, here: &UnixStream, end: &ParentsEnd) -> Result<Told, SpawnError> {
+        let tell = || {
+            letter.write(here, end)?;
+            let (surroundings, standing) = Surroundings::now()?;
+            if standing != self.standing {
+                return Ok(Told::NotTheWord);
+            }
+            wire::send_word(here, &surroundings.changes(Some(&self.surroundings)))?;
+            Ok(Told::All)
+        };
+        match tell() {
+            Err(SpawnError::Os(error)) if is_dead(&error.into()) => Ok(Told::Nobody),
+            told => told,
         }
     }
 

@@ -36,6 +36,9 @@ pub(super) struct Answer {
 
 /// The number under which the link is polled; children have their own, which are not 0.
 const OWNER: u64 = 0;
+/// A child that lives shorter than this is never watched: its end would wake the server just when the owner wakes too.
+const FRESH: Duration = Duration::from_millis(5);
+const MOST_FRESH: usize = 64;
 const SOON: Duration = Duration::from_millis(20);
 const LATER: Duration = Duration::from_millis(500);
 
@@ -45,6 +48,9 @@ struct Server {
     /// Not a map of std's, whose seed all children would share.
     children: Vec<(u64, PidFd)>,
     next: u64,
+    /// Children that are not watched yet, and when they are to be.
+    fresh: Vec<PidFd>,
+    grown: Option<Deadline>,
     /// When names are to be swept.
     sweeps: Vec<Deadline>,
 }
@@ -60,17 +66,20 @@ impl Server {
         link.send(&super::hook::greeting(), &[] as &[Fd])?;
         let poll = Poll::new()?;
         poll.add(&link, OWNER)?;
-        Ok(Server { link: Some(link), poll, children: Vec::new(), next: OWNER + 1, sweeps: Vec::new() })
+        Ok(Server { link: Some(link), poll, children: Vec::new(), next: OWNER + 1, fresh: Vec::new(), grown: None, sweeps: Vec::new() })
     }
 
     fn serve(&mut self, start: &Start) -> io::Result<()> {
-        while self.link.is_some() || !self.children.is_empty() || !self.sweeps.is_empty() {
-            let events = self.poll.wait(self.sweeps.iter().min().copied());
+        while self.link.is_some() || !self.children.is_empty() || !self.fresh.is_empty() || !self.sweeps.is_empty() {
+            let events = self.poll.wait(self.sweeps.iter().chain(&self.grown).min().copied());
             for number in events {
                 match number {
                     OWNER => self.hear(start)?,
                     child => self.bury(child),
                 }
+            }
+            if self.grown.is_some_and(Deadline::has_passed) {
+                self.watch_fresh();
             }
             self.sweep();
         }
@@ -115,10 +124,23 @@ impl Server {
     }
 
     fn watch(&mut self, child: PidFd) {
-        let number = self.next;
-        self.next += 1;
-        if self.poll.add(&child, number).is_ok() {
-            self.children.push((number, child));
+        self.fresh.push(child);
+        self.grown.get_or_insert_with(|| Deadline::after(FRESH));
+        if self.fresh.len() >= MOST_FRESH {
+            self.watch_fresh();
+        }
+    }
+
+    fn watch_fresh(&mut self) {
+        self.grown = None;
+        for child in std::mem::take(&mut self.fresh) {
+            let number = self.next;
+            self.next += 1;
+            if child.wait(Some(Deadline::now())) {
+                self.sweep_soon();
+            } else if self.poll.add(&child, number).is_ok() {
+                self.children.push((number, child));
+            }
         }
     }
 

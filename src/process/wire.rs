@@ -8,23 +8,26 @@
 //! ```
 //! of which the last three are in a sealed memory if they are long. The prologue comes with descriptors: parent's end, working
 //! folder, the standard streams that are not null, that memory; those of the arguments follow, up to 253 with each byte.
+//! Then comes the *word*: its length, and what the child does not have from its server.
 //! The child answers with its *hello* (4 bytes: its number) before it reads the order, and at its end with one *report*:
 //! ```text
 //! head | manifest | bytes
 //! ```
 //!
 //! # Protocol
-//! 1. The parent calls the server, which forks; meanwhile the parent looks around itself and writes the order.
-//! 2. The child says hello, reads the order, and only then runs anything of the program's. If the order does not come, since
-//!    the parent found that it needs another server, or died, the child ends.
-//! 3. The server's answer names the child. If the server died before it answered, the stream tells: a hello, then there is
-//!    a child; or its end, then there is none and never will be one, and the parent calls another server.
+//! 1. The parent calls the server, which forks: for the next order, so that none has to wait for a fork but the first.
+//! 2. The child says hello and waits for its order. Meanwhile it does nothing and has nothing of the program's.
+//! 3. The parent writes the order, looks at its own surroundings, and writes the *word*: what the child needs of those. Without
+//!    the word, since the parent found that it needs another server, or died, the child ends and has run nothing.
+//! 4. The server's answer names the child. If the server died before it answered, the stream tells: a hello, then there is
+//!    a child; or its end, then there is none and never will be one, and the order goes to another child.
 //!
 //! # If a process dies here
-//! The server, before the answer: step 3; nobody but it and the child has the other end. The child, before the hello: the
-//! server's answer names it, and it ended like any other; if server and child both die there, the order goes to another
-//! child, and nobody knows the number of the first to reap it. The parent: see 2; behind it the child goes on, unless it
-//! is a daemon. A report is read when its writer has ended: a cut one is none.
+//! The server, before the answer: step 4; nobody but it and the child has the other end. The child, before it has the order:
+//! the parent cannot write it, or the server's answer names a child that has ended like any other. If server and child both
+//! die before the hello, the order goes to another child, and nobody knows the number of the first to reap it. The
+//! parent: step 3; behind it the child goes on, unless it is a daemon. A report is read when its writer has ended: a cut
+//! one is none.
 
 use super::entry::Code;
 use crate::segment::travel::{Arrived, Bytes, Packed};
@@ -42,7 +45,6 @@ use std::io::{self, Read, Write};
 pub(super) struct Order {
     pub(super) code: Code,
     pub(super) who: Who,
-    pub(super) surroundings: Changes,
     /// Which standard streams come along; the others are null.
     pub(super) streams: [bool; 3],
 }
@@ -103,7 +105,7 @@ impl<'a> Body<'a> {
 
 /// Writes an order; `fds` are the prologue's, `baggage` the arguments' descriptors.
 pub(super) fn send_order(
-    mut stream: &UnixStream,
+    stream: &UnixStream,
     order: &Order,
     body: &Body<'_>,
     fds: &[&dyn AsFd],
@@ -126,8 +128,22 @@ pub(super) fn send_order(
     let mut fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
     fds.extend(body.letter.iter().map(AsFd::as_fd));
     socket::send(stream, &bytes, &fds)?;
-    send_fds(stream, baggage)?;
-    Ok(stream.flush()?)
+    Ok(send_fds(stream, baggage)?)
+}
+
+/// Writes the word that sets the child off.
+pub(super) fn send_word(mut stream: &UnixStream, word: &Changes) -> Result<(), SpawnError> {
+    let word = postcard::to_stdvec(word).map_err(|error| SpawnError::Encode(CodecError(error.to_string())))?;
+    Ok(stream.write_all(&[(word.len() as u32).to_ne_bytes().as_slice(), &word].concat())?)
+}
+
+/// Waits for the word. An error where the parent went away, or let it be.
+pub(super) fn recv_word(mut stream: &UnixStream) -> io::Result<Changes> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut word = vec![0; u32::from_ne_bytes(length) as usize];
+    stream.read_exact(&mut word)?;
+    postcard::from_bytes(&word).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// An order as the child has it.

@@ -11,7 +11,7 @@ use super::socket::Link;
 use super::{image, surroundings, syscall};
 use crate::Os;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicU64;
@@ -170,25 +170,30 @@ pub(crate) unsafe fn fork() -> io::Result<Option<u32>> {
     }
 }
 
-/// In a child, before anything else: nothing that was the server's. Keeps these descriptors and the standard streams.
-pub(crate) fn settle_child(kept: &[RawFd], name: &str) {
-    close_all_but(kept);
+/// In a child, before anything else: nothing of the server's, but this and the standard streams.
+pub(crate) fn settle_child(kept: &impl AsFd) {
+    close_all_but(&[super::as_number(kept)]);
     let ignored = IGNORED.load(Relaxed);
     for signal in (1..=64).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
         // SAFETY: the default action.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    // SAFETY: no handler; an empty set; a name that ends with a NUL.
+    // SAFETY: no handler; plain data, for which zeros are valid; valid places.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_IGN); // as in every Rust program
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
-        let mut comm = [0_u8; 16];
-        let length = name.len().min(15);
-        comm[..length].copy_from_slice(&name.as_bytes()[..length]);
-        libc::prctl(libc::PR_SET_NAME, comm.as_ptr(), 0, 0, 0);
     }
+}
+
+/// Names this thread, as far as the system has room for it.
+pub(crate) fn set_name(name: &str) {
+    let mut comm = [0_u8; 16];
+    let length = name.len().min(15);
+    comm[..length].copy_from_slice(&name.as_bytes()[..length]);
+    // SAFETY: a name that ends with a NUL.
+    unsafe { libc::prctl(libc::PR_SET_NAME, comm.as_ptr(), 0, 0, 0) };
 }
 
 /// There is no child, and trying again does not help.
