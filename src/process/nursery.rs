@@ -12,7 +12,7 @@ use crate::sys::lifeline::{Lifeline, ParentsEnd};
 use crate::sys::pidfd::{PidFd, Status};
 use crate::sys::process::{self, ForkHooks, Layer};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
-use crate::sys::surroundings::{self, Standing, Surroundings};
+use crate::sys::surroundings::{self, Mirror, Standing, Surroundings};
 use crate::sys::{AsFd, Fd, Passage, as_number, poll};
 use crate::{Os, SpawnError};
 use std::ffi::OsString;
@@ -60,6 +60,7 @@ struct Letter<'a> {
 struct Nursery {
     lifeline: Option<Lifeline>,
     server: Option<Server>,
+    mirror: Option<Mirror>,
 }
 
 struct Server {
@@ -92,7 +93,7 @@ enum Told {
 /// A child that was told everything, and the control stream to it.
 type Born = (PidFd, u32, UnixStream);
 
-static NURSERY: Mutex<Nursery> = Mutex::new(Nursery { lifeline: None, server: None });
+static NURSERY: Mutex<Nursery> = Mutex::new(Nursery { lifeline: None, server: None, mirror: None });
 
 fn lock() -> MutexGuard<'static, Nursery> {
     NURSERY.lock().unwrap_or_else(PoisonError::into_inner)
@@ -154,16 +155,17 @@ impl Nursery {
     /// Sends an order to a child of the server; none if that or the server has died, or another server is needed.
     fn send(&mut self, letter: &Letter<'_>) -> Result<Option<Born>, SpawnError> {
         let end = self.lifeline()?.end().duplicate()?;
+        let mirror = Mirror::of_this_thread(&mut self.mirror)?;
         let server = match &mut self.server {
             Some(server) => server,
-            none => none.insert(Server::start()?),
+            none => none.insert(Server::start(mirror)?),
         };
         let room = end.duplicate()?; // for the descriptor that comes with the answer
         let Some(here) = server.next_control()? else {
             self.bury_server();
             return Ok(None);
         };
-        let told = server.tell(letter, &here, &end);
+        let told = server.tell(letter, &here, &end, mirror);
         drop(room);
         match (told, server.answer()?) {
             (_, Said::Refused(errno)) => Err(SpawnError::Os(Os(errno))),
@@ -196,10 +198,11 @@ impl Nursery {
         // Under the lock from the pair on: a fork must not copy the child's end.
         let (here, there) = control_pair()?;
         let Executed { link, pid, pidfd } = execute(Role::Child)?;
+        let mirror = Mirror::of_this_thread(&mut self.mirror)?;
         let tell = || {
             link.send(&CALL, &[there])?;
             letter.write(&here, &parents_end)?;
-            let (surroundings, _) = Surroundings::now()?;
+            let (surroundings, _) = mirror.look()?;
             wire::send_word(&here, &surroundings.changes(None))
         };
         match tell() {
@@ -247,8 +250,8 @@ fn is_dead(error: &io::Error) -> bool {
 }
 
 impl Server {
-    fn start() -> Result<Self, SpawnError> {
-        let (surroundings, standing) = Surroundings::now()?;
+    fn start(mirror: &mut Mirror) -> Result<Self, SpawnError> {
+        let (surroundings, standing) = mirror.look()?;
         let executed = execute(Role::Server)?;
         // Children of a server that is gone.
         let running = children::lock().running().to_vec();
@@ -289,10 +292,16 @@ impl Server {
 
     /// Tells a child everything, and compares this process with what it was when the server was started while the child
     /// reads the order.
-    fn tell(&self, letter: &Letter<'_>, here: &UnixStream, end: &ParentsEnd) -> Result<Told, SpawnError> {
-        let tell = || {
+    fn tell(
+        &self,
+        letter: &Letter<'_>,
+        here: &UnixStream,
+        end: &ParentsEnd,
+        mirror: &mut Mirror,
+    ) -> Result<Told, SpawnError> {
+        let mut tell = || {
             letter.write(here, end)?;
-            let (surroundings, standing) = Surroundings::now()?;
+            let (surroundings, standing) = mirror.look()?;
             if standing != self.standing {
                 return Ok(Told::NotTheWord);
             }

@@ -4,9 +4,10 @@
 use super::syscall;
 use serde::{Deserialize, Serialize};
 use std::ffi::{CStr, c_char};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 
 /// What a child gets from its caller, beside descriptors and environment.
 #[derive(Clone, Debug)]
@@ -32,24 +33,101 @@ pub(crate) struct Changes {
 /// Who a process is: what none but a new process can take over. Compared as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
-    text: String,
+    text: Vec<u8>,
 }
 
 const LIMITS: usize = 16;
+const FOLDER: libc::c_int = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
 /// Bits for that many processors.
 const PROCESSORS: usize = 4096;
 const NAMESPACES: [&CStr; 7] = [c"mnt", c"net", c"ipc", c"uts", c"user", c"cgroup", c"pid_for_children"];
 
-impl Surroundings {
-    /// Those of the calling thread, and its standing.
-    pub(crate) fn now() -> io::Result<(Self, Standing)> {
-        let status = read_small(c"/proc/thread-self/status")?;
-        let umask = line(&status, "Umask:").and_then(|text| u32::from_str_radix(text, 8).ok()).unwrap_or(0o022);
-        let limits = std::array::from_fn(|resource| limit(resource as u32));
-        let surroundings = Surroundings { umask, limits, affinity: affinity(), group: group(), nice: nice() };
-        Ok((surroundings, Standing::of(&status)?))
+/// What `/proc` says of one thread, kept open: to open costs more than to read.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    thread: i32,
+    status: OwnedFd,
+    cgroup: Option<OwnedFd>,
+    namespaces: OwnedFd,
+    bytes: Vec<u8>,
+}
+
+impl Mirror {
+    /// Of the calling thread: this one, if it is that.
+    pub(crate) fn of_this_thread(mirror: &mut Option<Self>) -> io::Result<&mut Self> {
+        // SAFETY: no arguments.
+        let thread = unsafe { libc::gettid() };
+        if mirror.as_ref().is_none_or(|mirror| mirror.thread != thread) {
+            let file = libc::O_RDONLY | libc::O_CLOEXEC;
+            *mirror = Some(Mirror {
+                thread,
+                status: open(c"/proc/thread-self/status", file)?,
+                cgroup: open(c"/proc/thread-self/cgroup", file).ok(),
+                namespaces: open(c"/proc/thread-self/ns", FOLDER)?,
+                bytes: vec![0; 4096],
+            });
+        }
+        mirror.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// The surroundings of the thread, and its standing.
+    pub(crate) fn look(&mut self) -> io::Result<(Surroundings, Standing)> {
+        let mut text = Vec::with_capacity(1024);
+        let mut umask = 0o022;
+        read_whole(&self.status, &mut self.bytes)?;
+        for line in self.bytes.split(|byte| *byte == b'\n') {
+            match line {
+                [b'U', b'm', b'a', b's', b'k', b':', rest @ ..] => umask = parse_octal(rest).unwrap_or(umask),
+                // Uid, Gid, Groups, Cap*, NoNewPrivs, Seccomp*: who the thread is, and what it may do.
+                [b'U', b'i', ..] | [b'G', ..] | [b'C', b'a', ..] | [b'N', b'o', ..] | [b'S', b'e', ..] => {
+                    text.extend_from_slice(line);
+                    text.push(b'\n');
+                }
+                _ => {}
+            }
+        }
+        for name in NAMESPACES {
+            let mut link = [0_u8; 64];
+            let folder = self.namespaces.as_raw_fd();
+            // SAFETY: a valid name, and a buffer of that size.
+            let length = unsafe { libc::readlinkat(folder, name.as_ptr(), link.as_mut_ptr().cast(), link.len()) };
+            text.extend_from_slice(&link[..length.max(0) as usize]);
+        }
+        if let Some(cgroup) = &self.cgroup {
+            read_whole(cgroup, &mut self.bytes)?;
+            text.extend_from_slice(&self.bytes);
+        }
+        let root = std::fs::metadata("/")?;
+        // SAFETY: a number in, a number out.
+        let session = unsafe { libc::getsid(0) } as u64;
+        for number in [session, root.dev(), root.ino()] {
+            text.extend_from_slice(&number.to_ne_bytes());
+        }
+        let limits = std::array::from_fn(|resource| limit(resource as u32));
+        let surroundings = Surroundings { umask, limits, affinity: affinity(), group: group(), nice: nice() };
+        Ok((surroundings, Standing { text }))
+    }
+}
+
+/// Reads a file of `/proc` from its begin, which is written anew for that.
+fn read_whole(file: &OwnedFd, bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.resize(bytes.capacity(), 0);
+    loop {
+        let room = bytes.len();
+        let got = syscall!(libc::pread(file.as_raw_fd(), bytes.as_mut_ptr().cast(), room, 0))? as usize;
+        if got < room {
+            bytes.truncate(got);
+            return Ok(());
+        }
+        bytes.resize(2 * room, 0);
+    }
+}
+
+fn parse_octal(text: &[u8]) -> Option<u32> {
+    u32::from_str_radix(std::str::from_utf8(text).ok()?.trim(), 8).ok()
+}
+
+impl Surroundings {
     /// Compared with the surroundings of the process that started the server, when it did; all, if there is no server.
     pub(crate) fn changes(self, since: Option<&Self>) -> Changes {
         let differs = |resource: usize| {
@@ -108,63 +186,6 @@ pub(super) fn raise_descriptor_limit() {
     let _ = set_limit(0, libc::RLIMIT_NOFILE as u32, (hard, hard));
 }
 
-impl Standing {
-    /// Users, groups, capabilities, filters; session; namespaces, root and cgroup.
-    fn of(status: &str) -> io::Result<Self> {
-        const LINES: [&str; 8] =
-            ["Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapBnd:", "CapAmb:", "NoNewPrivs:"];
-        const FILTERS: [&str; 2] = ["Seccomp:", "Seccomp_filters:"];
-        let mut text = String::with_capacity(1024);
-        for name in LINES.iter().chain(&FILTERS) {
-            text += line(status, name).unwrap_or("");
-            text.push('\n');
-        }
-        let folder = open_folder(c"/proc/thread-self/ns")?;
-        for name in NAMESPACES {
-            let mut link = [0_u8; 64];
-            // SAFETY: a valid name, and a buffer of that size.
-            let length = unsafe {
-                libc::readlinkat(folder.as_raw_fd(), name.as_ptr(), link.as_mut_ptr().cast(), link.len())
-            };
-            text.push_str(&String::from_utf8_lossy(&link[..length.max(0) as usize]));
-            text.push('\n');
-        }
-        text += &read_small(c"/proc/thread-self/cgroup").unwrap_or_default();
-        use std::os::unix::fs::MetadataExt;
-        let root = std::fs::metadata("/")?;
-        // SAFETY: a number in, a number out.
-        let session = unsafe { libc::getsid(0) };
-        text += &format!("{session} {} {}", root.dev(), root.ino());
-        Ok(Standing { text })
-    }
-}
-
-/// A file of `/proc`, which is written anew at each open: in one read, unless it is long.
-fn read_small(path: &CStr) -> io::Result<String> {
-    let fd = syscall!(libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC))?;
-    // SAFETY: a fresh descriptor that nobody else owns.
-    let mut file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    let mut bytes = vec![0; 4096];
-    let mut length = 0;
-    loop {
-        match file.read(&mut bytes[length..])? {
-            0 => break,
-            got => length += got,
-        }
-        if length < bytes.len() {
-            break;
-        }
-        bytes.resize(2 * length, 0);
-    }
-    bytes.truncate(length);
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// What stands behind a name at the begin of a line.
-fn line<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
-}
-
 fn limit(resource: u32) -> (u64, u64) {
     let mut limit = libc::rlimit64 { rlim_cur: libc::RLIM64_INFINITY, rlim_max: libc::RLIM64_INFINITY };
     let _ = syscall!(libc::prlimit64(0, resource as _, std::ptr::null(), &mut limit));
@@ -196,7 +217,7 @@ fn nice() -> i32 {
 
 /// The working folder of the caller.
 pub(crate) fn working_folder() -> io::Result<OwnedFd> {
-    open_folder(c".")
+    open(c".", FOLDER)
 }
 
 /// In a child: works there from now on.
@@ -204,8 +225,8 @@ pub(crate) fn enter_folder(folder: &OwnedFd) -> io::Result<()> {
     syscall!(libc::fchdir(folder.as_raw_fd())).map(drop)
 }
 
-fn open_folder(path: &CStr) -> io::Result<OwnedFd> {
-    let fd = syscall!(libc::open(path.as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC))?;
+fn open(path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    let fd = syscall!(libc::open(path.as_ptr(), flags))?;
     // SAFETY: a fresh descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -271,9 +292,18 @@ mod tests {
 
     #[test]
     fn the_standing_is_the_same_until_something_changes() {
-        let (surroundings, standing) = Surroundings::now().unwrap();
-        assert_eq!(Surroundings::now().unwrap().1, standing);
+        let mut mirror = None;
+        let mut look = || Mirror::of_this_thread(&mut mirror).unwrap().look().unwrap();
+        let (surroundings, standing) = look();
+        assert_eq!(look().1, standing);
         assert!(!surroundings.affinity.is_empty() && surroundings.limits.len() == 16);
-        assert!(standing.text.contains("mnt:["), "{standing:?}");
+        let text = String::from_utf8_lossy(&standing.text);
+        assert!(["Uid:", "Groups:", "CapEff:", "NoNewPrivs:", "Seccomp:", "mnt:["].iter().all(|part| text.contains(part)));
+        // SAFETY: no pointers; this test's process has its own umask back at once.
+        let umask = unsafe { libc::umask(0o077) };
+        let changed = look().0.umask;
+        // SAFETY: as above.
+        unsafe { libc::umask(umask) };
+        assert_eq!((changed, look().0.umask), (0o077, umask as u32));
     }
 }
