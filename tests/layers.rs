@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Each top-level module of the crate, and its layer.
-const LAYERS: [(&str, u32); 10] = [
+const LAYERS: [(&str, u32); 12] = [
     ("error", 0),
     ("element", 0),
+    ("message", 0),
     ("sys", 1),
     ("sync", 2),
     ("segment", 3),
@@ -17,6 +18,7 @@ const LAYERS: [(&str, u32); 10] = [
     ("raw", 4),
     ("atomic", 4),
     ("lock", 4),
+    ("process", 5),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -192,10 +192,7 @@ pub struct ChildInfo {
 /// ```
 pub fn active_children() -> Vec<ChildInfo> {
     let running = children::lock().running().to_vec();
-    running
-        .iter()
-        .map(|life| ChildInfo { id: life.pid, name: life.name.clone(), daemon: life.daemon })
-        .collect()
+    running.iter().map(|life| ChildInfo { id: life.pid, name: life.name.clone(), daemon: life.daemon }).collect()
 }
 
 /// How many processors the system has. How many of them this process may use is

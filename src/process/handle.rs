@@ -1,10 +1,10 @@
 //! `Process`: a handle on a child.
 
 use super::builder::ProcessBuilder;
+use super::children;
 use super::entry::{Entry, captures_nothing};
 use super::life::{End, Life};
 use super::wire::{Failure, Report};
-use super::children;
 use crate::sys::pidfd::Signal;
 use crate::sys::{AsFd, BorrowedFd, Deadline};
 use crate::{JoinError, Message, SpawnError};

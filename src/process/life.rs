@@ -44,7 +44,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Life {
     pub(super) fn new(pid: u32, name: String, daemon: bool, pidfd: PidFd, control: UnixStream) -> Self {
         let control = Mutex::new(Some(control));
-        Life { pid, name, daemon, pidfd, parent: std::process::id(), control, end: Mutex::default(), detached: AtomicBool::new(false) }
+        Life {
+            pid,
+            name,
+            daemon,
+            pidfd,
+            parent: std::process::id(),
+            control,
+            end: Mutex::default(),
+            detached: AtomicBool::new(false),
+        }
     }
 
     /// How it ended, if it has.

@@ -66,7 +66,15 @@ impl Server {
         link.send(&super::hook::greeting(), &[] as &[Fd])?;
         let poll = Poll::new()?;
         poll.add(&link, OWNER)?;
-        Ok(Server { link: Some(link), poll, children: Vec::new(), next: OWNER + 1, fresh: Vec::new(), grown: None, sweeps: Vec::new() })
+        Ok(Server {
+            link: Some(link),
+            poll,
+            children: Vec::new(),
+            next: OWNER + 1,
+            fresh: Vec::new(),
+            grown: None,
+            sweeps: Vec::new(),
+        })
     }
 
     fn serve(&mut self, start: &Start) -> io::Result<()> {

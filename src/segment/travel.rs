@@ -11,15 +11,16 @@
 use super::heap::{self, Place};
 use super::kind::Kind;
 use super::mapping::{Backing, Segment};
+use crate::sys::memory::{self, Letter};
 use crate::sys::names::{self, Name};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
-use crate::sys::memory::{self, Letter};
 use crate::sys::{Fd, process};
 use crate::{CodecError, SegmentError, TravelError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::io::{Read, Write};
+use std::mem::ManuallyDrop;
 use std::sync::Mutex;
 
 /// A handle in the bytes of a message.
@@ -88,8 +89,21 @@ enum Side {
 }
 
 thread_local! {
-    /// Innermost last: a `Serialize` may itself encode a message.
-    static JOURNEYS: RefCell<Vec<Journey>> = const { RefCell::new(Vec::new()) };
+    /// Innermost last: a `Serialize` may itself encode a message. Empty whenever no codec runs, so there is no destructor
+    /// to register, which a new process would pay for with its first message.
+    static JOURNEYS: ManuallyDrop<RefCell<Vec<Journey>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+}
+
+/// Takes the innermost journey off.
+fn end_journey() -> Option<Journey> {
+    JOURNEYS.with(|journeys| {
+        let mut journeys = journeys.borrow_mut();
+        let journey = journeys.pop();
+        if journeys.is_empty() {
+            *journeys = Vec::new();
+        }
+        journey
+    })
 }
 
 const NOT_TRAVELLING: &str =
@@ -127,14 +141,14 @@ fn travelling<R>(side: Side, codec: impl FnOnce() -> postcard::Result<R>) -> Res
     struct Off;
     impl Drop for Off {
         fn drop(&mut self) {
-            JOURNEYS.with_borrow_mut(Vec::pop);
+            end_journey();
         }
     }
-    JOURNEYS.with_borrow_mut(|journeys| journeys.push(Journey { side, reason: None }));
+    JOURNEYS.with(|journeys| journeys.borrow_mut().push(Journey { side, reason: None }));
     let off = Off;
     let result = codec();
     std::mem::forget(off);
-    let journey = JOURNEYS.with_borrow_mut(Vec::pop);
+    let journey = end_journey();
     match (result, journey) {
         (Ok(result), Some(journey)) => Ok((result, journey.side)),
         (Err(error), journey) => Err(CodecError(journey.and_then(|j| j.reason).unwrap_or_else(|| error.to_string()))),
@@ -145,8 +159,8 @@ fn travelling<R>(side: Side, codec: impl FnOnce() -> postcard::Result<R>) -> Res
 /// Says why a handle cannot go along, and gives the text.
 pub(super) fn refuse(error: impl std::fmt::Display) -> String {
     let text = error.to_string();
-    JOURNEYS.with_borrow_mut(|journeys| {
-        if let Some(journey) = journeys.last_mut() {
+    JOURNEYS.with(|journeys| {
+        if let Some(journey) = journeys.borrow_mut().last_mut() {
             journey.reason.get_or_insert_with(|| text.clone());
         }
     });
@@ -155,7 +169,8 @@ pub(super) fn refuse(error: impl std::fmt::Display) -> String {
 
 /// A handle is encoded: its place goes with the message.
 pub(super) fn depart(place: &Place, part: bool) -> Result<Ticket, SegmentError> {
-    JOURNEYS.with_borrow_mut(|journeys| {
+    JOURNEYS.with(|journeys| {
+        let mut journeys = journeys.borrow_mut();
         let Some(Side::Out(luggage)) = journeys.last_mut().map(|journey| &mut journey.side) else {
             return Err(SegmentError::Invalid(NOT_TRAVELLING.into()));
         };
@@ -171,7 +186,8 @@ pub(super) fn depart(place: &Place, part: bool) -> Result<Ticket, SegmentError> 
 
 /// A handle is decoded: its segment is here already, or came with the message.
 pub(super) fn arrive(ticket: &Ticket, part: bool) -> Result<Place, SegmentError> {
-    JOURNEYS.with_borrow_mut(|journeys| {
+    JOURNEYS.with(|journeys| {
+        let mut journeys = journeys.borrow_mut();
         let Some(Side::In(arrivals)) = journeys.last_mut().map(|journey| &mut journey.side) else {
             return Err(SegmentError::Invalid(NOT_TRAVELLING.into()));
         };

@@ -14,6 +14,7 @@
 //!
 //! A missing item is a compile error. On other systems everything is `Unsupported` (`stub`), or not reached.
 
+#[cfg_attr(crossproc_stub, allow(dead_code))]
 mod kept;
 
 pub(crate) use kept::{Kept, Passage};

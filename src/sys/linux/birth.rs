@@ -96,7 +96,7 @@ pub(crate) fn settle_server(link: &Link) -> io::Result<()> {
     note_ignored_signals();
     surroundings::raise_descriptor_limit();
     null_standard_streams()?;
-    close_all_but(&[link.as_raw_fd()]);
+    close_all_but(&[super::as_number(link)]);
     // The folder that it was started in may be unmounted.
     let _ = std::env::set_current_dir("/");
     Ok(())
@@ -108,11 +108,8 @@ pub(crate) fn clone_sibling() -> io::Result<Option<(u32, OwnedFd)>> {
     let (mut head, mut length) = (0_usize, 0_usize);
     // SAFETY: the kernel writes a pointer and a length.
     syscall!(libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length))?;
-    let flags = libc::CLONE_PARENT
-        | libc::CLONE_CHILD_SETTID
-        | libc::CLONE_CHILD_CLEARTID
-        | libc::CLONE_PIDFD
-        | libc::SIGCHLD;
+    let flags =
+        libc::CLONE_PARENT | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID | libc::CLONE_PIDFD | libc::SIGCHLD;
     let mut pidfd: libc::c_int = -1;
     // SAFETY: without CLONE_VM the child has a copy of everything and goes on from here on a copy of this stack; the caller
     // has one thread and holds no lock, so the child finds libc whole, but for the number and list that are mended here.
@@ -325,4 +322,3 @@ pub(super) fn kill_self() {
     // SAFETY: no pointers.
     unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
 }
-

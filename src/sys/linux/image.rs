@@ -112,7 +112,9 @@ pub(crate) fn build() -> u128 {
     image().build.unwrap_or_else(|| {
         std::fs::metadata("/proc/self/exe").map_or(0, |data| {
             let numbers = [data.dev(), data.ino(), data.size(), data.mtime() as u64, data.mtime_nsec() as u64];
-            numbers.iter().fold(1, |hash: u128, number| hash.wrapping_mul(0x1_0000_0001_b3_u128 << 64 | 0x13b) ^ u128::from(*number))
+            numbers.iter().fold(1, |hash: u128, number| {
+                hash.wrapping_mul(0x1_0000_0001_b3_u128 << 64 | 0x13b) ^ u128::from(*number)
+            })
         })
     })
 }

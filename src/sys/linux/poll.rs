@@ -2,7 +2,7 @@
 
 use super::{Deadline, syscall};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// Whether something is there to read, or the end, before the deadline.
 pub(crate) fn readable(fd: RawFd, deadline: Option<Deadline>) -> bool {
@@ -31,14 +31,14 @@ impl Poll {
         Ok(Poll(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    pub(crate) fn add(&self, fd: &impl AsRawFd, number: u64) -> io::Result<()> {
+    pub(crate) fn add(&self, fd: &impl AsFd, number: u64) -> io::Result<()> {
         let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: number };
-        syscall!(libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut event)).map(drop)
+        syscall!(libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, super::as_number(fd), &mut event)).map(drop)
     }
 
-    pub(crate) fn remove(&self, fd: &impl AsRawFd) {
+    pub(crate) fn remove(&self, fd: &impl AsFd) {
         let nothing = std::ptr::null_mut();
-        let _ = syscall!(libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), nothing));
+        let _ = syscall!(libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_DEL, super::as_number(fd), nothing));
     }
 
     /// The numbers of those that are ready; none when the deadline has passed.

@@ -298,7 +298,9 @@ mod tests {
         assert_eq!(look().1, standing);
         assert!(!surroundings.affinity.is_empty() && surroundings.limits.len() == 16);
         let text = String::from_utf8_lossy(&standing.text);
-        assert!(["Uid:", "Groups:", "CapEff:", "NoNewPrivs:", "Seccomp:", "mnt:["].iter().all(|part| text.contains(part)));
+        assert!(
+            ["Uid:", "Groups:", "CapEff:", "NoNewPrivs:", "Seccomp:", "mnt:["].iter().all(|part| text.contains(part))
+        );
         // SAFETY: no pointers; this test's process has its own umask back at once.
         let umask = unsafe { libc::umask(0o077) };
         let changed = look().0.umask;

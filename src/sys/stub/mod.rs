@@ -8,10 +8,17 @@ use std::io;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+mod births;
+
+pub use births::{AsFd, BorrowedFd};
+pub(crate) use births::{as_number, birth, image, lifeline, pidfd, poll, surroundings};
+
 /// There is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Never {}
+pub enum Never {}
 
+/// A descriptor that a program owns: there is none.
+pub type OwnedFd = Never;
 /// An open segment: none.
 pub(crate) type Fd = Never;
 pub(crate) const WAITERS: u32 = 1 << 31;
@@ -22,6 +29,10 @@ pub(crate) const OWNER_DIED: u32 = 1 << 30;
 pub(crate) struct Deadline(std::time::Instant);
 
 impl Deadline {
+    pub(crate) fn now() -> Self {
+        Deadline(std::time::Instant::now())
+    }
+
     pub(crate) fn after(duration: Duration) -> Self {
         let now = std::time::Instant::now();
         Deadline(now.checked_add(duration).unwrap_or(now))
@@ -127,7 +138,13 @@ pub(crate) mod process {
         pub(crate) child: fn(),
     }
 
-    pub(crate) fn set_fork_hooks(_: ForkHooks) {}
+    #[derive(Clone, Copy)]
+    pub(crate) enum Layer {
+        Memory,
+        Family,
+    }
+
+    pub(crate) fn set_fork_hooks(_: Layer, _: ForkHooks) {}
 
     pub(crate) fn exists(_: u32) -> bool {
         true
@@ -182,6 +199,23 @@ pub(crate) mod memory {
 
     pub(crate) fn map(fd: &Fd, _: usize) -> Result<MmapRaw, SegmentError> {
         match *fd {}
+    }
+
+    /// Bytes in memory that nobody can write any more: there are none.
+    pub(crate) struct Letter(super::Never);
+
+    pub(crate) fn write_letter(_: &[&[u8]]) -> Result<Fd, SegmentError> {
+        Err(SegmentError::Unsupported)
+    }
+
+    impl Letter {
+        pub(crate) fn open(fd: &Fd) -> Result<Self, SegmentError> {
+            match *fd {}
+        }
+
+        pub(crate) fn bytes(&self) -> &[u8] {
+            match self.0 {}
+        }
     }
 
     pub(crate) fn duplicate(fd: &Fd) -> io::Result<Fd> {
@@ -268,7 +302,7 @@ pub(crate) mod names {
 }
 
 pub(crate) mod socket {
-    use super::{Fd, Never, io};
+    use super::{AsFd, BorrowedFd, Deadline, Fd, Never, io};
 
     pub(crate) const MOST_FDS: usize = 253;
 
@@ -292,7 +326,29 @@ pub(crate) mod socket {
         }
     }
 
-    pub(crate) fn send(stream: &UnixStream, _: &[u8], _: &[Fd]) -> io::Result<()> {
+    impl UnixStream {
+        pub(crate) fn pair() -> io::Result<(Self, Self)> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        pub(crate) fn set_nonblocking(&self, _: bool) -> io::Result<()> {
+            match self.0 {}
+        }
+    }
+
+    impl From<Fd> for UnixStream {
+        fn from(fd: Fd) -> Self {
+            match fd {}
+        }
+    }
+
+    impl AsFd for UnixStream {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            match self.0 {}
+        }
+    }
+
+    pub(crate) fn send(stream: &UnixStream, _: &[u8], _: &[impl AsFd]) -> io::Result<()> {
         match stream.0 {}
     }
 
@@ -300,7 +356,43 @@ pub(crate) mod socket {
         match stream.0 {}
     }
 
+    pub(crate) fn peek(stream: &UnixStream, _: &mut [u8]) -> io::Result<usize> {
+        match stream.0 {}
+    }
+
     pub(crate) fn peer_user(stream: &UnixStream) -> io::Result<u32> {
         match stream.0 {}
+    }
+
+    /// One end of a pair that carries whole packets: there is none.
+    #[derive(Debug)]
+    pub(crate) struct Link(Never);
+
+    impl Link {
+        pub(crate) fn pair() -> io::Result<(Self, Self)> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        pub(crate) fn send(&self, _: &[u8], _: &[impl AsFd]) -> io::Result<()> {
+            match self.0 {}
+        }
+
+        pub(crate) fn recv<'a>(&self, _: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<Fd>)>> {
+            match self.0 {}
+        }
+
+        pub(crate) fn recv_as_far_as_possible<'a>(&self, _: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<Fd>)>> {
+            match self.0 {}
+        }
+
+        pub(crate) fn poll(&self, _: Deadline) -> bool {
+            match self.0 {}
+        }
+    }
+
+    impl AsFd for Link {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            match self.0 {}
+        }
     }
 }
