@@ -42,12 +42,12 @@ pub(super) fn executed(link: &Link, start: &Start) -> ! {
     let greeted = link.send(&hook::greeting(), &[] as &[Fd]);
     let mut packet = [0; 16];
     match greeted.and_then(|()| link.recv(&mut packet)) {
-        Ok(Some((packet, fds))) if *packet == CALL && fds.len() == 1 => {
-            fds.into_iter().for_each(|control| born(control, start));
-        }
-        _ => {}
+        Ok(Some((packet, mut fds))) if *packet == CALL => match fds.pop() {
+            Some(control) => born(control, start),
+            None => birth::exit_at_once(DAMAGED),
+        },
+        _ => birth::exit_at_once(DAMAGED),
     }
-    birth::exit_at_once(DAMAGED)
 }
 
 fn live(received: Received, control: &UnixStream, start: &Start) -> ! {

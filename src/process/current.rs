@@ -80,7 +80,8 @@ impl Current {
     ///
     /// ```
     /// let child = crossproc::Process::spawn(|| crossproc::current().name().to_string(), ())?;
-    /// assert_eq!(child.name(), child.join()?);
+    /// let name = child.name().to_string();
+    /// assert_eq!(child.join()?, name);
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn name(&self) -> &str {

@@ -14,7 +14,6 @@ use crate::sys::image;
 use crate::{CodecError, Message, SpawnError};
 use serde::{Deserialize, Serialize};
 use std::any::TypeId;
-use std::mem::MaybeUninit;
 
 /// A function that may run in another process: an `fn` item, an `fn` pointer, or a closure without captures, with 0 to 8
 /// parameters and a [`Message`] as its result, or none at all.
@@ -139,7 +138,7 @@ fn trampoline<A: Message, M, F: Entry<A, M>>(pointer: usize, args: Arrived) -> R
     // pointer, and `pointer` is the address of that function in this image (E1).
     let entry: F = unsafe {
         match size_of::<F>() {
-            0 => MaybeUninit::uninit().assume_init(),
+            0 => std::ptr::NonNull::<F>::dangling().read(),
             _ => std::mem::transmute_copy(&pointer),
         }
     };

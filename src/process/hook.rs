@@ -37,11 +37,11 @@ fn divert(start: Start) {
 /// same, and this does nothing.
 ///
 /// ```
-/// fn main() {
-///     crossproc::init();
-///     let child = crossproc::Process::spawn(|a: u32, b: u32| a + b, (20, 22)).unwrap();
-///     assert_eq!(child.join(), Ok(42));
-/// }
+/// # fn main() -> crossproc::Result<()> {
+/// crossproc::init();
+/// let child = crossproc::Process::spawn(|a: u32, b: u32| a + b, (20, 22))?;
+/// assert_eq!(child.join()?, 42);
+/// # Ok(()) }
 /// ```
 pub fn init() {
     divert(Start::of_main());

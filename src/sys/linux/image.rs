@@ -106,15 +106,16 @@ pub(crate) fn address_of(offset: u64) -> Option<usize> {
     offset_of(address).map(|_| address)
 }
 
+/// Of the 128-bit FNV-1a hash.
+const FNV_PRIME: u128 = (1 << 88) + (1 << 8) + 0x3b;
+
 /// Which build of the program this is: the linker's hash, or else what the file system says of the file.
 pub(crate) fn build() -> u128 {
     use std::os::unix::fs::MetadataExt;
     image().build.unwrap_or_else(|| {
         std::fs::metadata("/proc/self/exe").map_or(0, |data| {
             let numbers = [data.dev(), data.ino(), data.size(), data.mtime() as u64, data.mtime_nsec() as u64];
-            numbers.iter().fold(1, |hash: u128, number| {
-                hash.wrapping_mul(0x1_0000_0001_b3_u128 << 64 | 0x13b) ^ u128::from(*number)
-            })
+            numbers.iter().fold(1, |hash: u128, number| (hash ^ u128::from(*number)).wrapping_mul(FNV_PRIME))
         })
     })
 }

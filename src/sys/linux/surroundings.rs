@@ -37,6 +37,8 @@ pub(crate) struct Standing {
 }
 
 const LIMITS: usize = 16;
+const PROCESSES: u32 = libc::RLIMIT_NPROC as _;
+const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE as _;
 const FOLDER: libc::c_int = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
 /// Bits for that many processors.
 const PROCESSORS: usize = 4096;
@@ -133,7 +135,7 @@ impl Surroundings {
         let differs = |resource: usize| {
             let (soft, hard) = self.limits[resource];
             // A server has as many descriptors as it can.
-            let raised = resource == libc::RLIMIT_NOFILE as usize && soft != hard;
+            let raised = resource == DESCRIPTORS as usize && soft != hard;
             raised || since.is_none_or(|since| since.limits[resource] != self.limits[resource])
         };
         let limits = (0..LIMITS).filter(|at| differs(*at)).map(|at| (at as u32, self.limits[at])).collect();
@@ -172,18 +174,18 @@ impl Changes {
 
 /// How many processes the user of this process may have, as far as this one may make them.
 pub(crate) fn process_limit() -> (u64, u64) {
-    limit(libc::RLIMIT_NPROC as u32)
+    limit(PROCESSES)
 }
 
 /// Has another process of ours make no more processes than this one may.
 pub(crate) fn set_process_limit(pid: u32, limit: (u64, u64)) {
-    let _ = set_limit(pid, libc::RLIMIT_NPROC as u32, limit);
+    let _ = set_limit(pid, PROCESSES, limit);
 }
 
 /// In a server: as many descriptors as the system allows.
 pub(super) fn raise_descriptor_limit() {
-    let (_, hard) = limit(libc::RLIMIT_NOFILE as u32);
-    let _ = set_limit(0, libc::RLIMIT_NOFILE as u32, (hard, hard));
+    let (_, hard) = limit(DESCRIPTORS);
+    let _ = set_limit(0, DESCRIPTORS, (hard, hard));
 }
 
 fn limit(resource: u32) -> (u64, u64) {
