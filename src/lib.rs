@@ -49,4 +49,9 @@ pub mod testing {
     pub fn switch_backstop(on: bool) {
         crate::sync::raw_lock::switch_backstop(on);
     }
+
+    /// Ends this process's fork server, and the child that it has forked ahead, and reaps both.
+    pub fn close_nursery() {
+        crate::process::close_nursery();
+    }
 }

@@ -29,6 +29,7 @@ pub(super) fn born(control: Fd, start: &Start) -> ! {
     let mut stream: &UnixStream = control;
     let hello = stream.write_all(&std::process::id().to_ne_bytes());
     birth::settle_child(control);
+    birth::set_name("crossproc-next");
     hear_panics();
     match hello.and_then(|()| wire::recv_order(control)) {
         Ok(received) => live(received, control, start),
@@ -132,10 +133,11 @@ fn run(control: &UnixStream, call: impl FnOnce() -> Result<Packed, CallError>) -
     let failure = match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(packed)) => match wire::report_result(control, packed) {
             Ok(()) => return 0,
-            Err(error) => Failure::Codec(CodecError(format!("the result: {error}"))),
+            Err(_) if current::parent().is_none_or(|parent| !parent.is_alive()) => return 0, // nobody asks
+            Err(error) => format!("the result: {error}"),
         },
-        Ok(Err(CallError::Decode(error))) => Failure::Codec(CodecError(format!("the arguments: {error}"))),
-        Ok(Err(CallError::Encode(error))) => Failure::Codec(CodecError(format!("the result: {error}"))),
+        Ok(Err(CallError::Decode(error))) => format!("the arguments: {error}"),
+        Ok(Err(CallError::Encode(error))) => format!("the result: {error}"),
         Err(payload) => {
             let said = SAID.with_borrow_mut(Option::take);
             let failure = panicked(text_of(&*payload), said);
@@ -144,8 +146,8 @@ fn run(control: &UnixStream, call: impl FnOnce() -> Result<Packed, CallError>) -
             return PANICKED;
         }
     };
-    eprintln!("{}: {failure:?}", current::who().name);
-    let _ = wire::report_failure(control, &failure);
+    eprintln!("{}: {failure}", current::who().name);
+    let _ = wire::report_failure(control, &Failure::Codec(CodecError(failure)));
     FAILED
 }
 

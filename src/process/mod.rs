@@ -25,4 +25,5 @@ pub use fork::fork;
 pub use handle::Process;
 pub use hook::init;
 pub use nursery::StartMethod;
+pub(crate) use nursery::close as close_nursery;
 pub use scope::{Scope, ScopedProcess, scope};

@@ -230,6 +230,21 @@ impl Nursery {
     }
 }
 
+/// Lets the server go and sees it end, and the child that it forked ahead.
+pub(crate) fn close() {
+    let Some(mut server) = lock().server.take() else { return };
+    if server.ahead.take().is_some()
+        && let Ok(Said::Child(child, _)) = server.answer()
+    {
+        child.wait(None);
+        child.reap();
+    }
+    let Executed { link, pidfd, .. } = server.executed;
+    drop(link);
+    pidfd.wait(None);
+    pidfd.reap();
+}
+
 /// A server that died may have made the child: the hello tells, or the end of the stream that there is none.
 fn wait_for_hello(here: UnixStream) -> Result<Option<Born>, SpawnError> {
     poll::readable(as_number(&here), None);

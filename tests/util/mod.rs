@@ -5,12 +5,14 @@
 #![allow(dead_code, unused_imports, reason = "a toolbox: not every test needs every tool")]
 
 mod counts;
+mod family;
 mod privileges;
 mod program;
 
 pub use counts::Counts;
+pub use family::{children_of, descriptors, is_running, name_of, servers_of, status_number, zombies_of};
 pub use privileges::{NOBODY, NOT_RUN, become_nobody, could_not_run, is_root, unshare};
-pub use program::{Program, program, role, role_stream};
+pub use program::{Program, prints, program, role, role_stream};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;

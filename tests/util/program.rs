@@ -3,14 +3,17 @@
 //! A role is a `#[test]` that begins with `let Some(argument) = role() else { return };`: run by the harness it does
 //! nothing, run by [`program`] it plays its part.
 
-use super::{LIMIT, until_within};
-use std::os::fd::{AsRawFd, FromRawFd};
+use super::{LIMIT, unique, until, until_within};
+use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 
 const ARGUMENT: &str = "CROSSPROC_TEST_ROLE";
 const STREAM: i32 = 97;
+/// What tells the processes of one program from all others.
+const RUN: &str = "CROSSPROC_TEST_RUN";
 
 /// A program that runs. Dropped, it is killed and reaped.
 pub struct Program {
@@ -19,10 +22,14 @@ pub struct Program {
 
 /// Starts the test `name` of this binary as another program, with an argument, and a socket if it needs one.
 pub fn program(name: &str, argument: &str, stream: Option<&UnixStream>) -> Program {
+    start(name, argument, stream.map(AsRawFd::as_raw_fd), "")
+}
+
+fn start(name: &str, argument: &str, stream: Option<i32>, run: &str) -> Program {
     let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
-    command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(ARGUMENT, argument);
+    command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
+    command.env(ARGUMENT, argument).env(RUN, run);
     command.stdin(Stdio::null()).stdout(Stdio::null());
-    let stream = stream.map(AsRawFd::as_raw_fd);
     // SAFETY: system calls only.
     unsafe {
         command.pre_exec(move || {
@@ -45,6 +52,60 @@ pub fn role() -> Option<String> {
 pub fn role_stream() -> UnixStream {
     // SAFETY: `program` put a socket there, and this is asked once.
     unsafe { UnixStream::from_raw_fd(STREAM) }
+}
+
+/// What the calling test prints as another program, line by line, its children included: the test is started anew, and
+/// there `body` is all that happens. It leaves no process and no name behind.
+///
+/// A test asks for each `variant` that it has before it looks at the first.
+pub fn prints(variant: &str, body: impl FnOnce() -> crossproc::Result<()>) -> Vec<String> {
+    match role() {
+        Some(role) if role == variant => {
+            print_to(role_stream().into());
+            body().expect("the program");
+            std::process::exit(0) // as at the end of `main`; the harness says no more
+        }
+        Some(_) => return Vec::new(),
+        None => {}
+    }
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let (run, names) = (unique("run"), names());
+    let thread = std::thread::current();
+    let program = start(thread.name().expect("the test's name"), variant, Some(writer.as_raw_fd()), &run);
+    drop(writer);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("its text"); // its end: no process has the other end any more
+    program.join();
+    until("no process of the program is left", || processes_of(&run).is_empty());
+    // Names by other tests are not the program's.
+    let foreign = |name: &String| names.contains(name) || name.starts_with("crossproc.test.");
+    until("no name is left", || self::names().iter().all(foreign));
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Makes this the standard output.
+fn print_to(stream: OwnedFd) {
+    // SAFETY: no pointers; the harness has flushed what it said.
+    let answer = unsafe { libc::dup2(stream.as_raw_fd(), 1) };
+    assert_eq!(answer, 1, "dup2: {}", std::io::Error::last_os_error());
+}
+
+/// The processes that were given this mark, or whose parent was.
+fn processes_of(run: &str) -> Vec<u32> {
+    let variable = format!("{RUN}={run}");
+    let has_it = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+    };
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(has_it).collect()
+}
+
+/// The names in `/dev/shm` that are this crate's.
+fn names() -> Vec<String> {
+    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("crossproc.")).collect()
 }
 
 impl Program {

@@ -94,6 +94,7 @@ pub(crate) fn settle_server(link: &Link) -> io::Result<()> {
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
     note_ignored_signals();
+    set_name("crossproc-srv"); // in place of the name of the link by which it was executed
     surroundings::raise_descriptor_limit();
     null_standard_streams()?;
     close_all_but(&[super::as_number(link)]);

@@ -1,0 +1,51 @@
+//! Who belongs to whom: children, fork servers, what is left of a process.
+
+use super::state;
+
+/// The children of a process, by any of its threads, zombies among them.
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// What the system calls a process.
+pub fn name_of(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
+}
+
+/// The fork servers of a process; those that have ended count no more. A child that a server has just forked has its name
+/// still, but the server alone leads a group.
+pub fn servers_of(pid: u32) -> Vec<u32> {
+    let leads = |child: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        let group = stat.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(2)?.parse().ok());
+        group == Some(child)
+    };
+    let is_server = |child: &u32| name_of(*child) == "crossproc-srv" && leads(*child) && is_running(*child);
+    children_of(pid).into_iter().filter(is_server).collect()
+}
+
+/// Whether it runs; a zombie does not.
+pub fn is_running(pid: u32) -> bool {
+    !matches!(state(pid), None | Some('Z' | 'X'))
+}
+
+/// The children that have ended and that nobody has reaped.
+pub fn zombies_of(pid: u32) -> Vec<u32> {
+    children_of(pid).into_iter().filter(|child| state(*child) == Some('Z')).collect()
+}
+
+/// The number of open descriptors of this process.
+pub fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// A number out of `/proc/PID/status`, in KiB where it is a size.
+pub fn status_number(pid: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
