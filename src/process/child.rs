@@ -7,6 +7,7 @@ use super::{children, hook};
 use crate::segment::travel::Packed;
 use crate::sys::image::Start;
 use crate::sys::lifeline::ParentsEnd;
+use crate::sys::process::Process;
 use crate::sys::socket::{Link, UnixStream};
 use crate::sys::surroundings::{self, Changes};
 use crate::sys::{Fd, Kept, birth};
@@ -31,6 +32,7 @@ pub(super) fn born(control: Fd, start: &Start) -> ! {
     birth::settle_child(control);
     birth::set_name("crossproc-next");
     hear_panics();
+    Process::current();
     match hello.and_then(|()| wire::recv_order(control)) {
         Ok(received) => live(received, control, start),
         Err(_) => birth::exit_at_once(DAMAGED), // nobody wants us

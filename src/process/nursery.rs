@@ -161,6 +161,7 @@ impl Nursery {
             none => none.insert(Server::start(mirror)?),
         };
         let room = end.duplicate()?; // for the descriptor that comes with the answer
+        let was_ahead = server.ahead.is_some();
         let Some(here) = server.next_control()? else {
             self.bury_server();
             return Ok(None);
@@ -168,6 +169,8 @@ impl Nursery {
         let told = server.tell(letter, &here, &end, mirror);
         drop(room);
         match (told, server.answer()?) {
+            // It was when there was no room; there may be by now.
+            (_, Said::Refused(_)) if was_ahead => Ok(None),
             (_, Said::Refused(errno)) => Err(SpawnError::Os(Os(errno))),
             (Ok(Told::All), Said::Child(pidfd, pid)) => {
                 server.call_ahead();

@@ -20,7 +20,7 @@ use crate::sys::image::Start;
 use crate::sys::pidfd::PidFd;
 use crate::sys::poll::Poll;
 use crate::sys::socket::Link;
-use crate::sys::{Deadline, Fd, birth};
+use crate::sys::{Deadline, Fd, birth, process};
 use std::io;
 use std::time::Duration;
 
@@ -64,6 +64,7 @@ impl Server {
     fn new(link: Link) -> io::Result<Self> {
         birth::settle_server(&link)?;
         link.send(&super::hook::greeting(), &[] as &[Fd])?;
+        let _ = process::boot_id(); // which every child asks for that attaches memory
         let poll = Poll::new()?;
         poll.add(&link, OWNER)?;
         Ok(Server {

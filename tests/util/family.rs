@@ -43,6 +43,12 @@ pub fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
+/// What they lead to.
+pub fn open_descriptors() -> Vec<String> {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    entries.map(|entry| format!("{:?} {:?}", entry.file_name(), std::fs::read_link(entry.path()))).collect()
+}
+
 /// A number out of `/proc/PID/status`, in KiB where it is a size.
 pub fn status_number(pid: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const ARGUMENT: &str = "CROSSPROC_TEST_ROLE";
 const STREAM: i32 = 97;
@@ -115,8 +116,12 @@ impl Program {
 
     /// The exit code, or minus the signal.
     pub fn wait(&mut self) -> i32 {
+        self.wait_for(LIMIT)
+    }
+
+    pub fn wait_for(&mut self, limit: Duration) -> i32 {
         let mut status = None;
-        until_within(LIMIT, "the program ends", || {
+        until_within(limit, "the program ends", || {
             status = self.child.try_wait().expect("wait");
             status.is_some()
         });
