@@ -202,8 +202,8 @@ impl ProcessBuilder {
     /// ```
     pub fn spawn<A: Message, M, F: Entry<A, M>>(self, f: F, args: A) -> Result<Process<F::Output>, SpawnError> {
         const { captures_nothing::<F>() };
-        let code = Code::of(f)?;
         check()?;
+        let code = Code::of(f)?;
         let packed = travel::pack(&args).map_err(SpawnError::Encode)?;
         self.start(code, packed)
     }

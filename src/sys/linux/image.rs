@@ -142,6 +142,7 @@ pub(crate) type Constructor = extern "C" fn(c_int, *const *const c_char, *const 
 
 impl Start {
     /// Within the constructor `this`.
+    #[cfg_attr(not(feature = "auto"), allow(dead_code))]
     pub(crate) fn of_constructor(
         argc: c_int,
         argv: *const *const c_char,
@@ -177,6 +178,7 @@ impl Start {
 }
 
 /// Has a function of this crate run before `main`.
+#[cfg_attr(not(feature = "auto"), allow(unused_macros))]
 macro_rules! before_main {
     ($function:path) => {
         #[allow(unsafe_code)] // the loader calls it, with what a constructor gets
@@ -194,6 +196,7 @@ macro_rules! before_main {
         };
     };
 }
+#[cfg_attr(not(feature = "auto"), allow(unused_imports))]
 pub(crate) use before_main;
 
 /// An environment variable, unless the program [`is_privileged`]; before any thread could change it.
