@@ -49,9 +49,6 @@ pub mod testing {
     pub fn switch_backstop(on: bool) {
         crate::sync::raw_lock::switch_backstop(on);
     }
-
-    /// Ends this process's fork server, and the child that it has forked ahead, and reaps both.
-    pub fn close_nursery() {
-        crate::process::close_nursery();
-    }
+    #[doc(hidden)]
+    pub use crate::process::testing::{Half, close_nursery, join_children, link, live, serve_one, sweep};
 }

@@ -6,8 +6,7 @@ use crossproc::{Array, Process, SpawnError, Value};
 use std::collections::HashSet;
 use std::time::Duration;
 use util::{
-    NOT_RUN, become_nobody, children_of, could_not_run, descriptors, is_root, program, role, until, within,
-    zombies_of,
+    NOT_RUN, become_nobody, children_of, could_not_run, descriptors, is_root, program, role, until, within, zombies_of,
 };
 
 fn in_a_program(seconds: u64, role: &str) {
@@ -182,7 +181,8 @@ fn no_more_processes_role() {
             use std::os::unix::fs::MetadataExt;
             let owner = entry.metadata().ok()?.uid();
             // SAFETY: no arguments.
-            (owner == unsafe { libc::getuid() }).then(|| std::fs::read_dir(format!("/proc/{pid}/task")).map_or(1, Iterator::count))
+            (owner == unsafe { libc::getuid() })
+                .then(|| std::fs::read_dir(format!("/proc/{pid}/task")).map_or(1, Iterator::count))
         });
         all.sum::<usize>() as u64
     };

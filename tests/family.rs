@@ -127,7 +127,14 @@ fn the_server_is_killed_role() {
         number
     }
     let early: Vec<_> = (0..3).map(|i| Process::spawn(wait_for, (gate.clone(), i)).unwrap()).collect();
-    let failing = Process::spawn(|gate: Value<u8>| { wait_for(gate, 0); std::process::exit(9) }, (gate.clone(),)).unwrap();
+    let failing = Process::spawn(
+        |gate: Value<u8>| {
+            wait_for(gate, 0);
+            std::process::exit(9)
+        },
+        (gate.clone(),),
+    )
+    .unwrap();
     let kill_servers = || {
         // The child that a killed server had forked ahead gets the next order, so another server may come later.
         while servers_of(me).is_empty() {
@@ -245,6 +252,32 @@ fn servers_are_killed_all_the_time_role() {
     });
     assert_eq!(count.get(), done, "each once");
     assert!(done > 50, "{done}");
+}
+
+/// A child whose `spawn` returned runs, although its parent ends at once.
+#[test]
+fn a_parent_that_ends_right_behind_a_spawn() {
+    within(120, || {
+        let name = util::unique("right-behind");
+        let count = named(&name).create(0).unwrap();
+        for (round, way) in ["exit", "abort", "second exit"].into_iter().cycle().take(90).enumerate() {
+            let code = program("a_parent_that_ends_right_behind_a_spawn_role", &format!("{name} {way}"), None).wait();
+            assert_eq!(code, if way == "abort" { -libc::SIGABRT } else { 0 });
+            until("the child has run", || count.get() == round as u64 + 1);
+        }
+    });
+}
+
+#[test]
+fn a_parent_that_ends_right_behind_a_spawn_role() {
+    let Some(argument) = role() else { return };
+    let (name, way) = argument.split_once(' ').unwrap();
+    if way == "second exit" {
+        Process::spawn(|| (), ()).unwrap().join().unwrap();
+    }
+    let count = named(name).open().unwrap();
+    Process::spawn(|count: Value<u64>| *count.lock().unwrap() += 1, (count,)).unwrap().detach();
+    if way == "abort" { std::process::abort() } else { std::process::exit(0) }
 }
 
 /// A parent that ends in order leaves no server and no child behind, and this one no descriptor.

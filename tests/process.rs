@@ -105,7 +105,11 @@ fn what_is_no_entry_is_refused_before_anything_starts() {
     static NUMBER: i32 = 5;
     within(30, || {
         let number: &'static i32 = &NUMBER;
-        assert_eq!(Process::spawn(move || *number, ()).unwrap_err(), SpawnError::NotAnEntry, "a capture like a pointer");
+        assert_eq!(
+            Process::spawn(move || *number, ()).unwrap_err(),
+            SpawnError::NotAnEntry,
+            "a capture like a pointer"
+        );
         unsafe extern "C" {
             safe fn abs(x: i32) -> i32;
         }
@@ -142,7 +146,11 @@ fn handles_travel_both_ways_and_the_memory_stays() {
             assert_eq!((value.get(), atomic.load(SeqCst), raw.get(1)), (42, 6, Some(9)));
             assert_eq!(array.get(29_999), Ok(59_998));
             assert!(lock.try_lock().is_ok());
-            assert_eq!((made.get(), list.get(39_999), list.len()), (77, Ok(39_999), 40_000), "made by one who has ended");
+            assert_eq!(
+                (made.get(), list.get(39_999), list.len()),
+                (77, Ok(39_999), 40_000),
+                "made by one who has ended"
+            );
             *made.lock().unwrap() += 1;
             assert_eq!(made.get(), 78);
         }
@@ -340,9 +348,11 @@ fn a_child_that_closes_its_streams_has_its_result() {
         }
         7
     }
-    within(30, || METHODS.iter().for_each(|method| {
-        assert_eq!(Process::builder().start_method(*method).spawn(close_all, ()).unwrap().join(), Ok(7));
-    }));
+    within(30, || {
+        METHODS.iter().for_each(|method| {
+            assert_eq!(Process::builder().start_method(*method).spawn(close_all, ()).unwrap().join(), Ok(7));
+        })
+    });
 }
 
 #[test]

@@ -104,7 +104,11 @@ fn a_program_that_is_replaced_or_removed_while_it_runs() {
         for build in ["debug/program", "hard/program"] {
             let copy = Copy::of(build, "replaced");
             let text = run(Command::new(&copy.0).arg("replaced").arg("/bin/false"));
-            assert_eq!(text, all_is_well("[\"replaced\", \"/bin/false\"]"), "it executes what it is, not what is there");
+            assert_eq!(
+                text,
+                all_is_well("[\"replaced\", \"/bin/false\"]"),
+                "it executes what it is, not what is there"
+            );
             let copy = Copy::of(build, "removed");
             assert_eq!(run(Command::new(&copy.0).arg("removed")), all_is_well("[\"removed\"]"));
         }

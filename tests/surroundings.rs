@@ -191,7 +191,10 @@ fn closed_streams_are_open_in_a_child_role() {
     (0..3).for_each(|fd| unsafe { drop(libc::close(fd)) });
     each(|builder| {
         let open = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|to| to.ends_with("null"));
-        let seen = builder().spawn(|f: [i32; 3]| f.map(|fd| std::path::Path::new(&format!("/proc/self/fd/{fd}")).exists()), ([0, 1, 2],));
+        let seen = builder().spawn(
+            |f: [i32; 3]| f.map(|fd| std::path::Path::new(&format!("/proc/self/fd/{fd}")).exists()),
+            ([0, 1, 2],),
+        );
         assert_eq!(seen.unwrap().join(), Ok([true; 3]));
         assert!(!open(1), "this process's own stay closed");
     });

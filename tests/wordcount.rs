@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 /// `cargo test` builds the examples beside the tests: `target/debug/deps/..` has `examples/`. `cargo test --test wordcount`
 /// does not, so there the first that needs it builds it.
@@ -94,17 +97,79 @@ fn sha256(text: &str) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Runs the program to its end, and checks that nothing of it is left in `/dev/shm`.
-fn run(args: &[&str], top: &Path) -> Output {
+/// The program, which a test that fails does not leave running.
+struct Running(Option<Child>);
+
+impl Running {
+    fn signal_group(&self, signal: libc::c_int) {
+        let pid = self.0.as_ref().unwrap().id() as libc::pid_t;
+        // SAFETY: no pointers.
+        assert_eq!(unsafe { libc::kill(-pid, signal) }, 0);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Starts the program in a process group of its own.
+fn start(args: &[&str], top: &Path) -> Running {
     let mut command = Command::new(&*PROGRAM);
-    command.args(args).arg(top).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", PROGRAM.display()));
-    let mark = format!("crossproc.wordcount-{}.", child.id());
+    command.args(args).arg(top).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    Running(Some(command.spawn().unwrap_or_else(|error| panic!("{}: {error}", PROGRAM.display()))))
+}
+
+/// Waits for the program's end, and checks that nothing of it is left: no process, and nothing in `/dev/shm`.
+fn finish(mut running: Running, top: &Path) -> Output {
+    let child = running.0.take().unwrap();
+    let pid = child.id();
     let output = child.wait_with_output().unwrap();
+    wait_until("some are left", || processes(top).is_empty());
     let names = fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mark = format!("crossproc.wordcount-{pid}");
     let left: Vec<_> = names.filter(|name| name.starts_with(&mark)).collect();
-    assert!(left.is_empty(), "{args:?} left {left:?}");
+    assert!(left.is_empty(), "left {left:?}");
     output
+}
+
+fn run(args: &[&str], top: &Path) -> Output {
+    finish(start(args, top), top)
+}
+
+/// The processes that count this directory, all with the same arguments: the program, its fork server, its workers.
+fn processes(top: &Path) -> Vec<String> {
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    let counts = |pid: &String| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default(); // empty for one that has ended
+        let mut args = line.split(|byte| *byte == 0);
+        args.next() == Some(PROGRAM.as_os_str().as_bytes()) && args.any(|arg| arg == top.as_os_str().as_bytes())
+    };
+    pids.filter(|pid| pid.parse::<u32>().is_ok()).filter(counts).collect()
+}
+
+fn wait_until(otherwise: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{otherwise}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Starts a count that takes very long, and gives it when both workers are there.
+fn start_long(top: &Path) -> Running {
+    let running = start(&["--processes", "2", "--repeat", "60000"], top);
+    let has = |pid: &str, file: &str, text: &str| {
+        fs::read_to_string(format!("/proc/{pid}/{file}")).is_ok_and(|found| found.contains(text))
+    };
+    wait_until("no workers", || processes(top).iter().filter(|pid| has(pid, "comm", "Process-")).count() == 2);
+    // What has no name leaves none behind, however the program ends.
+    assert!(processes(top).iter().all(|pid| has(pid, "maps", "[stack]") && !has(pid, "maps", "/dev/shm/")));
+    running
 }
 
 #[test]
@@ -137,4 +202,24 @@ fn says_what_is_wrong() {
     fails(&["--no-such-option"], &corpus.top, 2, "--no-such-option");
     fails(&[], &corpus.top.join("none"), 2, "No such file");
     fails(&["--words", "10"], &corpus.top, 1, "--words 20");
+}
+
+/// As by Ctrl-C: the whole group gets the signal.
+#[test]
+fn ends_in_order_when_interrupted() {
+    let corpus = Corpus::new("interrupted");
+    let running = start_long(&corpus.top);
+    running.signal_group(libc::SIGINT);
+    let output = finish(running, &corpus.top);
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "wordcount: interrupted\n");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn is_gone_when_killed() {
+    let corpus = Corpus::new("killed");
+    let mut running = start_long(&corpus.top);
+    running.0.as_mut().unwrap().kill().unwrap();
+    assert_eq!(finish(running, &corpus.top).status.signal(), Some(libc::SIGKILL));
 }

@@ -56,9 +56,9 @@ impl Args {
         }
     }
 
-    pub fn too_few_words(&self) -> Failure {
+    pub fn too_few_words(&self) -> String {
         let words = self.words.unwrap_or_default();
         let more = words.saturating_mul(2);
-        Failure::Error(format!("there are too many, or too long, words for --words {words}; try --words {more}"))
+        format!("there are too many, or too long, words for --words {words}; try --words {more}")
     }
 }

@@ -17,6 +17,9 @@ pub struct File {
     pub size: u64,
 }
 
+/// A file to count; with `--repeat` there are several for one file.
+pub type Job = u32;
+
 /// All files, by their paths in order.
 pub struct Corpus {
     pub paths: Vec<u8>,
@@ -26,6 +29,19 @@ pub struct Corpus {
 impl Corpus {
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.size).sum()
+    }
+
+    /// What there is to do: the largest files first, so that nobody is left with one at the end.
+    pub fn jobs(&self, repeat: u32) -> Result<Vec<Job>, Failure> {
+        let count = self.files.len() as u64 * u64::from(repeat);
+        let count = Job::try_from(count).map_err(|_| Failure::Usage("too many files; lower --repeat".into()))?;
+        let mut jobs: Vec<Job> = (0..count).collect();
+        jobs.sort_by_key(|job| std::cmp::Reverse(self.file(*job).size));
+        Ok(jobs)
+    }
+
+    pub fn file(&self, job: Job) -> File {
+        self.files[job as usize % self.files.len()]
     }
 
     pub fn path(&self, file: File) -> &Path {

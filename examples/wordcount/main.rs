@@ -7,19 +7,21 @@
 //! Without a DIR it reads the sources of all crates that Cargo has downloaded. A word is what `str::split_whitespace`
 //! gives, so nearly what `wc -w` counts; files that are not UTF-8, or cannot be read, are skipped and counted.
 //!
-//! The processes share, by name:
+//! The parent starts its workers with `Process` and hands them, as arguments of a function, what they share:
 //!
 //! | object | what for |
 //! |---|---|
-//! | `Value<Plan>` | what there is to do |
 //! | `Array<u8>`, `Array<File>` | the paths, found once by the parent |
-//! | `Atomic<u64>` | the next file: each process takes the next when it is done with one |
+//! | `RawArray<u32>` | what there is to do in this round |
+//! | `Atomic<u64>` | the next of it: each process takes one when it is done with another |
 //! | `RawArray<u32>` | who took which file, written before the file is counted |
-//! | `Array<Slot>`, in parts | the tables of words, one part for each process, locked for its whole job |
+//! | `Part<Slot>` of an `Array<Slot>` | the worker's own table of words, locked for its whole job |
 //! | `Atomic<u64>` | the bytes done, for the progress bar |
+//! | `Atomic<u32>` | for `--kill-one`: whether the victim is ready |
 //!
-//! Kill any of the processes at any time (or say `--kill-one`): its part is marked, so the parent empties it and hands
-//! out again the files that it had taken. The digest stays the same, whatever the number of processes and deaths.
+//! Kill any of the workers at any time (or say `--kill-one`): its part is marked, so the parent empties it and hands out
+//! again the files that it had taken. The digest stays the same, whatever the number of processes and deaths. If the parent
+//! is killed, its workers end too, as they are daemons.
 
 mod args;
 mod corpus;
@@ -31,19 +33,18 @@ mod words;
 mod worker;
 
 use args::Args;
-use shared::Shared;
+use serde::{Deserialize, Serialize};
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Why the program ends early, by its exit code.
+/// Why the program, or a worker, ends early.
+#[derive(Serialize, Deserialize)]
 enum Failure {
-    /// 1
     Error(String),
-    /// 2: the arguments make no sense here.
+    /// The arguments make no sense here.
     Usage(String),
-    /// 3: only between worker and parent; a table is full.
+    /// A table is full.
     Full,
-    /// 130, as shells have it.
     Interrupted,
 }
 
@@ -54,16 +55,13 @@ impl<E: std::error::Error> From<E> for Failure {
 }
 
 fn main() -> ExitCode {
-    let result = match worker::orders() {
-        Some(orders) => worker::work(&orders),
-        None => run(&Args::get()),
-    };
-    let (text, code) = match result {
+    let args = Args::get();
+    let (text, code) = match run(&args) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Error(text)) => (text, 1),
         Err(Failure::Usage(text)) => (text, 2),
-        Err(Failure::Full) => return ExitCode::from(worker::FULL),
-        Err(Failure::Interrupted) => ("interrupted".into(), 130),
+        Err(Failure::Full) => (args.too_few_words(), 1),
+        Err(Failure::Interrupted) => ("interrupted".into(), 130), // as shells have it
     };
     eprintln!("wordcount: {text}");
     ExitCode::from(code)
@@ -75,12 +73,11 @@ fn run(args: &Args) -> Result<(), Failure> {
     let corpus = corpus::find(&args.directory()?)?;
     let mut room = args.room(&corpus);
     loop {
-        let shared = Shared::create(&corpus, args, room)?;
-        match crew::count(&shared, args) {
-            Ok(()) => return report::print(&shared, args, start),
+        let tables = shared::tables(room, args.processes())?;
+        match crew::count(&corpus, &tables, room, args) {
+            Ok(()) => return report::print(&tables, room, args, start),
             // It was only a guess. Whatever is in the tables goes with them.
             Err(Failure::Full) if args.words.is_none() => room = room.doubled(),
-            Err(Failure::Full) => return Err(args.too_few_words()),
             Err(failure) => return Err(failure),
         }
     }

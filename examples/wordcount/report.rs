@@ -2,18 +2,17 @@
 
 use crate::Failure;
 use crate::args::Args;
-use crate::shared::Shared;
-use crate::table::{Sorted, Totals, merge};
+use crate::table::{Room, Slot, Sorted, Totals, merge};
+use crossproc::Array;
 use sha2::{Digest, Sha256};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::Write;
 use std::time::Instant;
 
-pub fn print(shared: &Shared, args: &Args, start: Instant) -> Result<(), Failure> {
-    let plan = shared.plan.get();
-    let items = shared.tables.lock()?; // the parts of all workers at once
-    let tables: Vec<_> = items.chunks_exact(plan.room.items()).map(|part| Sorted::new(part, plan.room)).collect();
+pub fn print(tables: &Array<Slot>, room: Room, args: &Args, start: Instant) -> Result<(), Failure> {
+    let items = tables.lock()?; // the parts of all workers at once
+    let tables: Vec<_> = items.chunks_exact(room.items()).map(|part| Sorted::new(part, room)).collect();
     let totals = tables.iter().map(|table| *table.totals).fold(Totals::default(), sum);
     let mut digest = Lines::default();
     let mut top = BinaryHeap::new();

@@ -9,6 +9,7 @@
 //! All three lie in one part, under one lock, so that a death leaves one mark, and one repair empties the table.
 
 use crossproc::bytemuck::{self, Pod, Zeroable};
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
 /// A word and how often it was seen. All zeros: a free slot.
@@ -35,9 +36,7 @@ pub struct Totals {
 }
 
 /// How large a table is.
-#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
-#[bytemuck(crate = "crossproc::bytemuck")]
-#[repr(C)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Room {
     words: u64,
     text: u64,
@@ -51,10 +50,12 @@ impl Room {
         Room { words, text: (words * Self::TEXT_PER_WORD).min(u32::MAX.into()) }
     }
 
-    /// A guess. Source code has a new word in some 200 bytes, other text fewer; a worker that runs out of room says so.
+    /// A guess, generous for source code; other text has fewer words. A worker that runs out of room says so.
     pub fn for_corpus(bytes: u64, workers: u64) -> Self {
         let share = bytes / workers.div_ceil(2);
-        Room::for_words((share / 160).max(1 << 14))
+        // The longer a text, the rarer are new words in it (Heaps' law).
+        let words = 8.0 * (share as f64).powf(0.64);
+        Room::for_words((words as u64).max(1 << 14))
     }
 
     pub fn doubled(self) -> Self {

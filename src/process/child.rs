@@ -24,18 +24,11 @@ const FAILED: i32 = 1;
 /// Nobody could be told.
 const DAMAGED: i32 = 120;
 
-/// A fresh child of the server, which waits for its order. What it can do before, it does before: nobody waits for it yet.
+/// A fresh child of the server.
 pub(super) fn born(control: Fd, start: &Start) -> ! {
-    let control = CONTROL.replace(UnixStream::from(control));
-    let mut stream: &UnixStream = control;
-    let hello = stream.write_all(&std::process::id().to_ne_bytes());
-    birth::settle_child(control);
-    birth::set_name("crossproc-next");
-    hear_panics();
-    Process::current();
-    match hello.and_then(|()| wire::recv_order(control)) {
-        Ok(received) => live(received, control, start),
-        Err(_) => birth::exit_at_once(DAMAGED), // nobody wants us
+    match live(control, start) {
+        Ok(code) => birth::exit(code),
+        Err(NotToBe(code)) => birth::exit_at_once(code),
     }
 }
 
@@ -53,18 +46,30 @@ pub(super) fn executed(link: &Link, start: &Start) -> ! {
     }
 }
 
-fn live(received: Received, control: &UnixStream, start: &Start) -> ! {
-    let Received { order, environment, arguments, fds } = received;
+/// The child ends without having been anybody, with this code.
+pub(super) struct NotToBe(i32);
+
+/// Waits for the order, having done before what it can, since nobody waits yet; then for the word; then lives.
+pub(super) fn live(control: Fd, start: &Start) -> Result<i32, NotToBe> {
+    let control = CONTROL.replace(UnixStream::from(control));
+    let mut stream: &UnixStream = control;
+    let unwanted = |_| NotToBe(DAMAGED);
+    // A parent that has ended since hears nothing; what it wrote before is there all the same.
+    let _ = stream.write_all(&std::process::id().to_ne_bytes());
+    birth::settle_child(control);
+    birth::set_name("crossproc-next");
+    hear_panics();
+    Process::current();
+    let Received { order, environment, arguments, fds } = wire::recv_order(control).map_err(unwanted)?;
     let became = become_it(&order, &environment, fds);
-    let Ok(word) = wire::recv_word(control) else { birth::exit_at_once(DAMAGED) };
+    let word = wire::recv_word(control).map_err(unwanted)?;
     if let Err(error) = became.and_then(|(end, folder)| settle_in(order.who, end, &folder, &word)) {
         let _ = wire::report_failure(control, &Failure::Os(Os::from(error)));
-        birth::exit_at_once(FAILED)
+        return Err(NotToBe(FAILED));
     }
     let _ = control.set_nonblocking(true); // for the report: who does not fit into the stream is told so
     start.finish();
-    let code = run(control, || order.code.run(arguments));
-    birth::exit(code)
+    Ok(run(control, || order.code.run(arguments)))
 }
 
 /// Takes over what came with the order.
@@ -95,11 +100,7 @@ fn settle_in(who: Who, end: ParentsEnd, folder: &Fd, word: &Changes) -> io::Resu
 
 /// A child by `fork`, which has the memory of its parent: runs `f` and ends without its parent's exit functions.
 pub(super) fn forked(me: Me, control: UnixStream, f: impl FnOnce() -> Result<Packed, CallError>) -> ! {
-    let hello = (&control).write_all(&std::process::id().to_ne_bytes());
-    let armed = if me.who.daemon { me.parents_end.die_with_parent() } else { Ok(()) };
-    if hello.and(armed).is_err() {
-        birth::exit_at_once(DAMAGED);
-    }
+    let _ = (&control).write_all(&std::process::id().to_ne_bytes());
     current::set(me);
     let control = CONTROL.replace(control);
     hear_panics();

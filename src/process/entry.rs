@@ -19,7 +19,8 @@ use std::any::TypeId;
 /// parameters and a [`Message`] as its result, or none at all.
 ///
 /// `A` is the tuple of the arguments; `M` is a marker that the compiler finds. A closure names the types of its parameters,
-/// unless it only hands them on. One that never returns has the output `()`.
+/// unless it only hands them on. One that never returns has the output `()`. Numbers and handles on them have to be of exactly
+/// that type: `Value::new(0)?` alone is a `Value<i32>`, so write `Value::new(0_u64)?` for a closure that takes a `Value<u64>`.
 ///
 /// ```
 /// use crossproc::{Entry, Message, Process, Result};
@@ -42,7 +43,7 @@ use std::any::TypeId;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot run in another process with the arguments `{A}`",
     label = "not an entry",
-    note = "an entry is an `fn`, or a closure that captures nothing, with one parameter for each member of the tuple `{A}` (`(x,)` for one, `()` for none), that returns a `Message`"
+    note = "an entry is an `fn`, or a closure that captures nothing, with one parameter for each member of the tuple `{A}` (`(x,)` for one, `()` for none), that returns a `Message`; numbers in `{A}` without a suffix are `i32` and `f64`"
 )]
 pub trait Entry<A, M>: Copy + Send + 'static {
     /// What the function returns.

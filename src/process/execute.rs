@@ -17,6 +17,7 @@ pub(super) const TRIES: usize = 5;
 pub(super) const TOO_OFTEN: SpawnError = SpawnError::Os(birth::NO_CHILD);
 
 /// A process that greeted as this very build does.
+#[derive(Debug)]
 pub(super) struct Executed {
     pub(super) link: Link,
     pub(super) pid: u32,

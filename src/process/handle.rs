@@ -34,11 +34,16 @@ use std::time::Duration;
 /// signals have their default actions. It works from any thread, and in a child.
 ///
 /// A handle that is dropped leaves the child running; it is joined when this process ends by `exit` or by the end of
-/// `main`, as in Python. A daemon ends with this process instead.
+/// `main`, as in Python. A daemon ends with this process instead: at an end in order it is asked to (SIGTERM) and killed a second
+/// later.
 ///
 /// # When a process dies
 /// The child: [`join`](Process::join) tells how, at once. This process: its daemons are killed by the kernel, whatever killed
-/// it; other children go on. The helper: children notice nothing, and the next spawn starts another.
+/// it; other children go on, and those whose `spawn` had returned run in any case. The helper: children notice nothing, and
+/// the next spawn starts another.
+///
+/// Beside the children that a program asked for, the system shows two more, from the first spawn on: the helper
+/// (`crossproc-srv`), and one child that waits for the next order (`crossproc-next`).
 pub struct Process<R = ()> {
     life: Arc<Life>,
     taken: bool,

@@ -16,6 +16,7 @@ mod life;
 mod nursery;
 mod scope;
 mod server;
+pub mod testing;
 mod wire;
 
 pub use builder::{ProcessBuilder, Stdio};
@@ -25,5 +26,4 @@ pub use fork::fork;
 pub use handle::Process;
 pub use hook::init;
 pub use nursery::StartMethod;
-pub(crate) use nursery::close as close_nursery;
 pub use scope::{Scope, ScopedProcess, scope};

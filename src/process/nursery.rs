@@ -6,7 +6,7 @@ use super::execute::{Executed, TOO_OFTEN, TRIES, end, execute, own_child};
 use super::life::Life;
 use super::server::Answer;
 use super::wire::{self, Body, CALL, HELLO, Order, WATCH, Who};
-use crate::segment::travel::Packed;
+use crate::segment::travel::{Arrived, Packed};
 use crate::sys::birth::{self, Role};
 use crate::sys::lifeline::{Lifeline, ParentsEnd};
 use crate::sys::pidfd::{PidFd, Status};
@@ -63,6 +63,7 @@ struct Nursery {
     mirror: Option<Mirror>,
 }
 
+#[derive(Debug)]
 struct Server {
     executed: Executed,
     /// Of this process when it started the server, which cannot change its own.
@@ -231,6 +232,67 @@ impl Nursery {
             children::reap_in_background(life);
         }
     }
+}
+
+/// A hand-over in two halves, to a server that the caller has: what a parent sends, and what it makes of the answer. For the
+/// kill suite, which kills the server in between.
+#[derive(Debug)]
+pub(crate) struct HandOver {
+    server: Server,
+    here: UnixStream,
+    who: Who,
+}
+
+impl HandOver {
+    /// `word`: whether the child hears everything.
+    pub(super) fn begin(executed: Executed, plan: &Plan, packed: Packed, word: bool) -> Result<Self, SpawnError> {
+        let mut mirror = None;
+        let mirror = Mirror::of_this_thread(&mut mirror)?;
+        let (surroundings, standing) = mirror.look()?;
+        let limit = surroundings::process_limit();
+        let mut server = Server { executed, standing, surroundings, process_limit: limit, ahead: None };
+        let environment = surroundings::environment(&[]);
+        let body = Body::new(&environment, &packed)?;
+        let letter = Letter { plan, body, folder: surroundings::working_folder()?, baggage: &packed.fds };
+        let end = parents_end()?;
+        let here = server.call()?.ok_or(TOO_OFTEN)?;
+        if word {
+            server.tell(&letter, &here, &end, mirror)?;
+        } else {
+            letter.write(&here, &end)?;
+        }
+        drop(letter);
+        packed.delivered();
+        Ok(HandOver { server, here, who: plan.who.clone() })
+    }
+
+    /// The child, if there is one or may be one.
+    pub(super) fn finish(self) -> Result<Option<Arc<Life>>, SpawnError> {
+        let HandOver { mut server, here, who } = self;
+        let mut greeting = [0; 64];
+        // Of a link that broke, the first word is that it did.
+        let _ =
+            server.executed.link.recv(&mut greeting).or_else(|_| server.executed.link.recv(&mut [0; 64]).map(|_| None));
+        let born = match server.answer()? {
+            Said::Child(pidfd, pid) => Some((pidfd, pid, here)),
+            Said::Dead => wait_for_hello(here)?,
+            Said::Refused(errno) => return Err(SpawnError::Os(Os(errno))),
+        };
+        server.ahead = None;
+        Ok(born.map(|(pidfd, pid, control)| Arc::new(Life::new(pid, who.name, who.daemon, pidfd, control))))
+    }
+
+    /// The result that the child reported; the server said nothing.
+    pub(super) fn read_report(self) -> Option<Arrived> {
+        let pidfd = PidFd::open(std::process::id()).ok()?;
+        match Life::new(0, self.who.name, false, pidfd, self.here).take_report() {
+            Some(wire::Report::Returned(result)) => Some(result),
+            _ => None,
+        }
+    }
+
+    /// Goes away without the word.
+    pub(crate) fn abandon(self) {}
 }
 
 /// Lets the server go and sees it end, and the child that it forked ahead.

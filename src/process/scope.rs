@@ -128,7 +128,8 @@ impl<R: Message> ScopedProcess<'_, R> {
 /// A panic in `f` goes on when all children have ended.
 ///
 /// # Errors
-/// The failure of the first child, in the order of their starts, that `f` did not join. All are joined in any case.
+/// The failure of the first child, in the order of their starts, that `f` did not join. All are joined in any case. An `Err`
+/// that a function returns is its result, not a failure of its process: join inside for it.
 ///
 /// ```
 /// use crossproc::{ScopeError, scope};

@@ -5,8 +5,8 @@
 //!
 //! # Protocol
 //! 1. It greets, then answers each call by {number, errno} and the child's pidfd. Children are their owner's (`birth`).
-//! 2. It sees each child's end, and its owner's, and sweeps names that nobody holds any more: twice, since a dying process
-//!    closes its files one after the other.
+//! 2. It sees each child's end, and its owner's, and sweeps names that nobody holds any more. A pidfd tells of an end when the
+//!    process has closed its files; the link, before.
 //! 3. It ends when its owner and all children that it watches have.
 //!
 //! # If a process dies here
@@ -34,12 +34,15 @@ pub(super) struct Answer {
     pub(super) errno: i32,
 }
 
-/// The number under which the link is polled; children have their own, which are not 0.
-const OWNER: u64 = 0;
+/// The numbers under which the link and the owner are polled; children have higher ones.
+const LINK: u64 = 0;
+const OWNER: u64 = 1;
 /// A child that lives shorter than this is never watched: its end would wake the server just when the owner wakes too.
 const FRESH: Duration = Duration::from_millis(5);
 const MOST_FRESH: usize = 64;
+/// Deaths that come together are one reason to sweep.
 const SOON: Duration = Duration::from_millis(20);
+/// An owner that lives so long behind the end of its link executes another program.
 const LATER: Duration = Duration::from_millis(500);
 
 struct Server {
@@ -51,13 +54,21 @@ struct Server {
     /// Children that are not watched yet, and when they are to be.
     fresh: Vec<PidFd>,
     grown: Option<Deadline>,
-    /// When names are to be swept.
-    sweeps: Vec<Deadline>,
+    /// Until its end was seen, or it executes another program.
+    owner: Option<PidFd>,
+    /// When names are to be swept, and when the owner is given up.
+    sweep: Option<Deadline>,
+    patience: Option<Deadline>,
 }
 
 pub(super) fn run(link: Link, start: &Start) -> ! {
     let served = Server::new(link).and_then(|mut server| server.serve(start));
     birth::exit_at_once(i32::from(served.is_err()))
+}
+
+/// Serves one call, as a process that was not executed for it. For the kill suite.
+pub(super) fn serve_one(link: Link) -> io::Result<()> {
+    Server::new(link)?.hear(&Start::of_main())
 }
 
 impl Server {
@@ -66,33 +77,45 @@ impl Server {
         link.send(&super::hook::greeting(), &[] as &[Fd])?;
         let _ = process::boot_id(); // which every child asks for that attaches memory
         let poll = Poll::new()?;
-        poll.add(&link, OWNER)?;
-        Ok(Server {
-            link: Some(link),
-            poll,
-            children: Vec::new(),
-            next: OWNER + 1,
-            fresh: Vec::new(),
-            grown: None,
-            sweeps: Vec::new(),
-        })
+        poll.add(&link, LINK)?;
+        let owner = birth::parent_of(&link).filter(|owner| poll.add(owner, OWNER).is_ok());
+        let (children, fresh) = (Vec::new(), Vec::new());
+        let link = Some(link);
+        Ok(Server { link, poll, children, next: OWNER + 1, fresh, grown: None, owner, sweep: None, patience: None })
     }
 
     fn serve(&mut self, start: &Start) -> io::Result<()> {
-        while self.link.is_some() || !self.children.is_empty() || !self.fresh.is_empty() || !self.sweeps.is_empty() {
-            let events = self.poll.wait(self.sweeps.iter().chain(&self.grown).min().copied());
+        while self.link.is_some() || self.owner.is_some() || !self.children.is_empty() || !self.fresh.is_empty() {
+            let deadlines = [self.grown, self.sweep, self.patience];
+            let events = self.poll.wait(deadlines.into_iter().flatten().min());
             for number in events {
                 match number {
-                    OWNER => self.hear(start)?,
+                    LINK => self.hear(start)?,
+                    OWNER => self.let_owner_go(),
                     child => self.bury(child),
                 }
             }
             if self.grown.is_some_and(Deadline::has_passed) {
                 self.watch_fresh();
             }
-            self.sweep();
+            if self.patience.is_some_and(Deadline::has_passed) {
+                self.let_owner_go();
+            }
+            if self.sweep.is_some_and(Deadline::has_passed) {
+                self.sweep = None;
+                segment::sweep_names();
+            }
         }
+        segment::sweep_names();
         Ok(())
+    }
+
+    fn let_owner_go(&mut self) {
+        self.patience = None;
+        if let Some(owner) = self.owner.take() {
+            self.poll.remove(&owner);
+        }
+        let _ = self.orphaned();
     }
 
     /// A packet of the owner, or its end.
@@ -123,10 +146,11 @@ impl Server {
         if heard.is_err() { self.orphaned() } else { Ok(()) }
     }
 
-    /// The owner has ended, or executes another program.
+    /// The owner ends, or executes another program.
     fn orphaned(&mut self) -> io::Result<()> {
         if let Some(link) = self.link.take() {
             self.poll.remove(&link);
+            self.patience = self.owner.is_some().then(|| Deadline::after(LATER));
         }
         self.sweep_soon();
         Ok(())
@@ -163,19 +187,7 @@ impl Server {
     }
 
     fn sweep_soon(&mut self) {
-        if self.sweeps.len() < 2 {
-            self.sweeps = vec![Deadline::after(SOON), Deadline::after(LATER)];
-        } else {
-            self.sweeps[1] = Deadline::after(LATER);
-        }
-    }
-
-    fn sweep(&mut self) {
-        let before = self.sweeps.len();
-        self.sweeps.retain(|deadline| !deadline.has_passed());
-        if self.sweeps.len() < before {
-            segment::sweep_names();
-        }
+        self.sweep.get_or_insert_with(|| Deadline::after(SOON));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Kills a process at every instruction of every operation on locks, values, arrays, memory and messages, and sees
+//! Kills a process at every instruction of every operation on locks, values, arrays, memory and messages, and of the start of a child, and sees
 //! whether the survivors cope.
 //!
 //! `cargo test` runs a short pass, which takes every n-th point. All points, which is what counts, and optimised code:
@@ -21,6 +21,7 @@ mod lock;
 mod memory;
 mod named;
 mod nested;
+mod spawn;
 mod stepper;
 mod travel;
 mod value;
@@ -84,6 +85,7 @@ fn scenarios() -> Vec<Scenario> {
         memory::scenarios(),
         travel::scenarios(),
         named::scenarios(),
+        spawn::scenarios(),
     ]
     .into_iter()
     .flatten()

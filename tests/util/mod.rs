@@ -10,7 +10,9 @@ mod privileges;
 mod program;
 
 pub use counts::Counts;
-pub use family::{children_of, descriptors, is_running, name_of, open_descriptors, servers_of, status_number, zombies_of};
+pub use family::{
+    children_of, descriptors, is_running, name_of, open_descriptors, servers_of, status_number, zombies_of,
+};
 pub use privileges::{NOBODY, NOT_RUN, become_nobody, could_not_run, is_root, unshare};
 pub use program::{Program, prints, program, role, role_stream};
 

@@ -77,6 +77,9 @@ pub fn prints(variant: &str, body: impl FnOnce() -> crossproc::Result<()>) -> Ve
     let mut text = String::new();
     reader.read_to_string(&mut text).expect("its text"); // its end: no process has the other end any more
     program.join();
+    for pid in processes_of(&run) {
+        until("a process of the program ends", || !has_mark(pid, &run)); // a look at all processes costs more
+    }
     until("no process of the program is left", || processes_of(&run).is_empty());
     // Names by other tests are not the program's.
     let foreign = |name: &String| names.contains(name) || name.starts_with("crossproc.test.");
@@ -91,15 +94,17 @@ fn print_to(stream: OwnedFd) {
     assert_eq!(answer, 1, "dup2: {}", std::io::Error::last_os_error());
 }
 
-/// The processes that were given this mark, or whose parent was.
+/// Whether a process was given this mark, or its parent was.
+fn has_mark(pid: u32, run: &str) -> bool {
+    let mark = format!("{RUN}={run}");
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())
+}
+
 fn processes_of(run: &str) -> Vec<u32> {
-    let variable = format!("{RUN}={run}");
-    let has_it = |pid: &u32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
-    };
     let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(has_it).collect()
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| has_mark(*pid, run)).collect()
 }
 
 /// The names in `/dev/shm` that are this crate's.

@@ -66,15 +66,20 @@ fn rustc() -> String {
     output.map_or_else(|_| "unknown".into(), |output| String::from_utf8_lossy(&output.stdout).trim().into())
 }
 
-/// From the lock file that this program was built with, and the C library.
+/// From the lock file that this program was built with, the C library, and Python.
 fn versions() -> BTreeMap<String, String> {
     const LOCKED: &str = include_str!("../../../Cargo.lock");
-    const NAMES: [&str; 3] = ["crossproc", "parking_lot", "raw_sync"];
+    const NAMES: [&str; 4] = ["crossproc", "parking_lot", "procspawn", "raw_sync"];
     let version = |name: &str| {
         let start = LOCKED.split_once(&format!("name = \"{name}\"\nversion = \""))?.1;
         Some((name.to_string(), start.split_once('"')?.0.to_string()))
     };
     let mut versions: BTreeMap<_, _> = NAMES.into_iter().filter_map(version).collect();
+    if let Ok(output) = Command::new("python3").arg("-V").output()
+        && output.status.success()
+    {
+        versions.insert("python".into(), String::from_utf8_lossy(&output.stdout).trim().replace("Python ", ""));
+    }
     #[cfg(target_env = "gnu")]
     {
         // SAFETY: a static C string.

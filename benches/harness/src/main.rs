@@ -42,6 +42,12 @@ enum Command {
     Run(RunArguments),
     #[command(name = groups::COUNT_LIVE_VALUES, hide = true)]
     CountLiveValues,
+    #[command(name = groups::PARENT, hide = true)]
+    Parent {
+        /// With memory touched and other threads
+        #[arg(long)]
+        grown: bool,
+    },
 }
 
 #[derive(clap::Args)]
@@ -59,11 +65,15 @@ struct RunArguments {
 }
 
 fn main() -> Result<ExitCode> {
+    // A child of that crate ends here. One of crossproc's never comes so far: its constructor runs before, and neither
+    // crate's children have the other's mark.
+    procspawn::init();
     process::cores(); // as they are before anything is pinned
     match Arguments::parse().command {
         Command::List => list(),
         Command::Run(arguments) => return run(&arguments),
         Command::CountLiveValues => groups::count_live_values()?,
+        Command::Parent { grown } => groups::parent(grown)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! Shared memory by hand, as a program without a library would do it.
+//! Memory by hand: shared, as a program without a library would do it, and much of its own.
 
 use anyhow::{Context, Result, ensure};
 use std::io::Error;
@@ -46,5 +46,31 @@ fn size_and_map(fd: &OwnedFd, length: usize, allocated: bool) -> Result<()> {
         ensure!(at != libc::MAP_FAILED, "mmap: {}", Error::last_os_error());
         libc::munmap(at, length);
     }
+    Ok(())
+}
+
+/// Makes so much memory resident, in small pages, as a program's heap is.
+pub fn grow(bytes: usize) -> Result<()> {
+    const PAGE: usize = 4096;
+    if bytes == 0 {
+        return Ok(());
+    }
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, kept until the process ends; written inside of it.
+    unsafe {
+        let at = libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0);
+        ensure!(at != libc::MAP_FAILED, "mmap: {}", Error::last_os_error());
+        libc::madvise(at, bytes, libc::MADV_NOHUGEPAGE);
+        (0..bytes).step_by(PAGE).for_each(|offset| at.cast::<u8>().add(offset).write_volatile(1));
+    }
+    Ok(())
+}
+
+/// Fails where not even twice as much is free.
+pub fn enough_memory(bytes: usize) -> Result<()> {
+    let info = std::fs::read_to_string("/proc/meminfo")?;
+    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:")).context("no MemAvailable")?;
+    let available: usize = line.trim().trim_end_matches(" kB").parse()?;
+    ensure!(available * 1024 > 2 * bytes, "needs {} MiB of free memory", bytes >> 19);
     Ok(())
 }

@@ -74,6 +74,14 @@ pub static TARGETS: &[Target] = &[
     worst("recovery", "Array", AtMost(50.0)),
     worst("recovery", "Value, victim of 1.5 GiB", AtMost(50.0)),
     worst("recovery", "Array, victim of 1.5 GiB", AtMost(50.0)),
+    target("start", "fork server", To("Command of /bin/true"), AtMost(0.5)),
+    target("start", "fork server", To("procspawn"), AtMost(0.3)),
+    target(
+        "start",
+        "fork server, parent with 512 MiB touched and 8 threads",
+        To("fork server, the same parent without these"),
+        AtMost(1.2),
+    ),
 ];
 
 /// How a target came out.

@@ -7,6 +7,7 @@
 //! A raw `clone` goes past libc, which keeps the thread's number and the head of its robust list. The kernel writes the
 //! child's number to the place that libc gave it (`PR_GET_TID_ADDRESS`), and the child registers its list anew.
 
+use super::pidfd::PidFd;
 use super::socket::Link;
 use super::{image, surroundings, syscall};
 use crate::Os;
@@ -101,6 +102,13 @@ pub(crate) fn settle_server(link: &Link) -> io::Result<()> {
     // The folder that it was started in may be unmounted.
     let _ = std::env::set_current_dir("/");
     Ok(())
+}
+
+/// In a server: the process that made the link, if it is its parent still.
+pub(crate) fn parent_of(link: &Link) -> Option<PidFd> {
+    let maker = link.maker().ok()?;
+    let parent = PidFd::open(maker).ok()?;
+    (std::os::unix::process::parent_id() == maker).then_some(parent)
 }
 
 /// A child of the caller's parent. None in the child.

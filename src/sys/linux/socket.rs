@@ -125,6 +125,11 @@ impl Link {
         super::poll::readable(self.0.as_raw_fd(), Some(deadline))
     }
 
+    /// The process that made the pair.
+    pub(crate) fn maker(&self) -> io::Result<u32> {
+        peer(self.0.as_raw_fd()).map(|peer| peer.pid as u32)
+    }
+
     /// The descriptor itself, to hand it to a program.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.0
@@ -166,16 +171,15 @@ fn take_fds(message: &libc::msghdr) -> Vec<OwnedFd> {
 
 /// The user that the peer ran as when the connection was made.
 pub(crate) fn peer_user(stream: &UnixStream) -> io::Result<u32> {
+    peer(stream.as_raw_fd()).map(|peer| peer.uid)
+}
+
+fn peer(socket: RawFd) -> io::Result<libc::ucred> {
     let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut size = size_of::<libc::ucred>() as libc::socklen_t;
-    syscall!(libc::getsockopt(
-        stream.as_raw_fd(),
-        libc::SOL_SOCKET,
-        libc::SO_PEERCRED,
-        (&raw mut peer).cast(),
-        &mut size
-    ))?;
-    Ok(peer.uid)
+    let option = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    syscall!(libc::getsockopt(socket, option.0, option.1, (&raw mut peer).cast(), &mut size))?;
+    Ok(peer)
 }
 
 #[cfg(test)]

@@ -112,6 +112,10 @@ pub(crate) mod birth {
         unsupported()
     }
 
+    pub(crate) fn parent_of(_: &Link) -> Option<super::pidfd::PidFd> {
+        None
+    }
+
     pub(crate) fn settle_executed() {}
 
     pub(crate) fn settle_child(_: &impl AsFd) {}

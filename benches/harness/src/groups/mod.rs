@@ -3,10 +3,12 @@
 mod locks;
 mod memory;
 mod recovery;
+mod start;
 mod values;
 mod wordcount;
 
 pub use memory::{COUNT_LIVE_VALUES, count_live_values};
+pub use start::{PARENT, parent};
 
 use crate::measure::{Plan, Row};
 use anyhow::Result;
@@ -27,4 +29,5 @@ pub static GROUPS: &[Group] = &[
         run: wordcount::run,
     },
     Group { name: "recovery", about: "from the kill of a holder to the waiter that has the lock", run: recovery::run },
+    Group { name: "start", about: "starting a child and joining it", run: start::run },
 ];

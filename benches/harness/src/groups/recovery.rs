@@ -2,7 +2,8 @@
 
 use crate::measure::{Job, Plan, Row, check, interleave};
 use crate::process::{Child, Shared, now, two_cores};
-use anyhow::{Context, Result, ensure};
+use crate::raw_memory::{enough_memory, grow};
+use anyhow::{Result, ensure};
 use crossproc::{Array, Value};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -114,30 +115,5 @@ fn until(flag: &AtomicBool) -> Result<()> {
         ensure!(start.elapsed() < Duration::from_secs(60), "a child did not come so far");
         std::thread::sleep(Duration::from_micros(200));
     }
-    Ok(())
-}
-
-/// Makes so much memory resident, in small pages, as a program's heap is.
-fn grow(bytes: usize) -> Result<()> {
-    const PAGE: usize = 4096;
-    if bytes == 0 {
-        return Ok(());
-    }
-    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping, kept until the process ends; written inside of it.
-    unsafe {
-        let at = libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0);
-        ensure!(at != libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
-        libc::madvise(at, bytes, libc::MADV_NOHUGEPAGE);
-        (0..bytes).step_by(PAGE).for_each(|offset| at.cast::<u8>().add(offset).write_volatile(1));
-    }
-    Ok(())
-}
-
-fn enough_memory(bytes: usize) -> Result<()> {
-    let info = std::fs::read_to_string("/proc/meminfo")?;
-    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:")).context("no MemAvailable")?;
-    let available: usize = line.trim().trim_end_matches(" kB").parse()?;
-    ensure!(available * 1024 > 2 * bytes, "needs {} MiB of free memory", bytes >> 19);
     Ok(())
 }
