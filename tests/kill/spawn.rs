@@ -1,8 +1,8 @@
 //! The start of a child: whoever of parent, server and child is killed, the function ran once or not at all, and once if
 //! anybody was told so; nobody is left, nothing is taken for ever.
 
-use super::common::Flags;
-use super::stepper::{Asleep, Kill, Scenario, Strategy, World};
+use super::common::{Flags, watch};
+use super::stepper::{Asleep, Kill, Scenario, Strategy, Watched, World};
 use crossproc::testing::{self, Half};
 use crossproc::{Process, StartMethod, Value};
 use std::os::fd::OwnedFd;
@@ -231,6 +231,10 @@ impl Born {
 impl World for Born {
     fn prepare(&mut self) {
         self.half = None;
+    }
+
+    fn watched(&self) -> Vec<Watched> {
+        vec![watch(&self.count, 64)]
     }
 
     fn operation(&mut self) {
