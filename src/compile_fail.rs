@@ -52,3 +52,56 @@
 //! let lock = crossproc::Lock::new().unwrap();
 //! lock.lock().unwrap();
 //! ```
+//!
+//! A function takes what the tuple holds, in that number.
+//! ```compile_fail,E0277
+//! fn two(a: i32, b: i32) {}
+//! let child = crossproc::Process::spawn(two, (1,));
+//! ```
+//!
+//! A `&str` is no `String`, and one argument is a tuple of one.
+//! ```compile_fail,E0277
+//! fn hello(name: String) {}
+//! let child = crossproc::Process::spawn(hello, ("bob",));
+//! ```
+//! ```compile_fail,E0277
+//! fn hello(name: String) {}
+//! let child = crossproc::Process::spawn(hello, "bob".to_string());
+//! ```
+//!
+//! A reference stays in its process.
+//! ```compile_fail,E0277
+//! fn use_it(value: &'static crossproc::Value<i32>) {}
+//! let value: &'static crossproc::Value<i32> = Box::leak(Box::new(crossproc::Value::new(1).unwrap()));
+//! let child = crossproc::Process::spawn(use_it, (value,));
+//! ```
+//!
+//! So does a guard.
+//! ```compile_fail,E0277
+//! fn use_it(guard: crossproc::ValueGuard<'static, i32>) {}
+//! let value: &'static crossproc::Value<i32> = Box::leak(Box::new(crossproc::Value::new(0).unwrap()));
+//! let child = crossproc::Process::spawn(use_it, (value.lock().unwrap(),));
+//! ```
+//!
+//! A closure captures nothing: neither by reference nor by move.
+//! ```compile_fail,E0277
+//! let value = crossproc::Value::new(0).unwrap();
+//! let child = crossproc::Process::spawn(|| value.set(1), ());
+//! ```
+//! ```compile_fail,E0277
+//! let value = crossproc::Value::new(0).unwrap();
+//! let child = crossproc::Process::spawn(move || value.set(1).unwrap(), ());
+//! ```
+//!
+//! An error that is no `Message` travels as its text.
+//! ```compile_fail,E0277
+//! fn child() -> Result<(), std::io::Error> { Ok(()) }
+//! let child = crossproc::Process::spawn(child, ());
+//! ```
+//!
+//! A child is joined once.
+//! ```compile_fail,E0382
+//! let child = crossproc::Process::spawn(|| (), ()).unwrap();
+//! child.join().unwrap();
+//! println!("{:?}", child.exit_code());
+//! ```

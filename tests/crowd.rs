@@ -6,7 +6,8 @@ use crossproc::{Array, Process, SpawnError, Value};
 use std::collections::HashSet;
 use std::time::Duration;
 use util::{
-    NOT_RUN, become_nobody, children_of, could_not_run, descriptors, is_root, program, role, until, within, zombies_of,
+    DESCRIPTORS, NOT_RUN, PROCESSES, become_nobody, children_of, could_not_run, descriptors, is_root, program, role,
+    set_resource_limit, until, within, zombies_of,
 };
 
 fn in_a_program(seconds: u64, role: &str) {
@@ -151,18 +152,6 @@ fn a_tree() {
     });
 }
 
-fn set_soft_limit(resource: u32, soft: u64) -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: valid places.
-    unsafe {
-        libc::getrlimit(resource as _, &mut limit);
-        let before = limit.rlim_cur;
-        limit.rlim_cur = soft.min(limit.rlim_max);
-        assert_eq!(libc::setrlimit(resource as _, &limit), 0);
-        before
-    }
-}
-
 #[test]
 fn no_more_processes() {
     in_a_program(60, "no_more_processes_role");
@@ -186,7 +175,7 @@ fn no_more_processes_role() {
         });
         all.sum::<usize>() as u64
     };
-    let usual = set_soft_limit(libc::RLIMIT_NPROC as u32, tasks() + 3);
+    let usual = set_resource_limit(PROCESSES, tasks() + 3);
     let mut children = Vec::new();
     let refused = loop {
         match Process::builder().daemon(true).spawn(|| util::until_killed(), ()) {
@@ -205,7 +194,7 @@ fn no_more_processes_role() {
     last.wait();
     drop(last);
     assert_eq!(Process::spawn(|| 1, ()).map(Process::join), Ok(Ok(1)), "there is room for one again");
-    set_soft_limit(libc::RLIMIT_NPROC as u32, usual);
+    set_resource_limit(PROCESSES, usual);
     for _ in 0..5 {
         assert_eq!(Process::spawn(|| 1, ()).unwrap().join(), Ok(1));
     }
@@ -225,7 +214,7 @@ fn no_more_descriptors() {
 fn no_more_descriptors_role() {
     let Some(_) = role() else { return };
     let (before, kept) = warm_up();
-    let usual = set_soft_limit(libc::RLIMIT_NOFILE as u32, 64);
+    let usual = set_resource_limit(DESCRIPTORS, 64);
     let mut files = Vec::new();
     while let Ok(file) = std::fs::File::open("/dev/null") {
         files.push(file);
@@ -250,7 +239,7 @@ fn no_more_descriptors_role() {
     }
     assert!((5..30).contains(&worked), "{worked}");
     drop(files);
-    set_soft_limit(libc::RLIMIT_NOFILE as u32, usual);
+    set_resource_limit(DESCRIPTORS, usual);
     assert_eq!(Process::spawn(|| 1, ()).unwrap().join(), Ok(1));
     nothing_is_left(before);
 }
@@ -266,12 +255,12 @@ fn arguments_that_need_more_descriptors_role() {
     let Some(_) = role() else { return };
     let arrays: Vec<_> = (0..100).map(|_| Array::<u64>::zeroed(10_000).unwrap()).collect();
     let (before, _kept) = warm_up();
-    let usual = set_soft_limit(libc::RLIMIT_NOFILE as u32, 400);
+    let usual = set_resource_limit(DESCRIPTORS, 400);
     let count = |arrays: Vec<Array<u64>>| arrays.len();
     assert_eq!(Process::spawn(count, (arrays.clone(),)).unwrap().join(), Ok(100));
-    set_soft_limit(libc::RLIMIT_NOFILE as u32, descriptors() as u64 + 20);
+    set_resource_limit(DESCRIPTORS, descriptors() as u64 + 20);
     assert!(Process::spawn(count, (arrays.clone(),)).is_err(), "no room to send them from");
-    set_soft_limit(libc::RLIMIT_NOFILE as u32, usual);
+    set_resource_limit(DESCRIPTORS, usual);
     assert_eq!(Process::spawn(count, (arrays,)).unwrap().join(), Ok(100));
     nothing_is_left(before);
 }

@@ -142,8 +142,7 @@ fn the_server_is_killed_role() {
         }
         let servers = servers_of(me);
         assert_eq!(servers.len(), 1);
-        // SAFETY: our own server.
-        servers.iter().for_each(|server| unsafe { drop(libc::kill(*server as i32, libc::SIGKILL)) });
+        servers.iter().copied().for_each(util::kill);
         until("it has ended", || !servers.iter().any(|server| is_running(*server)));
         servers[0]
     };
@@ -207,8 +206,7 @@ fn the_waiting_child_is_killed_role() {
         assert_eq!(count.get(), done, "once or not at all");
         let waiting = || children_of(me).into_iter().find(|pid| is_running(*pid) && !servers_of(me).contains(pid));
         until("one waits", || waiting().is_some());
-        // SAFETY: a child of ours.
-        waiting().into_iter().for_each(|pid| unsafe { drop(libc::kill(pid as i32, libc::SIGKILL)) });
+        waiting().into_iter().for_each(util::kill);
         if round % 2 == 0 {
             until("it is dead", || !zombies_of(me).is_empty());
         }
@@ -237,8 +235,7 @@ fn servers_are_killed_all_the_time_role() {
             let mut random = util::Random(me.into());
             while !over.load(std::sync::atomic::Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_micros(random.next() % 4000));
-                // SAFETY: our own servers.
-                servers_of(me).iter().for_each(|server| unsafe { drop(libc::kill(*server as i32, libc::SIGKILL)) });
+                servers_of(me).into_iter().for_each(util::kill);
             }
         });
         for _ in 0..150 {

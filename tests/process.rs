@@ -430,8 +430,7 @@ fn who_is_active_role() {
     let seen: Vec<_> = active.iter().map(|child| (child.id, child.name.as_str(), child.daemon)).collect();
     assert_eq!(seen, [(kept.id(), "Process-1", false), (id, "dropped", true)]);
     kept.kill().unwrap();
-    // SAFETY: a child that was not reaped.
-    unsafe { libc::kill(id as i32, libc::SIGKILL) };
+    util::kill(id);
     until("both have ended", || active_children().is_empty());
     until("and are reaped", || zombies_of(std::process::id()).is_empty());
 }
@@ -460,9 +459,9 @@ fn a_detached_child_is_reaped_role() {
     // A detached one is not waited for at the end of this process.
     Process::spawn(|| util::until_killed(), ()).unwrap().detach();
     let left = active_children()[0].id;
-    // SAFETY: a child of ours: it is told to die a while after this process.
-    let sh = format!("sleep 1; kill -9 {left}");
-    std::process::Command::new("/bin/sh").args(["-c", &sh]).spawn().unwrap();
+    // A shell in the background kills it a while after this process has ended.
+    let sh = format!("(sleep 1; kill -9 {left}) &");
+    assert!(std::process::Command::new("/bin/sh").args(["-c", &sh]).status().unwrap().success());
 }
 
 #[test]
@@ -513,7 +512,7 @@ fn a_fork_takes_its_captures_along() {
 #[test]
 fn a_fork_takes_its_captures_along_role() {
     let Some(_) = role() else { return };
-    let captured = vec![1, 2, 3];
+    let captured = [1, 2, 3];
     let value = Value::new(0).unwrap();
     let guard = value.lock().unwrap();
     // SAFETY: the harness has one test thread, which waits, so nothing is locked.

@@ -6,7 +6,10 @@ use crossproc::{Process, ProcessBuilder, SpawnError, StartMethod, Stdio};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use util::{NOBODY, NOT_RUN, become_nobody, could_not_run, is_root, program, role, servers_of, unshare, within};
+use util::{
+    CORE, DESCRIPTORS, NOBODY, NOT_RUN, STACK, become_nobody, could_not_run, is_root, program, resource_limit, role,
+    servers_of, set_resource_limit, unshare, within,
+};
 
 const METHODS: [StartMethod; 2] = [StartMethod::ForkServer, StartMethod::Spawn];
 
@@ -20,19 +23,6 @@ fn in_a_program(role: &str) {
 
 fn each(test: impl Fn(&dyn Fn() -> ProcessBuilder)) {
     METHODS.iter().for_each(|method| test(&|| Process::builder().start_method(*method)));
-}
-
-fn limit(resource: u32) -> (u64, u64) {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: a valid place.
-    unsafe { libc::getrlimit(resource as _, &mut limit) };
-    (limit.rlim_cur, limit.rlim_max)
-}
-
-fn set_soft_limit(resource: u32, soft: u64) {
-    let limit = libc::rlimit { rlim_cur: soft, rlim_max: limit(resource).1 };
-    // SAFETY: a valid place.
-    assert_eq!(unsafe { libc::setrlimit(resource as _, &limit) }, 0);
 }
 
 fn affinity() -> Vec<u8> {
@@ -66,7 +56,7 @@ fn everything_is_as_it_is_at_the_spawn_role() {
     type Seen = (String, u32, Vec<(u64, u64)>, Vec<u8>, i32, i32, BTreeMap<String, String>);
     fn look() -> Seen {
         let folder = std::env::current_dir().unwrap().to_str().unwrap().to_owned();
-        let limits = (0..16).map(limit).collect();
+        let limits = (0..16).map(resource_limit).collect();
         // SAFETY: no pointers.
         let (group, nice) = unsafe { (libc::getpgrp(), libc::getpriority(libc::PRIO_PROCESS, 0)) };
         (folder, umask(), limits, affinity(), group, nice, std::env::vars().collect())
@@ -75,15 +65,15 @@ fn everything_is_as_it_is_at_the_spawn_role() {
     // The fork server has its own by now.
     std::env::set_current_dir("/usr").unwrap();
     set_umask(0o077);
-    set_soft_limit(libc::RLIMIT_NOFILE as u32, limit(libc::RLIMIT_NOFILE as u32).0 - 7);
-    set_soft_limit(libc::RLIMIT_STACK as u32, 4 << 20);
-    set_soft_limit(libc::RLIMIT_CORE as u32, 0);
+    set_resource_limit(DESCRIPTORS, resource_limit(DESCRIPTORS).0 - 7);
+    set_resource_limit(STACK, 4 << 20);
+    set_resource_limit(CORE, 0);
     // SAFETY: the harness's one test thread changes it; a mask of the first processor; no pointers.
     unsafe {
         std::env::set_var("CROSSPROC_TEST_NEW", "中 = 文");
         std::env::remove_var("CARGO_MANIFEST_DIR");
         let first = affinity().iter().position(|byte| *byte != 0).unwrap();
-        let mut mask = vec![0_u8; 128];
+        let mut mask = [0_u8; 128];
         mask[first] = 1 << affinity()[first].trailing_zeros();
         libc::sched_setaffinity(0, mask.len(), mask.as_ptr().cast());
         libc::setpgid(0, 0);
@@ -188,7 +178,7 @@ fn closed_streams_are_open_in_a_child() {
 fn closed_streams_are_open_in_a_child_role() {
     let Some(_) = role() else { return };
     // SAFETY: nobody here uses them.
-    (0..3).for_each(|fd| unsafe { drop(libc::close(fd)) });
+    (0..3).for_each(|fd| assert_eq!(unsafe { libc::close(fd) }, 0));
     each(|builder| {
         let open = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|to| to.ends_with("null"));
         let seen = builder().spawn(

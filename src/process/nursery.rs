@@ -268,7 +268,7 @@ impl HandOver {
 
     /// The child, if there is one or may be one.
     pub(super) fn finish(self) -> Result<Option<Arc<Life>>, SpawnError> {
-        let HandOver { mut server, here, who } = self;
+        let HandOver { server, here, who } = self;
         let mut greeting = [0; 64];
         // Of a link that broke, the first word is that it did.
         let _ =
@@ -278,7 +278,6 @@ impl HandOver {
             Said::Dead => wait_for_hello(here)?,
             Said::Refused(errno) => return Err(SpawnError::Os(Os(errno))),
         };
-        server.ahead = None;
         Ok(born.map(|(pidfd, pid, control)| Arc::new(Life::new(pid, who.name, who.daemon, pidfd, control))))
     }
 

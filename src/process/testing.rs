@@ -30,8 +30,7 @@ pub fn sweep() {
 
 /// Both ends of a link between a parent and a server.
 pub fn link() -> std::io::Result<(OwnedFd, OwnedFd)> {
-    let (here, there) = Link::pair()?;
-    Ok((here.into_fd(), there.into_fd()))
+    Link::pair().map(|(here, there)| [here, there].map(Link::into_fd).into())
 }
 
 /// This process is a server for one call.

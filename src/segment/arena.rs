@@ -15,12 +15,12 @@
 //! See `roster`. A flight whose message was lost with its sender keeps its block until the arena ends.
 
 use super::header::Geometry;
+use super::ids::Table;
 use super::kind::{Kind, LINE, Shape, Spec};
 use super::mapping::Segment;
 use super::roster::Locked;
 use crate::SegmentError;
 use crate::sys::process::Process;
-use std::collections::HashMap;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,7 +43,7 @@ pub(crate) struct Arena {
 #[derive(Default)]
 struct Tenancy {
     /// Our cell for each chunk.
-    cells: HashMap<u32, u32>,
+    cells: Table<u32, u32>,
     /// Blocks with handles.
     live: usize,
     /// Where the last free chunk was found.

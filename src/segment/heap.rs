@@ -11,12 +11,12 @@
 //! All of this is private; what it stands for is in the rosters.
 
 use super::arena::{self, Arena};
+use super::ids::Table;
 use super::kind::{Kind, Shape};
 use super::mapping::{Backing, Segment};
 use crate::SegmentError;
 use crate::sys::Passage;
 use crate::sys::process::{self, ForkHooks, Layer};
-use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -26,10 +26,10 @@ const MOST_STOCK: usize = 1024;
 #[derive(Default)]
 pub(crate) struct Heap {
     classes: Vec<Class>,
-    arenas: HashMap<u128, Arc<Arena>>,
-    singles: HashMap<u128, Weak<Segment>>,
+    arenas: Table<u128, Arc<Arena>>,
+    singles: Table<u128, Weak<Segment>>,
     /// How many `Part`s this process has of the array in (segment, block), and the cell that says so.
-    parts: HashMap<(u128, u32), Parts>,
+    parts: Table<(u128, u32), Parts>,
     /// Between the two halves of a fork.
     fork: Fork,
 }

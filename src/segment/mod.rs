@@ -7,6 +7,7 @@ mod arena;
 pub mod handle;
 mod header;
 mod heap;
+mod ids;
 pub mod kind;
 mod mapping;
 mod named;

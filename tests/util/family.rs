@@ -55,3 +55,9 @@ pub fn status_number(pid: u32, field: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
+
+/// Kills a process of ours, if it still is.
+pub fn kill(pid: u32) {
+    // SAFETY: no pointers.
+    unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+}

@@ -8,13 +8,15 @@ mod counts;
 mod family;
 mod privileges;
 mod program;
+mod resources;
 
 pub use counts::Counts;
 pub use family::{
-    children_of, descriptors, is_running, name_of, open_descriptors, servers_of, status_number, zombies_of,
+    children_of, descriptors, is_running, kill, name_of, open_descriptors, servers_of, status_number, zombies_of,
 };
 pub use privileges::{NOBODY, NOT_RUN, become_nobody, could_not_run, is_root, unshare};
 pub use program::{Program, prints, program, role, role_stream};
+pub use resources::{CORE, DESCRIPTORS, PROCESSES, STACK, resource_limit, set_resource_limit};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;

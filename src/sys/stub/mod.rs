@@ -373,6 +373,14 @@ pub(crate) mod socket {
             Err(io::ErrorKind::Unsupported.into())
         }
 
+        pub(crate) fn of(_: Fd) -> Option<Self> {
+            None
+        }
+
+        pub(crate) fn into_fd(self) -> Fd {
+            match self.0 {}
+        }
+
         pub(crate) fn send(&self, _: &[u8], _: &[impl AsFd]) -> io::Result<()> {
             match self.0 {}
         }
