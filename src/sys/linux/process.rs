@@ -100,12 +100,9 @@ impl Watch {
     }
 
     pub(crate) fn is_alive(&self) -> bool {
-        use std::os::unix::fs::FileExt;
         let Some(stat) = &self.stat else { return self.process.is_alive() };
-        let mut line = [0; 512];
-        match stat.read_at(&mut line, 0) {
-            Ok(length) => parse_start(&String::from_utf8_lossy(&line[..length]))
-                .is_some_and(|start| self.process.start == 0 || start == self.process.start),
+        match read_start(stat) {
+            Ok(start) => start.is_some_and(|start| self.process.start == 0 || start == self.process.start),
             Err(error) => error.raw_os_error() != Some(libc::ESRCH),
         }
     }
@@ -130,11 +127,19 @@ enum Start {
 }
 
 fn start_of(pid: u32) -> Start {
-    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => parse_start(&stat).map_or(Start::Gone, Start::At),
+    match std::fs::File::open(format!("/proc/{pid}/stat")).and_then(|stat| read_start(&stat)) {
+        Ok(start) => start.map_or(Start::Gone, Start::At),
         Err(_) if exists(pid) => Start::Unknown,
         Err(_) => Start::Gone,
     }
+}
+
+/// One read: the system writes the whole line anew for each. The fields that count stand within its first 512 bytes.
+fn read_start(stat: &std::fs::File) -> std::io::Result<Option<u64>> {
+    use std::os::unix::fs::FileExt;
+    let mut line = [0; 512];
+    let length = stat.read_at(&mut line, 0)?;
+    Ok(parse_start(&String::from_utf8_lossy(&line[..length])))
 }
 
 /// Field 22 of the line, counted behind the name, which may hold anything; none for a zombie. A first thread that ended
@@ -268,5 +273,17 @@ mod tests {
         assert_eq!(parse_start(&line('Z', 1)), None);
         assert_eq!(parse_start(&line('Z', 2)), Some(4711), "the first thread has ended, the process has not");
         assert_eq!(parse_start(""), None);
+    }
+
+    #[test]
+    fn a_name_that_the_system_cuts_inside_a_letter_hides_nothing() {
+        std::thread::spawn(|| {
+            super::super::birth::set_name("a中文名字进程");
+            // SAFETY: no arguments.
+            let thread = unsafe { libc::gettid() } as u32;
+            assert!(matches!(start_of(thread), Start::At(start) if start > 0));
+        })
+        .join()
+        .unwrap();
     }
 }
