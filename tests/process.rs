@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
-use util::{NOT_RUN, is_running, program, role, until, within, zombies_of};
+use util::{NOT_RUN, is_running, program, role, servers_of, until, within, zombies_of};
 
 const METHODS: [StartMethod; 2] = [StartMethod::ForkServer, StartMethod::Spawn];
 
@@ -303,6 +303,33 @@ fn joining_ends_at_its_time() {
         assert_eq!((child.exit_code(), child.wait(), child.is_alive()), (Some(-15), -15, false));
         assert!(child.terminate().is_ok() && child.kill().is_ok(), "of one that has ended");
     });
+}
+
+/// A child is born with what the fork server ignores: none of it may be lost.
+#[test]
+fn a_signal_right_behind_a_spawn_is_not_lost() {
+    within(60, || program("a_signal_right_behind_a_spawn_role", "", None).join());
+}
+
+#[test]
+fn a_signal_right_behind_a_spawn_role() {
+    let Some(_) = role() else { return };
+    for round in 0..200 {
+        let child = Process::builder().daemon(true).spawn(|| util::until_killed(), ()).unwrap();
+        child.terminate().unwrap();
+        assert_eq!(child.wait_timeout(util::LIMIT), Some(-15), "round {round}");
+        if round % 50 == 0 {
+            crossproc::testing::close_nursery(); // the next one is a server's first
+        }
+    }
+    // However fast the parent is: what the server ignores, and a child does not, is blocked as long as that differs.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", servers_of(std::process::id())[0])).unwrap();
+    let signals = |of: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(of)).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    };
+    const PLAIN: u64 = 0x7fff_ffff; // the C library keeps some of the others to itself
+    assert_eq!(signals("SigIgn:") & !signals("SigBlk:") & PLAIN, 0, "{status}");
 }
 
 #[test]

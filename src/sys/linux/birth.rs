@@ -95,6 +95,8 @@ pub(crate) fn settle_server(link: &Link) -> io::Result<()> {
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
     note_ignored_signals();
+    // One that is sent to a child right behind the spawn waits until the child does not ignore it any more.
+    block_signals();
     set_name("crossproc-srv"); // in place of the name of the link by which it was executed
     surroundings::raise_descriptor_limit();
     null_standard_streams()?;
@@ -181,6 +183,11 @@ pub(crate) unsafe fn fork() -> io::Result<Option<u32>> {
 /// In a child, before anything else: nothing of the server's, but this and the standard streams.
 pub(crate) fn settle_child(kept: &impl AsFd) {
     close_all_but(&[super::as_number(kept)]);
+    have_usual_signals();
+}
+
+/// As a fresh program has them: what was ignored is not, and what waited comes.
+fn have_usual_signals() {
     let ignored = IGNORED.load(Relaxed);
     for signal in (1..=64).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
         // SAFETY: the default action.
@@ -244,6 +251,7 @@ pub(crate) fn standard_stream(number: RawFd) -> io::Result<Option<OwnedFd>> {
 /// In a program that was executed to be a child: what a server does for its children.
 pub(crate) fn settle_executed() {
     note_ignored_signals();
+    have_usual_signals();
     let _ = null_standard_streams();
 }
 
