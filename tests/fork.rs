@@ -5,7 +5,7 @@ mod util;
 use crossproc::{Array, Lock, LockError, TryLockError, Value};
 use std::cell::Cell;
 use std::time::Duration;
-use util::{Child, Mark, alone, fork, until_killed, within};
+use util::{Child, Mark, alone, fork, program, role, until_killed, within};
 
 #[test]
 fn a_childs_copy_of_a_guard_changes_nothing() {
@@ -213,5 +213,28 @@ fn threads_that_lock_do_not_disturb_a_fork() {
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         });
         drop(value.lock_timeout(Duration::from_secs(5)).unwrap());
+    });
+}
+
+/// Programs anew, since only the first use registers what a fork must know.
+#[test]
+fn a_fork_beside_the_first_use_finds_nothing_half_done() {
+    within(120, || (0..100).for_each(|_| program("a_fork_beside_the_first_use_role", "", None).join()));
+}
+
+#[test]
+fn a_fork_beside_the_first_use_role() {
+    let Some(_) = role() else { return };
+    let ready = std::sync::Barrier::new(2);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            ready.wait();
+            Value::new(1).unwrap()
+        });
+        ready.wait();
+        let moment = std::process::id() % 8 * 100;
+        (0..moment).for_each(|_| std::hint::spin_loop());
+        let mut child = fork(|| assert_eq!(Value::new(2).unwrap().get(), 2));
+        assert_eq!(child.wait(), 0);
     });
 }

@@ -5,9 +5,9 @@
 //! Not done: the message at a stack overflow (the parent sees the signal).
 
 use super::{child, nursery, server};
-use crate::SpawnError;
 use crate::sys::birth::{self, Role};
 use crate::sys::image::{self, Start};
+use crate::{SpawnError, segment};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -22,19 +22,23 @@ fn divert(start: Start) {
         return;
     }
     HOOKED.store(true, SeqCst);
+    segment::watch_forks();
+    nursery::watch_forks();
     if let Some((role, link)) = Role::take() {
         match role {
             Role::Server => server::run(link, &start),
             Role::Child => child::executed(&link, &start),
         }
     }
-    nursery::watch_forks();
 }
 
 /// Makes this program one that can start processes, where the feature `auto` is off: call it first in `main`.
 ///
 /// In a process that was started to be a child it does not return. With `auto`, a constructor before `main` does the
 /// same, and this does nothing.
+///
+/// It also prepares the program for `fork` by other code: without it, a thread that forks in the moment in which another
+/// makes the first shared object gets a child that can make none.
 ///
 /// ```
 /// # fn main() -> crossproc::Result<()> {

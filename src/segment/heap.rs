@@ -71,11 +71,17 @@ static HEAP: Mutex<Option<Heap>> = Mutex::new(None);
 /// The heap, locked.
 pub(crate) struct Locked(MutexGuard<'static, Option<Heap>>);
 
-pub(crate) fn lock() -> Locked {
+/// From here on, a fork finds nothing of the heap half-done. Before `main` where there is a constructor, for a fork that is
+/// under way beside the first use would not hear of it any more.
+pub(crate) fn watch_forks() {
     process::set_fork_hooks(
         Layer::Memory,
         ForkHooks { prepare: before_fork, parent: after_fork_in_parent, child: after_fork_in_child },
     );
+}
+
+pub(crate) fn lock() -> Locked {
+    watch_forks();
     Locked(HEAP.lock().unwrap_or_else(PoisonError::into_inner))
 }
 

@@ -18,6 +18,7 @@ mod within;
 
 pub use handle::{Handle, Object};
 pub(crate) use handle::{create, deserialize, handle_type, serialize};
+pub(crate) use heap::watch_forks;
 pub(crate) use kind::{Kind, LINE};
 pub use kind::{Shape, Spec};
 pub(crate) use mapping::PART_FLIGHTS_AT;
