@@ -117,13 +117,13 @@ fn kill_at(point: u32, route: &Route, scenario: &Scenario, report: &mut Report) 
         if reached != Reached::NeverSlept {
             break;
         }
-        drop(ride);
+        drop((ride, world)); // the next one may have the same names
         world = (scenario.build)();
         (ride, reached) = Ride::to(point, Some(route), scenario, &mut *world);
     }
     if reached == Reached::End && point < route.last() {
         // It took another branch and may have run past its breakpoint.
-        drop(ride);
+        drop((ride, world)); // the next one may have the same names
         world = (scenario.build)();
         (ride, reached) = Ride::to(point, None, scenario, &mut *world);
     }
