@@ -15,6 +15,11 @@ use thiserror::Error as ThisError;
 #[error("{}", std::io::Error::from_raw_os_error(*.0))]
 pub struct Os(pub i32);
 
+impl Os {
+    /// E2BIG, on every system that has it.
+    pub(crate) const TOO_LONG: Self = Os(7);
+}
+
 impl From<std::io::Error> for Os {
     fn from(error: std::io::Error) -> Self {
         // 5 is EIO everywhere: an error without a number never came from a system call.
@@ -318,7 +323,7 @@ pub enum JoinError {
         /// Where it came from, if `RUST_BACKTRACE` asked for it.
         backtrace: Option<String>,
     },
-    /// The process ended itself with this code, which may be 0.
+    /// The process ended itself with this code, which may be 0; or it closed the way back, so that its result is lost.
     #[error("exited with {0}")]
     Exited(i32),
     /// The process was killed by this signal.

@@ -16,6 +16,10 @@ use serde::{Serialize, de::DeserializeOwned};
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 ///
+/// The bytes in between do not describe themselves ([postcard](https://docs.rs/postcard)): what `Serialize` writes,
+/// `Deserialize` must read, field by field. So `skip_serializing_if` gives other values, or an error, at the other side, and
+/// `untagged`, `tag`, `flatten` and `deserialize_any` are errors.
+///
 /// A `&str` points into one process's memory, so it is none:
 ///
 /// ```compile_fail,E0277

@@ -563,6 +563,83 @@ fn a_fork_takes_its_captures_along_role() {
     assert_eq!(killed.wait(), -9);
 }
 
+/// The descriptor by which the result goes back is gone, and its number is another's: nobody else may get the result.
+#[test]
+fn a_result_goes_back_or_nowhere() {
+    fn close_and_reuse() -> (String, bool) {
+        // SAFETY: what is closed here is used by nobody but the library.
+        unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+        let pairs: Vec<_> = (0..8).map(|_| std::os::unix::net::UnixStream::pair().unwrap()).collect();
+        std::thread::spawn(move || {
+            for (a, b) in &pairs {
+                let empty = |end: &std::os::unix::net::UnixStream| {
+                    end.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+                    std::io::Read::read(&mut &*end, &mut [0; 64]).is_err()
+                };
+                assert!(empty(a) && empty(b), "somebody else's result");
+            }
+            std::process::exit(77)
+        });
+        ("secret".into(), true)
+    }
+    within(60, || {
+        let child = Process::builder().stderr(Stdio::null()).spawn(close_and_reuse, ()).unwrap();
+        assert!(matches!(child.join(), Err(JoinError::Exited(1 | 77))));
+    });
+}
+
+#[test]
+fn a_panic_that_is_resumed_is_not_the_one_that_was_caught() {
+    fn fail() {
+        let caught = std::panic::catch_unwind(|| panic!("caught"));
+        assert!(caught.is_err());
+        std::panic::resume_unwind(Box::new("resumed".to_string()))
+    }
+    within(60, || match Process::spawn(fail, ()).unwrap().join() {
+        Err(JoinError::Panicked { message, location, .. }) => {
+            assert_eq!((message.as_str(), location), ("resumed", None))
+        }
+        other => panic!("{other:?}"),
+    });
+}
+
+/// An environment that the system does not pass on to a program comes with the order.
+#[test]
+fn a_large_environment() {
+    within(60, || program("a_large_environment_role", "", None).join());
+}
+
+#[test]
+fn a_large_environment_role() {
+    let Some(_) = role() else { return };
+    // SAFETY: the harness's one test thread is the only one that looks.
+    unsafe { std::env::set_var("CROSSPROC_TEST_LARGE", "x".repeat(3 << 20)) };
+    for method in METHODS {
+        let length = || (std::env::var("CROSSPROC_TEST_LARGE").map(|large| large.len()).ok(), std::env::var_os("PATH"));
+        let child = Process::builder().start_method(method).spawn(length, ()).unwrap();
+        assert_eq!(child.join(), Ok(length()), "{method:?}");
+    }
+    let child = Process::builder().name("x".repeat(1 << 20)).spawn(|| (), ());
+    assert_eq!(child.map(drop), Err(SpawnError::Os(crossproc::Os(libc::E2BIG))), "a name without measure");
+}
+
+/// A limit on the size of files is an error, not the signal that the system would send.
+#[test]
+fn no_file_may_be_large() {
+    within(60, || program("no_file_may_be_large_role", "", None).join());
+}
+
+#[test]
+fn no_file_may_be_large_role() {
+    let Some(_) = role() else { return };
+    util::set_resource_limit(util::FILE_SIZE, 4096);
+    assert_eq!(Process::spawn(|| 1, ()).unwrap().join(), Ok(1));
+    let refused = Process::spawn(echo::<Vec<u8>>, (vec![0; 3 << 20],)).map(drop);
+    assert_eq!(refused, Err(SpawnError::Segment(crossproc::SegmentError::TooLarge)));
+    let refused = Process::builder().stderr(Stdio::null()).spawn(|| vec![0_u8; 3 << 20], ()).unwrap().join();
+    assert!(matches!(refused, Err(JoinError::Decode(_))), "{refused:?}");
+}
+
 /// Code that waits for any child may take the status of ours; the kernel keeps it, or it is lost, but nobody hangs.
 #[test]
 fn a_status_that_somebody_else_took() {

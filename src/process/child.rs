@@ -8,7 +8,7 @@ use crate::segment::travel::Packed;
 use crate::sys::image::Start;
 use crate::sys::lifeline::ParentsEnd;
 use crate::sys::process::Process;
-use crate::sys::socket::{Link, UnixStream};
+use crate::sys::socket::{self, Link, UnixStream};
 use crate::sys::surroundings::{self, Changes};
 use crate::sys::{Fd, Kept, birth};
 use crate::{CodecError, Os};
@@ -51,7 +51,8 @@ pub(super) struct NotToBe(i32);
 
 /// Waits for the order, having done before what it can, since nobody waits yet; then for the word; then lives.
 pub(super) fn live(control: Fd, start: &Start) -> Result<i32, NotToBe> {
-    let control = CONTROL.replace(UnixStream::from(control));
+    let way = WAY.replace(Way::by(UnixStream::from(control)));
+    let control = &way.control;
     let mut stream: &UnixStream = control;
     let unwanted = |_| NotToBe(DAMAGED);
     // A parent that has ended since hears nothing; what it wrote before is there all the same.
@@ -69,7 +70,7 @@ pub(super) fn live(control: Fd, start: &Start) -> Result<i32, NotToBe> {
     }
     let _ = control.set_nonblocking(true); // for the report: who does not fit into the stream is told so
     start.finish();
-    Ok(run(control, || order.code.run(arguments)))
+    Ok(run(way, || order.code.run(arguments)))
 }
 
 /// Takes over what came with the order.
@@ -102,15 +103,40 @@ fn settle_in(who: Who, end: ParentsEnd, folder: &Fd, word: &Changes) -> io::Resu
 pub(super) fn forked(me: Me, control: UnixStream, f: impl FnOnce() -> Result<Packed, CallError>) -> ! {
     let _ = (&control).write_all(&std::process::id().to_ne_bytes());
     current::set(me);
-    let control = CONTROL.replace(control);
+    let way = WAY.replace(Way::by(control));
     hear_panics();
-    let code = run(control, f);
+    let code = run(way, f);
     children::join_all();
     birth::exit_copy(code)
 }
 
-/// The way to the parent; also where a panic is reported that ends the process.
-static CONTROL: Kept<UnixStream> = Kept::new();
+/// The way to the parent, and which socket it is: a program may close descriptors that it has not opened, and then another
+/// may have the number.
+struct Way {
+    control: UnixStream,
+    identity: Option<(u64, u64)>,
+}
+
+impl Way {
+    fn by(control: UnixStream) -> Self {
+        let identity = socket::identity(&control);
+        Way { control, identity }
+    }
+
+    /// None if it is closed.
+    fn open(&self) -> Option<&UnixStream> {
+        (socket::identity(&self.control) == self.identity).then_some(&self.control)
+    }
+
+    fn report(&self, failure: &Failure) {
+        if let Some(control) = self.open() {
+            let _ = wire::report_failure(control, failure);
+        }
+    }
+}
+
+/// Also where a panic is reported that ends the process.
+static WAY: Kept<Way> = Kept::new();
 
 /// What a panic in this thread said last.
 struct Said {
@@ -132,12 +158,13 @@ fn hear_panics() {
 }
 
 /// Runs the call and reports; gives the exit code.
-fn run(control: &UnixStream, call: impl FnOnce() -> Result<Packed, CallError>) -> i32 {
+fn run(way: &Way, call: impl FnOnce() -> Result<Packed, CallError>) -> i32 {
     let failure = match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(packed)) => match wire::report_result(control, packed) {
-            Ok(()) => return 0,
-            Err(_) if current::parent().is_none_or(|parent| !parent.is_alive()) => return 0, // nobody asks
-            Err(error) => format!("the result: {error}"),
+        Ok(Ok(packed)) => match way.open().map(|control| wire::report_result(control, packed)) {
+            Some(Ok(())) => return 0,
+            None => "the result: the descriptor that it goes back by was closed".into(),
+            Some(Err(_)) if current::parent().is_none_or(|parent| !parent.is_alive()) => return 0, // nobody asks
+            Some(Err(error)) => format!("the result: {error}"),
         },
         Ok(Err(CallError::Decode(error))) => format!("the arguments: {error}"),
         Ok(Err(CallError::Encode(error))) => format!("the result: {error}"),
@@ -145,16 +172,18 @@ fn run(control: &UnixStream, call: impl FnOnce() -> Result<Packed, CallError>) -
             let said = SAID.with_borrow_mut(Option::take);
             let failure = panicked(text_of(&*payload), said);
             std::mem::forget(payload); // its destructor may panic too
-            let _ = wire::report_failure(control, &failure);
+            way.report(&failure);
             return PANICKED;
         }
     };
     eprintln!("{}: {failure}", current::who().name);
-    let _ = wire::report_failure(control, &Failure::Codec(CodecError(failure)));
+    way.report(&Failure::Codec(CodecError(failure)));
     FAILED
 }
 
 fn panicked(payload: Option<String>, said: Option<Said>) -> Failure {
+    // What was caught on the way, and another panic resumed, is not this one.
+    let said = said.filter(|said| payload.is_none() || said.message == payload);
     let (message, location, backtrace) =
         said.map_or((None, None, None), |said| (said.message, said.location, said.backtrace));
     let message = payload.or(message).unwrap_or_else(|| "a panic without a text".into());
@@ -175,8 +204,8 @@ fn listen(info: &PanicHookInfo<'_>) {
         backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
     };
     if cfg!(panic = "abort") {
-        if let Some(control) = CONTROL.get() {
-            let _ = wire::report_failure(control, &panicked(None, Some(said)));
+        if let Some(way) = WAY.get() {
+            way.report(&panicked(None, Some(said)));
         }
     } else {
         let _ = SAID.try_with(|place| place.borrow_mut().replace(said));

@@ -37,6 +37,10 @@ use std::time::Duration;
 /// `main`, as in Python. A daemon ends with this process instead: at an end in order it is asked to (SIGTERM) and killed a second
 /// later.
 ///
+/// The way back to the parent is a descriptor in the child, and so is what ends a daemon with a parent that is killed. A child
+/// that closes descriptors which it has not opened loses both: its result is then [`JoinError::Exited`] with a line on its
+/// standard error. One that executes another program is a daemon no longer.
+///
 /// # When a process dies
 /// The child: [`join`](Process::join) tells how, at once. This process: its daemons are killed by the kernel, whatever killed
 /// it; other children go on, and those whose `spawn` had returned run in any case. The helper: children notice nothing, and
@@ -146,7 +150,8 @@ impl<R> Process<R> {
         self.life.ended().is_none()
     }
 
-    /// None while it runs, then its exit code from 0 to 255, or minus the signal that killed it. 101 is a panic; 255 also
+    /// None while it runs, then its exit code from 0 to 255, or minus the signal that killed it. 101 is a panic, -6 one in a program that
+    /// was built with `panic = "abort"`; 255 also
     /// stands for a code that nobody knows ([`JoinError::Lost`]).
     ///
     /// ```

@@ -112,6 +112,9 @@ pub(super) fn send_order(
     baggage: &[Fd],
 ) -> Result<(), SpawnError> {
     let order = postcard::to_stdvec(order).map_err(|error| SpawnError::Encode(CodecError(error.to_string())))?;
+    if order.len() > SHORT {
+        return Err(SpawnError::Os(Os::TOO_LONG)); // a name of such a length
+    }
     let prologue = Prologue {
         kind: ORDER,
         order: order.len() as u32,

@@ -61,16 +61,42 @@ pub(crate) fn execute_self(role: Role, link: Link) -> io::Result<u32> {
     if let Some(name) = args.next() {
         command.arg0(name);
     }
-    command.args(args).env(ROLE.to_str().unwrap_or_default(), role.word());
+    command.args(args);
     command.stdin(link.into_fd()).stdout(Stdio::null()).stderr(Stdio::null());
     if role == Role::Server {
         command.process_group(0); // what the terminal sends to the program's group is not for it
-        // Functions of libraries are found now, once, and not by each child anew, which costs a tenth of its life.
-        command.env("LD_BIND_NOW", "1");
     }
+    let own_variables = |command: &mut Command| {
+        command.env(ROLE.to_str().unwrap_or_default(), role.word());
+        if role == Role::Server {
+            // Functions of libraries are found now, once, and not by each child anew, which costs a tenth of its life.
+            command.env("LD_BIND_NOW", "1");
+        }
+    };
+    own_variables(&mut command);
     // Without a function to run before exec, std does this by `posix_spawn`, which costs the same from a large parent.
-    Ok(command.spawn()?.id())
+    let spawned = command.spawn().or_else(|error| match error.raw_os_error() {
+        // More environment than the system passes on. The order brings it; until then loaders and runtimes have what is short.
+        Some(libc::E2BIG) => {
+            let mut room = MOST_VARIABLES;
+            let short = std::env::vars_os().filter(|(name, value)| {
+                let length = name.len() + value.len();
+                let fits = length < LONGEST_VARIABLE && length < room;
+                room -= if fits { length } else { 0 };
+                fits
+            });
+            command.env_clear().envs(short);
+            own_variables(&mut command);
+            command.spawn()
+        }
+        _ => Err(error),
+    });
+    Ok(spawned?.id())
 }
+
+/// Bytes of environment that the system passes on in any case.
+const MOST_VARIABLES: usize = 64 << 10;
+const LONGEST_VARIABLE: usize = 4 << 10;
 
 /// The signals that this process ignores, of which a fresh program has no handlers: bit `n - 1` for signal `n`.
 static IGNORED: AtomicU64 = AtomicU64::new(0);

@@ -51,7 +51,11 @@ pub(crate) struct Letter {
 
 /// Puts bytes, at least one, into sealed memory of their own, to send.
 pub(crate) fn write_letter(parts: &[&[u8]]) -> Result<OwnedFd, SegmentError> {
-    space::check(parts.iter().map(|part| part.len() as u64).sum())?;
+    let bytes = parts.iter().map(|part| part.len() as u64).sum();
+    if bytes > largest_file() {
+        return Err(SegmentError::TooLarge); // as in `set_size`
+    }
+    space::check(bytes)?;
     let mut file = File::from(create()?);
     for part in parts {
         file.write_all(part)?;

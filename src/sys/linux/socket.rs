@@ -71,6 +71,15 @@ fn recv_once(socket: RawFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>
     Ok((got as usize, fds, message.msg_flags & libc::MSG_CTRUNC == 0))
 }
 
+/// Which socket a descriptor leads to, whatever its number.
+pub(crate) fn identity(socket: &impl AsFd) -> Option<(u64, u64)> {
+    // SAFETY: plain data, for which zeros are valid.
+    let mut data: libc::stat = unsafe { std::mem::zeroed() };
+    syscall!(libc::fstat(super::as_number(socket), &mut data)).ok()?;
+    #[allow(clippy::unnecessary_cast, reason = "of other widths on other systems")]
+    Some((data.st_dev as u64, data.st_ino as u64))
+}
+
 /// The first bytes that are there, which stay there.
 pub(crate) fn peek(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<usize> {
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;

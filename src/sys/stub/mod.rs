@@ -356,6 +356,10 @@ pub(crate) mod socket {
         match stream.0 {}
     }
 
+    pub(crate) fn identity(_: &UnixStream) -> Option<(u64, u64)> {
+        None
+    }
+
     pub(crate) fn peek(stream: &UnixStream, _: &mut [u8]) -> io::Result<usize> {
         match stream.0 {}
     }
