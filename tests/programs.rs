@@ -60,7 +60,14 @@ static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// Runs a program; its lines, without what it says on its other stream.
 fn run(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().unwrap();
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    let output = loop {
+        match command.output() {
+            // A child that another test starts just now has the copy open for writing until it executes its own program.
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            output => break output.unwrap(),
+        }
+    };
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{command:?}: {}\n{text}", output.status);
     text
