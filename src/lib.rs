@@ -14,7 +14,9 @@ mod error;
 mod lock;
 mod message;
 mod process;
+mod queue;
 mod raw;
+mod ring;
 mod segment;
 mod sync;
 mod sys;
@@ -31,6 +33,7 @@ pub use process::{
     ChildInfo, Current, Entry, Parent, Process, ProcessBuilder, Scope, ScopedProcess, StartMethod, Stdio,
     active_children, cpu_count, current, fork, init, parent, scope,
 };
+pub use queue::{Items, SimpleQueue};
 pub use raw::{RawArray, RawValue};
 pub use segment::Named;
 #[cfg(feature = "shared_memory")]

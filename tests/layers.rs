@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Each top-level module of the crate, and its layer.
-const LAYERS: [(&str, u32); 12] = [
+const LAYERS: [(&str, u32); 14] = [
     ("error", 0),
     ("element", 0),
     ("message", 0),
@@ -18,7 +18,9 @@ const LAYERS: [(&str, u32); 12] = [
     ("raw", 4),
     ("atomic", 4),
     ("lock", 4),
-    ("process", 5),
+    ("ring", 4),
+    ("queue", 5),
+    ("process", 6),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -61,10 +63,15 @@ fn exports() -> HashMap<String, String> {
     exports
 }
 
-/// What a module of one file defines for everybody, with commas between.
+/// What a module defines for everybody, with commas between.
 fn definitions(module: &str) -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/{module}.rs"));
-    let text = std::fs::read_to_string(file).unwrap();
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = vec![src.join(format!("{module}.rs"))];
+    if !files[0].exists() {
+        files.clear();
+        sources(&src.join(module), &mut files);
+    }
+    let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
     let name = |line: &str| {
         let rest = ["pub enum ", "pub struct ", "pub type "].iter().find_map(|kind| line.trim().strip_prefix(kind))?;
         rest.split(|c: char| !c.is_alphanumeric()).next().map(str::to_owned)

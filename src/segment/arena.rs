@@ -166,6 +166,16 @@ impl Arena {
         self.handles[block as usize].fetch_add(1, Relaxed);
     }
 
+    /// How many handles this process has on a block.
+    pub(crate) fn handles(&self, block: u32) -> usize {
+        (self.handles[block as usize].load(SeqCst) & !SHARED) as usize
+    }
+
+    /// Whether a message carries a handle on the block.
+    pub(crate) fn flies(&self, block: u32) -> bool {
+        self.segment.flights()[block as usize].load(SeqCst) != 0
+    }
+
     /// One handle less, unless it is the last: that takes the heap's mutex and [`Arena::last_handle`].
     #[inline]
     pub(crate) fn drop_handle(&self, block: u32) -> bool {
@@ -174,7 +184,8 @@ impl Arena {
     }
 
     /// The last handle of this process goes. Under the heap's mutex. True if the block can be used again at once.
-    pub(crate) fn last_handle(&self, block: u32, locks: usize) -> bool {
+    /// If others may hold it, `fewer` is for them.
+    pub(crate) fn last_handle(&self, block: u32, locks: usize, fewer: &dyn Fn()) -> bool {
         if self.segment.is_busy(block as usize, locks) {
             return false; // A3: its handle is never given back
         }
@@ -186,7 +197,12 @@ impl Arena {
         self.tenancy().live -= 1;
         let shared = count & SHARED != 0;
         if shared {
+            // As long as the roster is locked, nobody can make another object of the block.
+            let roster = self.segment.roster().lock();
             self.give_back(block);
+            if roster.is_ok_and(|roster| roster.has_others(block)) {
+                fewer();
+            }
         }
         !shared
     }

@@ -15,9 +15,22 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ptr::NonNull;
 
-/// Cells of an array in a segment of its own, which only count who has parts of it.
-fn cells_for(locks: usize) -> usize {
-    64 + 2 * locks
+/// Cells of a segment of its own, which count who has parts of an array, or who holds a ring.
+fn cells_for(spec: &Spec, shape: &Shape) -> usize {
+    match spec.kind {
+        kind if kind == Kind::Array as u32 => 64 + 2 * shape.locks,
+        kind if kind == Kind::SimpleQueue as u32 => 1024,
+        _ => 0,
+    }
+}
+
+/// What is done to an object that counts who holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Holders {
+    /// There will be one more.
+    pub(crate) more: fn(NonNull<u8>),
+    /// There is one less, and maybe others: wakes who may be the last.
+    pub(crate) fewer: fn(NonNull<u8>),
 }
 
 #[derive(Debug)]
@@ -25,6 +38,7 @@ pub struct Handle {
     object: NonNull<u8>,
     locks: usize,
     place: Place,
+    holders: Option<Holders>,
 }
 
 // SAFETY: it stands for memory that any thread of any process may use, and is counted by atomics and a mutex.
@@ -58,7 +72,27 @@ impl Handle {
     /// A handle whose count is taken already.
     pub(crate) fn at(place: Place, locks: usize) -> Self {
         let object = place.segment().block(place.block() as usize);
-        Handle { object, locks, place }
+        Handle { object, locks, place, holders: None }
+    }
+
+    /// From now on it counts who holds the object; see [`Object::HOLDERS`]. The count of a segment of its own is taken here,
+    /// unless a message brought it.
+    fn counted(mut self, holders: Option<Holders>, taken: bool) -> Result<Self, SegmentError> {
+        if holders.is_some() && !taken && self.place.is_single() {
+            self.add_part()?;
+        }
+        self.holders = holders;
+        Ok(self)
+    }
+
+    fn has_more(&self) {
+        self.holders.into_iter().for_each(|holders| (holders.more)(self.object));
+    }
+
+    /// Whether no other handle on the object exists, in this process or elsewhere, and none is on its way. For an object with
+    /// a [`Holders`].
+    pub(crate) fn is_last(&self) -> bool {
+        heap::lock().is_last(&self.place)
     }
 
     /// A segment of one object that was just opened or made.
@@ -95,13 +129,16 @@ impl Handle {
 
     /// Writes the handle into the message that is being made.
     fn serialize<S: Serializer>(&self, spec: Spec, part: bool, serializer: S) -> Result<S::Ok, S::Error> {
+        let part = part || self.holders.is_some() && self.place.is_single();
+        self.has_more();
         let ticket = travel::depart(&self.place, part).map_err(|error| S::Error::custom(travel::refuse(error)))?;
         Wire { ticket, spec }.serialize(serializer)
     }
 
     /// Takes the place of an object out of the message that is being read, if it is what is wanted.
-    fn arrive(wire: &Wire, part: bool) -> Result<Self, SegmentError> {
-        Ok(Handle::at(travel::arrive(&wire.ticket, part)?, 0))
+    fn arrive<H: Object>(wire: &Wire, part: bool) -> Result<Self, SegmentError> {
+        let part = |place: &Place| part || H::HOLDERS.is_some() && place.is_single();
+        Handle::at(travel::arrive(&wire.ticket, part)?, 0).counted(H::HOLDERS, true)
     }
 
     fn check<H: Object>(&mut self, wire: &Wire) -> Result<usize, SegmentError> {
@@ -128,6 +165,8 @@ impl Handle {
 pub trait Object: Sized {
     /// Whether its guards give references into shared memory.
     const IN_PLACE: bool;
+    /// Objects that count their holders say here what is done then.
+    const HOLDERS: Option<Holders> = None;
     fn spec(count: usize) -> Result<Spec, SegmentError>;
     fn shape(count: usize) -> Option<Shape>;
     fn of(handle: Handle, count: usize) -> Self;
@@ -138,7 +177,8 @@ pub trait Object: Sized {
 /// A new anonymous object; `init` fills its data, which is zeros behind its locks.
 pub(crate) fn create<H: Object>(count: usize, init: impl FnOnce(&H)) -> Result<H, SegmentError> {
     let shape = H::shape(count).ok_or(SegmentError::TooLarge)?;
-    let object = H::of(Handle::new(&H::spec(count)?, &shape)?, count);
+    let handle = Handle::new(&H::spec(count)?, &shape)?.counted(H::HOLDERS, false)?;
+    let object = H::of(handle, count);
     init(&object);
     Ok(object)
 }
@@ -152,7 +192,7 @@ pub(crate) fn serialize<H: Object, S: Serializer>(object: &H, part: bool, serial
 pub(crate) fn deserialize<'de, H: Object, D: Deserializer<'de>>(part: bool, deserializer: D) -> Result<H, D::Error> {
     let wire = Wire::deserialize(deserializer)?;
     // The ticket is used up in any case: a handle of the wrong type is dropped like any other.
-    let mut handle = Handle::arrive(&wire, part).map_err(|error| D::Error::custom(travel::refuse(error)))?;
+    let mut handle = Handle::arrive::<H>(&wire, part).map_err(|error| D::Error::custom(travel::refuse(error)))?;
     match handle.check::<H>(&wire) {
         Ok(count) => Ok(H::of(handle, count)),
         Err(error) => {
@@ -199,26 +239,35 @@ pub(crate) fn single_geometry(spec: &Spec, shape: &Shape) -> Result<Geometry, Se
     if spec.item_align > 4096 {
         return Err(SegmentError::Invalid("items aligned to more than a page".into()));
     }
-    let cells = if spec.kind == Kind::Array as u32 { cells_for(shape.locks) } else { 0 };
+    let cells = cells_for(spec, shape);
     let block = shape.bytes.checked_next_multiple_of(LINE).ok_or(SegmentError::TooLarge)?;
     Geometry::new(cells, 1, block, spec.item_align as usize).ok_or(SegmentError::TooLarge)
 }
 
 impl Clone for Handle {
     fn clone(&self) -> Self {
+        self.has_more();
         if let Place::Block { arena, block } = &self.place {
             arena.add_handle(*block);
+        } else if self.holders.is_some() {
+            // This process is counted already, so that one more is only a number.
+            let _ = self.add_part();
         }
-        Handle { object: self.object, locks: self.locks, place: self.place.clone() }
+        Handle { object: self.object, locks: self.locks, place: self.place.clone(), holders: self.holders }
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if let Place::Block { arena, block } = &self.place
-            && !arena.drop_handle(*block)
-        {
-            heap::lock().release(arena, *block, self.locks);
+        let fewer = || self.holders.into_iter().for_each(|holders| (holders.fewer)(self.object));
+        match &self.place {
+            Place::Block { arena, block } if arena.drop_handle(*block) => fewer(),
+            Place::Block { arena, block } => heap::lock().release(arena, *block, self.locks, &fewer),
+            Place::Single(_) if self.holders.is_some() => {
+                self.drop_part();
+                fewer();
+            }
+            Place::Single(_) => {}
         }
     }
 }

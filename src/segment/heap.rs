@@ -104,11 +104,11 @@ impl Locked {
     }
 
     /// The last handle of this process on a block goes.
-    pub(crate) fn release(&mut self, arena: &Arc<Arena>, block: u32, locks: usize) {
+    pub(crate) fn release(&mut self, arena: &Arc<Arena>, block: u32, locks: usize, fewer: &dyn Fn()) {
         if arena.drop_handle(block) {
             return; // somebody cloned it meanwhile
         }
-        let reusable = arena.last_handle(block, locks);
+        let reusable = arena.last_handle(block, locks, fewer);
         let heap = self.heap();
         let at = heap.class(arena.class());
         let class = &mut heap.classes[at];
@@ -170,6 +170,19 @@ impl Locked {
         drop(roster);
         parts.insert(place.key(), Parts { count: 1, cell: index, place: place.clone() });
         Ok(())
+    }
+
+    /// Whether this process has one handle on the object, nobody else any, and no message one.
+    pub(crate) fn is_last(&mut self, place: &Place) -> bool {
+        let (segment, block) = (place.segment(), place.block());
+        let (here, on_its_way) = match place {
+            Place::Block { arena, .. } => (arena.handles(block), arena.flies(block)),
+            Place::Single(_) => {
+                let here = self.heap().parts.get(&place.key()).map_or(0, |parts| parts.count);
+                (here, segment.part_flights(0).load(SeqCst) != 0)
+            }
+        };
+        here == 1 && !on_its_way && segment.roster().lock().is_ok_and(|roster| !roster.has_others(block))
     }
 
     pub(crate) fn drop_part(&mut self, place: &Place) {
@@ -237,6 +250,10 @@ impl Place {
         if let Place::Block { arena, block } = self {
             arena.land(*block);
         }
+    }
+
+    pub(crate) fn is_single(&self) -> bool {
+        matches!(self, Place::Single(_))
     }
 
     fn key(&self) -> (u128, u32) {

@@ -14,6 +14,7 @@ pub(crate) enum Kind {
     RawArray = 5,
     Atomic = 6,
     Lock = 7,
+    SimpleQueue = 8,
 }
 
 /// What two programs must agree on before one uses the other's object.

@@ -16,7 +16,7 @@ pub(crate) mod travel;
 #[cfg(feature = "shared_memory")]
 mod within;
 
-pub use handle::{Handle, Object};
+pub use handle::{Handle, Holders, Object};
 pub(crate) use handle::{create, deserialize, handle_type, serialize};
 pub(crate) use heap::watch_forks;
 pub(crate) use kind::{Kind, LINE};

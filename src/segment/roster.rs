@@ -171,6 +171,20 @@ impl<'a> Locked<'a> {
         held
     }
 
+    /// Whether another living process holds the block, or has parts of what is in it.
+    pub(crate) fn has_others(&self, block: u32) -> bool {
+        let (chunk, bit) = (block / 64, 1 << (block % 64));
+        let me = Process::current().tag();
+        self.roster.used().iter().any(|cell| {
+            let owner = cell.owner.load(SeqCst);
+            let uses = (cell.held.load(SeqCst) | cell.parts.load(SeqCst)) & bit != 0;
+            owner != 0
+                && cell.chunk.load(SeqCst) == chunk
+                && uses
+                && (cell.fork.load(SeqCst) != 0 || owner != me && process::tag_is_alive(owner))
+        })
+    }
+
     /// Whether a living process has parts of the array in this block.
     pub(crate) fn has_parts(&self, block: u32) -> bool {
         let (chunk, bit) = (block / 64, 1 << (block % 64));

@@ -185,13 +185,14 @@ pub(super) fn depart(place: &Place, part: bool) -> Result<Ticket, SegmentError> 
 }
 
 /// A handle is decoded: its segment is here already, or came with the message.
-pub(super) fn arrive(ticket: &Ticket, part: bool) -> Result<Place, SegmentError> {
+pub(super) fn arrive(ticket: &Ticket, part: impl FnOnce(&Place) -> bool) -> Result<Place, SegmentError> {
     JOURNEYS.with(|journeys| {
         let mut journeys = journeys.borrow_mut();
         let Some(Side::In(arrivals)) = journeys.last_mut().map(|journey| &mut journey.side) else {
             return Err(SegmentError::Invalid(NOT_TRAVELLING.into()));
         };
         let place = find(ticket, arrivals)?;
+        let part = part(&place);
         if part {
             heap::lock().add_part(&place)?;
         }

@@ -1,8 +1,11 @@
 //! Primitives as plain data: `repr(C)`, built in memory that they are given. They know no segment and no name.
 
+pub(crate) mod gate;
 pub(crate) mod raw_lock;
+pub(crate) mod section;
 pub(crate) mod twin;
 pub(crate) mod words;
 
+pub(crate) use gate::Gate;
 pub(crate) use raw_lock::{Held, Patience, RawLock, Refusal};
 pub(crate) use twin::Twin;

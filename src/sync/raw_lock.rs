@@ -151,6 +151,11 @@ impl Held {
 }
 
 impl RawLock {
+    #[inline(always)]
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.word
+    }
+
     pub(crate) fn new(kind: u32) -> Self {
         RawLock {
             word: AtomicU32::new(0),
@@ -345,7 +350,7 @@ impl RawLock {
 ///
 /// Each look takes the cache line from the holder, so there is a pause before the first one and a longer one before the
 /// next: meanwhile the holder can lock many times at the price of one transfer.
-struct Spin {
+pub(crate) struct Spin {
     looks: u32,
 }
 
@@ -354,11 +359,11 @@ impl Spin {
     const FIRST_PAUSE: u32 = 16;
     const LONGEST_PAUSE: u32 = 64;
 
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Spin { looks: if process::cores() > 1 { 0 } else { Self::LOOKS } }
     }
 
-    fn once_more(&mut self) -> bool {
+    pub(crate) fn once_more(&mut self) -> bool {
         if self.looks == Self::LOOKS {
             return false;
         }
@@ -375,6 +380,10 @@ static BACKSTOP_IS_OFF: AtomicBool = AtomicBool::new(false);
 /// For tests of the protocol, which the backstop would hide a lost wake from.
 pub(crate) fn switch_backstop(on: bool) {
     BACKSTOP_IS_OFF.store(!on, Relaxed);
+}
+
+pub(crate) fn backstop_is_off() -> bool {
+    BACKSTOP_IS_OFF.load(Relaxed)
 }
 
 /// Twice a second a sleeper looks whether the holder is still there.

@@ -21,6 +21,7 @@ mod lock;
 mod memory;
 mod named;
 mod nested;
+mod ring;
 mod spawn;
 mod stepper;
 mod travel;
@@ -85,6 +86,7 @@ fn scenarios() -> Vec<Scenario> {
         memory::scenarios(),
         travel::scenarios(),
         named::scenarios(),
+        ring::scenarios(),
         spawn::scenarios(),
     ]
     .into_iter()

@@ -19,6 +19,8 @@ export KILL_PATIENCE_MS="${KILL_PATIENCE_MS:-500}" KILL_ENOUGH="${KILL_ENOUGH:-1
 fresh_copy() {
     rm -rf "$work/tree" && mkdir "$work/tree"
     (cd "$root" && tar -cf - --exclude=./target --exclude=./.git .) | tar -xf - -C "$work/tree"
+    # A target folder from another run may know a broken tree that is newer.
+    find "$work/tree/src" "$work/tree/tests" -name '*.rs' -exec touch {} +
 }
 
 # Builds the suite in the copy; prints the path of the program.

@@ -46,7 +46,6 @@ pub(crate) const MOST_WORDS: usize = 128;
 ///
 /// A kernel without `futex_waitv` (before 5.16, or behind a filter) sleeps on the first word alone in slices: a change
 /// of another word is then seen late by up to one slice.
-#[cfg_attr(not(test), expect(dead_code, reason = "for what sleeps on several words: rings and conditions"))]
 pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], deadline: Option<Deadline>) -> Sleep {
     static MISSING: AtomicBool = AtomicBool::new(false);
     let Some((first, rest)) = words.split_first() else { return Sleep::Over };

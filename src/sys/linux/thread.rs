@@ -124,6 +124,23 @@ pub(crate) fn enter(word: &AtomicU32) -> Result<Me, TooMany> {
     })
 }
 
+/// The same for a lock that is held for moments only. The outermost guard goes into the list even if that is full: the
+/// kernel visits a few more than we let programs have.
+#[inline(always)]
+pub(crate) fn enter_section(word: &AtomicU32) -> Me {
+    LOCAL.with(|local| {
+        if local.tid.get() == 0 {
+            attach(local);
+        }
+        let me = Me { head: local.head.get(), tid: local.tid.get() };
+        if local.outer.get() != 0 {
+            me.make_room(local);
+        }
+        me.set_pending(word);
+        me
+    })
+}
+
 /// The number of the calling thread, 0 if it has not locked anything since it began or was forked.
 #[inline]
 pub(crate) fn tid() -> u32 {
@@ -203,6 +220,11 @@ impl Me {
     fn link_outer(self, local: &Local) -> Result<(), TooMany> {
         let room = LINKS.with(|links| links.borrow().words.len() < MOST_LINKED);
         if room { self.link(local) } else { Err(TooMany) }
+    }
+
+    #[cold]
+    fn make_room(self, local: &Local) {
+        let _ = self.link(local);
     }
 
     /// Moves the guard in the slot to the front of our part of the list.

@@ -85,6 +85,11 @@ impl Survivor {
         self.child.pid()
     }
 
+    /// Whether there is a result that was not asked for yet.
+    pub fn has_result(&self) -> bool {
+        self.reported() != self.taken
+    }
+
     /// The next result; `None` if `limit` passes or the process ends before.
     pub fn wait_result(&mut self, limit: Duration) -> Option<u64> {
         let begun = Instant::now();

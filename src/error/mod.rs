@@ -3,6 +3,10 @@
 //! Every error is `Clone + PartialEq + Serialize + Deserialize`, so that a child process can hand back what `?` gave
 //! it; an error of the system travels as its number.
 
+mod queue;
+
+pub use queue::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
@@ -389,6 +393,9 @@ macro_rules! any_error {
                 #[error(transparent)]
                 $variant(#[from] $error),
             )*
+            /// Why an item was not put, without it.
+            #[error(transparent)]
+            Put(PutError<()>),
             /// A system call's error.
             #[error(transparent)]
             Os(#[from] Os),
@@ -401,6 +408,7 @@ macro_rules! any_error {
 any_error! {
     Segment(SegmentError), Lock(LockError), TryLock(TryLockError), LockTimeout(LockTimeoutError), Array(ArrayError),
     Codec(CodecError), Travel(TravelError), Spawn(SpawnError), Join(JoinError), Scope(ScopeError),
+    Get(GetError), TryGet(TryGetError), GetTimeout(GetTimeoutError),
 }
 
 impl Error {
@@ -419,7 +427,7 @@ impl Error {
     /// assert!(crossproc::Error::from(crossproc::LockTimeoutError::Timeout).is_timeout());
     /// ```
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Error::LockTimeout(LockTimeoutError::Timeout))
+        matches!(self, Error::LockTimeout(LockTimeoutError::Timeout) | Error::GetTimeout(GetTimeoutError::Timeout))
     }
 }
 

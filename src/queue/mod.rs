@@ -1,0 +1,5 @@
+//! Queues between processes.
+
+mod simple;
+
+pub use simple::{Items, SimpleQueue};

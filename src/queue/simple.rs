@@ -1,0 +1,462 @@
+//! `SimpleQueue`: items of one size, copied as they are. The protocol is the [`Ring`]'s.
+#![allow(unsafe_code)] // items as bytes
+
+use crate::element::Element;
+use crate::ring::{For, Looks, Ring, Stop};
+use crate::segment::{self, Handle, Holders, Kind, Object, Shape, Spec, handle_type};
+use crate::sync::Patience;
+use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, SegmentError, TryGetError, TryPutError};
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+/// A queue of plain data between processes: first in, first out, for any number of producers and consumers.
+///
+/// Items are copied, without serde: numbers, arrays of them, structs that derive [`bytemuck::Pod`]. They are delivered in
+/// the order in which their `put`s came to their end, over all producers. A queue is an argument, a result, or part of a
+/// message like any handle.
+///
+/// ```
+/// use crossproc::{Process, Result, SimpleQueue};
+/// fn square(jobs: SimpleQueue<u64>, results: SimpleQueue<u64>) -> Result<()> {
+///     for n in &jobs {
+///         let n = n?;
+///         results.put(n * n)?;
+///     }
+///     Ok(())
+/// }
+/// let (jobs, results) = (SimpleQueue::bounded(100)?, SimpleQueue::bounded(100)?);
+/// let worker = Process::spawn(square, (jobs.clone(), results.clone()))?;
+/// jobs.put_many(1..=10)?;
+/// jobs.close(); // the worker's loop ends when nothing is left
+/// worker.join()??;
+/// assert_eq!(results.get_many(100)?.into_iter().sum::<u64>(), 385);
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+///
+/// # When a process dies
+/// At any instruction: an item is in the queue or not, and out of it or not; what a `put` has acknowledged is delivered,
+/// once. A killed consumer takes at most the items with it that it was just getting. The others go on at once. If everybody
+/// else is gone, `get` on an empty queue is [`Disconnected`](GetError::Disconnected): at once when they ended, within
+/// a second when they were killed. Not so if a process was killed that had a handle in a message which it had not read: that
+/// handle counts as long as the memory lives, so `get` waits; [`close`](SimpleQueue::close) ends that.
+pub struct SimpleQueue<T> {
+    handle: Handle,
+    items: usize,
+    ring: Ring,
+    looks: Looks,
+    item: PhantomData<fn() -> T>,
+}
+
+handle_type!(SimpleQueue<T>);
+
+// SAFETY: the ring is shared memory for any thread of any process, behind locks of its own, mapped as long as the handle.
+unsafe impl<T> Send for SimpleQueue<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for SimpleQueue<T> {}
+
+impl<T> Object for SimpleQueue<T> {
+    const IN_PLACE: bool = false;
+    const HOLDERS: Option<Holders> = Some(Holders {
+        more: |object| Ring::of(object, 1).share(),
+        fewer: |object| Ring::of(object, 1).leave_others(),
+    });
+
+    fn spec(count: usize) -> Result<Spec, SegmentError> {
+        Spec::of::<T>(Kind::SimpleQueue, count)
+    }
+
+    fn shape(count: usize) -> Option<Shape> {
+        let (locks, bytes) = crate::ring::shape(count, size_of::<T>())?;
+        Some(Shape { locks, bytes })
+    }
+
+    fn of(handle: Handle, items: usize) -> Self {
+        let ring = Ring::of(handle.object(), items);
+        SimpleQueue { handle, items, ring, looks: Looks::new(), item: PhantomData }
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn count(&self) -> usize {
+        self.items
+    }
+}
+
+/// At most so many items are collected before they are put.
+const BATCH: usize = 256;
+
+impl<T: Element> SimpleQueue<T> {
+    /// A queue for at most so many items at once; its memory is taken at once.
+    ///
+    /// # Errors
+    /// [`Invalid`](SegmentError::Invalid) for 0 items, [`TooLarge`](SegmentError::TooLarge),
+    /// [`NoSpace`](SegmentError::NoSpace).
+    ///
+    /// ```
+    /// let queue = crossproc::SimpleQueue::<[f32; 4]>::bounded(1000)?;
+    /// assert_eq!((queue.len(), queue.capacity()), (0, Some(1000)));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn bounded(items: usize) -> Result<Self, SegmentError> {
+        if items == 0 {
+            return Err(SegmentError::Invalid("a queue for no items".into()));
+        }
+        segment::create(items, |_| ())
+    }
+
+    /// Puts an item; waits while the queue is full.
+    ///
+    /// # Errors
+    /// [`Closed`](PutError::Closed), [`Corrupt`](PutError::Corrupt); the item comes back.
+    ///
+    /// ```
+    /// let queue = crossproc::SimpleQueue::bounded(3)?;
+    /// queue.put(1.5)?;
+    /// assert_eq!((queue.len(), queue.get()?), (1, 1.5));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    #[inline]
+    pub fn put(&self, item: T) -> Result<(), PutError<T>> {
+        match self.add(std::slice::from_ref(&item), Patience::Forever) {
+            Ok(_) => Ok(()),
+            Err(Stop::Closed) => Err(PutError::Closed(item)),
+            Err(_) => Err(PutError::Corrupt(item)),
+        }
+    }
+
+    /// Puts an item if there is room.
+    ///
+    /// # Errors
+    /// [`Full`](TryPutError::Full), or as [`put`](SimpleQueue::put); the item comes back.
+    ///
+    /// ```
+    /// use crossproc::{SimpleQueue, TryPutError};
+    /// let queue = SimpleQueue::bounded(1)?;
+    /// assert_eq!((queue.try_put(1), queue.try_put(2)), (Ok(()), Err(TryPutError::Full(2))));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_put(&self, item: T) -> Result<(), TryPutError<T>> {
+        match self.add(std::slice::from_ref(&item), Patience::Try) {
+            Ok(_) => Ok(()),
+            Err(Stop::Closed) => Err(TryPutError::Closed(item)),
+            Err(Stop::Corrupt) => Err(TryPutError::Corrupt(item)),
+            Err(_) => Err(TryPutError::Full(item)),
+        }
+    }
+
+    /// Puts an item; waits for that long while the queue is full, by the monotonic clock.
+    ///
+    /// # Errors
+    /// [`Timeout`](PutTimeoutError::Timeout), or as [`put`](SimpleQueue::put); the item comes back.
+    ///
+    /// ```
+    /// let queue = crossproc::SimpleQueue::bounded(1)?;
+    /// assert!(queue.put_timeout(7, std::time::Duration::from_secs(1)).is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn put_timeout(&self, item: T, duration: Duration) -> Result<(), PutTimeoutError<T>> {
+        match self.add(std::slice::from_ref(&item), Patience::at_most(duration)) {
+            Ok(_) => Ok(()),
+            Err(Stop::Closed) => Err(PutTimeoutError::Closed(item)),
+            Err(Stop::Corrupt) => Err(PutTimeoutError::Corrupt(item)),
+            Err(_) => Err(PutTimeoutError::Timeout(item)),
+        }
+    }
+
+    /// Puts all items, many at a time, which is several times faster than one by one; waits while the queue is full. Says
+    /// how many there were. Others' items may come in between.
+    ///
+    /// # Errors
+    /// As [`put`](SimpleQueue::put), with the first item that was not put. Those behind it are dropped.
+    ///
+    /// ```
+    /// let queue = crossproc::SimpleQueue::bounded(100)?;
+    /// assert_eq!(queue.put_many(0..50)?, 50);
+    /// assert_eq!(queue.len(), 50);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn put_many(&self, items: impl IntoIterator<Item = T>) -> Result<usize, PutError<T>> {
+        let mut items = items.into_iter();
+        let mut batch = Vec::with_capacity(items.size_hint().0.clamp(1, BATCH));
+        let mut put = 0;
+        loop {
+            batch.clear();
+            batch.extend(items.by_ref().take(BATCH)); // the program's code, so not under the lock
+            if batch.is_empty() {
+                return Ok(put);
+            }
+            let mut rest = batch.as_slice();
+            while let [first, ..] = rest {
+                match self.add(rest, Patience::Forever) {
+                    Ok(added) => {
+                        put += added;
+                        rest = &rest[added..];
+                    }
+                    Err(Stop::Closed) => return Err(PutError::Closed(*first)),
+                    Err(_) => return Err(PutError::Corrupt(*first)),
+                }
+            }
+        }
+    }
+
+    /// Takes the first item out; waits while the queue is empty.
+    ///
+    /// # Errors
+    /// Of an empty queue: [`Closed`](GetError::Closed); [`Disconnected`](GetError::Disconnected) where others have
+    /// held it and nobody does any more. [`Corrupt`](GetError::Corrupt).
+    ///
+    /// ```
+    /// let queue = crossproc::SimpleQueue::bounded(3)?;
+    /// queue.put_many(['a', 'b'])?;
+    /// assert_eq!((queue.get()?, queue.get()?), ('a', 'b'));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    #[inline]
+    pub fn get(&self) -> Result<T, GetError> {
+        self.take(Patience::Forever).map_err(|stop| match stop {
+            Stop::Closed => GetError::Closed,
+            Stop::Alone => GetError::Disconnected,
+            _ => GetError::Corrupt,
+        })
+    }
+
+    /// Takes the first item out if there is one.
+    ///
+    /// # Errors
+    /// [`Empty`](TryGetError::Empty), or as [`get`](SimpleQueue::get).
+    ///
+    /// ```
+    /// use crossproc::{SimpleQueue, TryGetError};
+    /// let queue = SimpleQueue::bounded(3)?;
+    /// queue.put(1u8)?;
+    /// assert_eq!((queue.try_get(), queue.try_get()), (Ok(1), Err(TryGetError::Empty)));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_get(&self) -> Result<T, TryGetError> {
+        self.take(Patience::Try).map_err(|stop| match stop {
+            Stop::Closed => TryGetError::Closed,
+            Stop::Alone => TryGetError::Disconnected,
+            Stop::Corrupt => TryGetError::Corrupt,
+            Stop::NotNow | Stop::Timeout => TryGetError::Empty,
+        })
+    }
+
+    /// Takes the first item out; waits for that long while the queue is empty, by the monotonic clock.
+    ///
+    /// # Errors
+    /// [`Timeout`](GetTimeoutError::Timeout), or as [`get`](SimpleQueue::get).
+    ///
+    /// ```
+    /// let queue = crossproc::SimpleQueue::bounded(1)?;
+    /// queue.put(9u16)?;
+    /// assert_eq!(queue.get_timeout(std::time::Duration::from_secs(1)), Ok(9));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn get_timeout(&self, duration: Duration) -> Result<T, GetTimeoutError> {
+        self.take(Patience::at_most(duration)).map_err(|stop| match stop {
+            Stop::Closed => GetTimeoutError::Closed,
+            Stop::Alone => GetTimeoutError::Disconnected,
+            Stop::Corrupt => GetTimeoutError::Corrupt,
+            Stop::NotNow | Stop::Timeout => GetTimeoutError::Timeout,
+        })
+    }
+
+    /// Takes out what is there, at most `max` items and, unless `max` is 0, at least one: waits for that.
+    ///
+    /// # Errors
+    /// As [`get`](SimpleQueue::get).
+    ///
+    /// ```
+    /// let queue = crossproc::SimpleQueue::bounded(10)?;
+    /// queue.put_many(0..7)?;
+    /// assert_eq!((queue.get_many(5)?, queue.get_many(5)?), (vec![0, 1, 2, 3, 4], vec![5, 6]));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    ///
+    /// # When a process dies
+    /// The items of a call that did not return stay in the queue, or are gone, all of them.
+    pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
+        let mut items = Vec::new();
+        if max == 0 {
+            return Ok(items);
+        }
+        items.reserve_exact(max.min(self.len()).max(1));
+        let room = items.spare_capacity_mut();
+        let most = max.min(room.len());
+        match self.take_into(&mut room[..most], Patience::Forever) {
+            // SAFETY: so many were filled, and are valid.
+            Ok(taken) => unsafe { items.set_len(taken) },
+            Err(Stop::Closed) => return Err(GetError::Closed),
+            Err(Stop::Alone) => return Err(GetError::Disconnected),
+            Err(_) => return Err(GetError::Corrupt),
+        }
+        Ok(items)
+    }
+
+    /// How many items are in, exactly at this moment.
+    ///
+    /// ```
+    /// let queue = crossproc::SimpleQueue::bounded(10)?;
+    /// queue.put(1)?;
+    /// assert_eq!(queue.len(), 1);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn len(&self) -> usize {
+        self.ring.len(size_of::<T>())
+    }
+
+    /// Whether nothing is in, exactly at this moment.
+    ///
+    /// ```
+    /// assert!(crossproc::SimpleQueue::<u8>::bounded(1)?.is_empty());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        !self.ring.has_items(size_of::<T>())
+    }
+
+    /// Whether as many items as may be are in, exactly at this moment.
+    ///
+    /// ```
+    /// let queue = crossproc::SimpleQueue::bounded(1)?;
+    /// queue.put(1)?;
+    /// assert!(queue.is_full());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn is_full(&self) -> bool {
+        self.len() == self.items
+    }
+
+    /// How many items may be in at once.
+    ///
+    /// ```
+    /// assert_eq!(crossproc::SimpleQueue::<u8>::bounded(5)?.capacity(), Some(5));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn capacity(&self) -> Option<usize> {
+        Some(self.items)
+    }
+
+    /// Nothing more goes in, for anybody and for good; what is in can be got. Wakes all who wait.
+    ///
+    /// ```
+    /// let queue = crossproc::SimpleQueue::bounded(5)?;
+    /// queue.put(1)?;
+    /// queue.close();
+    /// assert!(queue.put(2).is_err() && queue.get() == Ok(1) && queue.get().is_err());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn close(&self) {
+        self.ring.close(size_of::<T>());
+    }
+
+    /// The items, each taken out when it is asked for. Ends when the queue is closed and nothing is left.
+    ///
+    /// ```
+    /// let queue = crossproc::SimpleQueue::bounded(5)?;
+    /// queue.put_many([1, 2])?;
+    /// queue.close();
+    /// assert_eq!(queue.iter().collect::<Result<Vec<_>, _>>()?, [1, 2]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn iter(&self) -> Items<'_, T> {
+        Items { queue: self }
+    }
+
+    /// At least one, or it says why not.
+    #[inline]
+    fn add(&self, items: &[T], patience: Patience) -> Result<usize, Stop> {
+        let size = size_of::<T>();
+        loop {
+            // SAFETY: so many items of that size, which have no uninitialised bytes (`NoUninit`).
+            match unsafe { self.ring.push(size, items.as_ptr().cast(), items.len(), patience) } {
+                Err(Stop::NotNow) => self.wait(For::Room, patience)?,
+                done => return done,
+            }
+        }
+    }
+
+    #[inline]
+    fn take(&self, patience: Patience) -> Result<T, Stop> {
+        let mut item = [MaybeUninit::uninit()];
+        self.take_into(&mut item, patience)?;
+        // SAFETY: it was filled, and is valid.
+        Ok(unsafe { item[0].assume_init() })
+    }
+
+    /// Fills the first of them, at least one, or says why not. What is no item is not given out.
+    #[inline]
+    fn take_into(&self, room: &mut [MaybeUninit<T>], patience: Patience) -> Result<usize, Stop> {
+        let size = size_of::<T>();
+        loop {
+            if !self.ring.has_items(size) {
+                self.wait(For::Items, patience)?;
+            }
+            // SAFETY: room for so many items of that size.
+            match unsafe { self.ring.pop(size, room.as_mut_ptr().cast(), room.len(), patience) } {
+                Err(Stop::NotNow) => {}
+                Err(stop) => return Err(stop),
+                Ok(taken) => {
+                    // SAFETY: filled with the bytes of items, and any bytes are a `Bits`.
+                    let bits = |item: &MaybeUninit<T>| unsafe { item.as_ptr().cast::<T::Bits>().read() };
+                    let valid = room[..taken].iter().all(|item| T::is_valid_bit_pattern(&bits(item)));
+                    return if valid { Ok(taken) } else { Err(Stop::Corrupt) };
+                }
+            }
+        }
+    }
+
+    fn wait(&self, what: For, patience: Patience) -> Result<(), Stop> {
+        self.ring.wait(size_of::<T>(), what, patience, &self.looks, &|| self.is_alone(what))
+    }
+
+    /// Whether nobody else will ever bring an item. One who waits for room is never: a thread may borrow its handle.
+    fn is_alone(&self, what: For) -> bool {
+        if what == For::Room {
+            return false;
+        }
+        let alone = self.handle.is_last();
+        if !alone {
+            self.ring.share();
+        }
+        alone && self.ring.is_shared()
+    }
+}
+
+/// The items of a queue; see [`SimpleQueue::iter`].
+///
+/// ```
+/// let queue = crossproc::SimpleQueue::bounded(5)?;
+/// queue.put(1)?;
+/// assert_eq!(queue.iter().next(), Some(Ok(1)));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Items<'a, T> {
+    queue: &'a SimpleQueue<T>,
+}
+
+impl<T: Element> Iterator for Items<'_, T> {
+    type Item = Result<T, GetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.queue.get() {
+            Err(GetError::Closed) => None,
+            item => Some(item),
+        }
+    }
+}
+
+impl<'a, T: Element> IntoIterator for &'a SimpleQueue<T> {
+    type Item = Result<T, GetError>;
+    type IntoIter = Items<'a, T>;
+
+    fn into_iter(self) -> Items<'a, T> {
+        self.iter()
+    }
+}
