@@ -38,7 +38,7 @@ use std::time::Duration;
 /// At any instruction: an item is in the queue or not, and out of it or not; what a `put` has acknowledged is delivered,
 /// once. A killed consumer takes at most the items with it that it was just getting. The others go on at once. If everybody
 /// else is gone, `get` on an empty queue is [`Disconnected`](GetError::Disconnected): at once when they ended, within
-/// a second when they were killed. Not so if a process was killed that had a handle in a message which it had not read: that
+/// two seconds when they were killed. Not so if a process was killed that had a handle in a message which it had not read: that
 /// handle counts as long as the memory lives, so `get` waits; [`close`](SimpleQueue::close) ends that.
 pub struct SimpleQueue<T> {
     handle: Handle,

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
 /// How often a sleeper looks by itself whether anybody else is left: one who is killed wakes nobody.
-const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_secs(2);
 
 /// What one waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
