@@ -100,9 +100,11 @@ impl Ring {
                 return Err(Stop::Timeout);
             }
             let me = thread::enter_section(slot.lock.word());
-            let (Some(tail), Some(head)) =
-                (self.mark(size, self.tail(), patience)?, self.mark(size, self.head(), patience)?)
-            else {
+            let marks = self
+                .mark(size, self.tail(), patience)
+                .and_then(|tail| Ok((tail, self.mark(size, self.head(), patience)?)))
+                .inspect_err(|_| me.leave())?;
+            let (Some(tail), Some(head)) = marks else {
                 continue; // somebody had died: all were woken
             };
             if ready() {
