@@ -16,6 +16,8 @@ use std::time::Duration;
 /// After so many rounds with a death in each, something is wrong that another round does not cure.
 const ROUNDS: usize = 10;
 
+/// SIGINT, on every system that has it.
+const INTERRUPT: i32 = 2;
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// From here on an interrupt, or a request to terminate, ends the program in order.
@@ -90,13 +92,14 @@ impl Crew {
             for (number, worker) in self.workers.extract_if(.., |(_, worker)| !worker.is_alive()) {
                 match worker.join() {
                     Ok(result) => result?,
+                    // An interrupt from the keyboard goes to all, and this process may hear of it last.
+                    Err(JoinError::Signaled(INTERRUPT)) => return Err(Failure::Interrupted),
                     Err(JoinError::Signaled(_)) => killed.push(number),
                     Err(error) => return Err(error.into()),
                 }
             }
             bar.set_position(shared.bytes_done.load(Relaxed));
             std::thread::sleep(Duration::from_millis(2));
-            // Only now: an interrupt from the keyboard kills the workers, perhaps before this process hears of it.
             if INTERRUPTED.load(Relaxed) {
                 return Err(Failure::Interrupted);
             }
