@@ -267,6 +267,12 @@ enum Night {
     Once,
 }
 
+/// The victim sleeps, and the others as well; whether it stays so.
+fn stays_asleep(night: Night, nth: u32, flags: &Flags, others: &[Survivor]) -> bool {
+    put_to_bed(flags, others);
+    night == Night::Quiet || nth > 1
+}
+
 /// The victim sleeps for an item or for room, and so does another one, behind it or in front.
 struct Sleeper {
     produces: bool,
@@ -315,8 +321,7 @@ impl World for Sleeper {
     }
 
     fn victim_asleep(&mut self, nth: u32) -> Asleep {
-        put_to_bed(&self.flags, &self.others);
-        if self.night == Night::Quiet || nth > 1 {
+        if stays_asleep(self.night, nth, &self.flags, &self.others) {
             return Asleep::Leave;
         }
         self.come();
@@ -394,8 +399,7 @@ impl World for Waiter {
     }
 
     fn victim_asleep(&mut self, nth: u32) -> Asleep {
-        put_to_bed(&self.flags, &self.others);
-        if self.night == Night::Quiet || nth > 1 {
+        if stays_asleep(self.night, nth, &self.flags, &self.others) {
             return Asleep::Leave;
         }
         self.finish_first();
