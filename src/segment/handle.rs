@@ -261,7 +261,8 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let fewer = || self.holders.into_iter().for_each(|holders| (holders.fewer)(self.object));
         match &self.place {
-            Place::Block { arena, block } if arena.drop_handle(*block) => fewer(),
+            Place::Block { arena, block } if self.holders.is_none() && arena.drop_handle(*block) => {}
+            // Under the heap's mutex: before the others have heard of it, nobody makes another object of the block.
             Place::Block { arena, block } => heap::lock().release(arena, *block, self.locks, &fewer),
             Place::Single(_) if self.holders.is_some() => {
                 self.drop_part();

@@ -106,7 +106,7 @@ impl Locked {
     /// The last handle of this process on a block goes.
     pub(crate) fn release(&mut self, arena: &Arc<Arena>, block: u32, locks: usize, fewer: &dyn Fn()) {
         if arena.drop_handle(block) {
-            return; // somebody cloned it meanwhile
+            return fewer(); // another is left in this process
         }
         let reusable = arena.last_handle(block, locks, fewer);
         let heap = self.heap();
