@@ -225,6 +225,26 @@ fn alone_with_an_empty_queue() {
     });
 }
 
+/// What is no queue stays as it is.
+#[test]
+fn another_object_is_no_queue() {
+    within(60, || {
+        let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (small, large) = (Value::new([7_u64; 64]).unwrap(), Value::new([7_u64; 16 << 10]).unwrap());
+        for _ in 0..3 {
+            crossproc::travel::send(&here, &small).unwrap();
+            assert!(crossproc::travel::recv::<Queue>(&there).is_err());
+            crossproc::travel::send(&here, &large).unwrap();
+            assert!(crossproc::travel::recv::<Queue>(&there).is_err());
+        }
+        assert!(small.get() == [7; 64] && large.get() == [7; 16 << 10]);
+        let queue = queue(4);
+        crossproc::travel::send(&here, &queue).unwrap();
+        assert!(crossproc::travel::recv::<SimpleQueue<u8>>(&there).is_err());
+        assert_eq!(queue.get_timeout(Duration::from_millis(10)), Err(GetTimeoutError::Disconnected));
+    });
+}
+
 /// A segment of its own counts its holders too.
 #[test]
 fn alone_with_a_large_queue() {

@@ -196,9 +196,10 @@ pub(crate) fn deserialize<'de, H: Object, D: Deserializer<'de>>(part: bool, dese
     match handle.check::<H>(&wire) {
         Ok(count) => Ok(H::of(handle, count)),
         Err(error) => {
-            if part {
+            if part || H::HOLDERS.is_some() && handle.place.is_single() {
                 handle.drop_part();
             }
+            handle.holders = None; // it is another kind of object, to which nobody says goodbye
             Err(D::Error::custom(travel::refuse(error)))
         }
     }
