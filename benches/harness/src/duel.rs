@@ -1,10 +1,10 @@
 //! Two processes on two cores at the same thing, between two looks at the distance of the cores.
 
 use crate::measure::Plan;
+use crate::probe::{Probe, is_far};
 use crate::process::{Child, Line, Meeting, Shared, now, switches, two_cores};
 use anyhow::Result;
-use std::cell::Cell;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ impl Duel {
 
 #[derive(Default)]
 struct Board {
+    probe: Probe,
     meeting: Line<Meeting>,
-    ball: Line<AtomicU64>,
     over: Line<AtomicBool>,
     sides: [Line<Side>; 2],
 }
@@ -102,13 +102,13 @@ fn fight(time: Duration, operation: &mut impl FnMut()) -> Result<Duel> {
         seconds: (end - start) as f64 / 1e9,
         sleeps: sum(|side| &side.sleeps),
         preempted: sum(|side| &side.preempted),
-        round_trips: [0, 1].map(|at| a.0.round_trips[at].load(Relaxed) as f64 / 10.0),
+        round_trips: [0, 1].map(|at| f64::from_bits(a.0.round_trips[at].load(Relaxed))),
     })
 }
 
 fn take_side(board: &Board, side: usize, time: Duration, operation: &mut impl FnMut()) -> Result<()> {
     let mine = &board.sides[side].0;
-    mine.round_trips[0].store(round_trip(board, side)?, Relaxed);
+    mine.round_trips[0].store(board.probe.round_trip(side)?.to_bits(), Relaxed);
     (0..ROUND).for_each(|_| operation()); // warm-up; counted
     board.meeting.0.meet(2)?;
     let before = switches();
@@ -128,37 +128,11 @@ fn take_side(board: &Board, side: usize, time: Duration, operation: &mut impl Fn
     mine.sleeps.store(after.0 - before.0, Relaxed);
     mine.preempted.store(after.1 - before.1, Relaxed);
     board.meeting.0.meet(2)?;
-    mine.round_trips[1].store(round_trip(board, side)?, Relaxed);
+    mine.round_trips[1].store(board.probe.round_trip(side)?.to_bits(), Relaxed);
     Ok(())
-}
-
-/// The median round trip of a cache line between the two, in tenths of nanoseconds.
-fn round_trip(board: &Board, side: usize) -> Result<u64> {
-    const ROUNDS: u64 = 500;
-    const CHUNKS: usize = 15;
-    let mut chunks = [0; CHUNKS];
-    for chunk in &mut chunks {
-        board.meeting.0.meet(2)?;
-        let start = now();
-        let first = board.ball.0.load(Relaxed) / (2 * ROUNDS) * (2 * ROUNDS);
-        for round in 0..ROUNDS {
-            let mine = first + 2 * round + side as u64;
-            while board.ball.0.load(Acquire) != mine {}
-            board.ball.0.store(mine + 1, Release);
-        }
-        *chunk = (now() - start) * 10 / ROUNDS;
-    }
-    board.meeting.0.meet(2)?;
-    chunks.sort_unstable();
-    Ok(chunks[CHUNKS / 2])
 }
 
 /// Whether the cores moved apart, or others wanted them.
 fn is_disturbed(duel: &Duel, time: Duration) -> bool {
-    thread_local!(static NEAREST: Cell<f64> = const { Cell::new(f64::INFINITY) });
-    let [before, after] = duel.round_trips;
-    let nearest = NEAREST.get().min(before).min(after);
-    NEAREST.set(nearest);
-    let far = before.max(after) > 1.7 * nearest;
-    far || duel.preempted > 2 + time.as_millis() as u64 / 10
+    is_far(duel.round_trips) || duel.preempted > 2 + time.as_millis() as u64 / 10
 }

@@ -12,6 +12,7 @@ mod groups;
 mod machine;
 mod measure;
 mod peers;
+mod probe;
 mod process;
 mod raw_memory;
 mod report;

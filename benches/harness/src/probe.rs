@@ -1,0 +1,46 @@
+//! How far two cores are from each other: the time of a cache line from one to the other and back.
+
+use crate::process::{Line, Meeting, now};
+use anyhow::Result;
+use std::cell::Cell;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+/// What two sides throw to each other.
+#[derive(Default)]
+pub struct Probe {
+    meeting: Line<Meeting>,
+    ball: Line<AtomicU64>,
+}
+
+impl Probe {
+    /// The median round trip in nanoseconds; both sides call it at about the same time.
+    pub fn round_trip(&self, side: usize) -> Result<f64> {
+        const ROUNDS: u64 = 500;
+        const CHUNKS: usize = 15;
+        let mut chunks = [0; CHUNKS];
+        for chunk in &mut chunks {
+            self.meeting.0.meet(2)?;
+            let start = now();
+            let first = self.ball.0.load(Relaxed) / (2 * ROUNDS) * (2 * ROUNDS);
+            for round in 0..ROUNDS {
+                let mine = first + 2 * round + side as u64;
+                while self.ball.0.load(Acquire) != mine {}
+                self.ball.0.store(mine + 1, Release);
+            }
+            *chunk = now() - start;
+        }
+        self.meeting.0.meet(2)?;
+        chunks.sort_unstable();
+        Ok(chunks[CHUNKS / 2] as f64 / ROUNDS as f64)
+    }
+}
+
+/// Whether cores are further apart than they were at best in this run: the hypervisor has moved them.
+pub fn is_far(round_trips: [f64; 2]) -> bool {
+    thread_local!(static NEAREST: Cell<f64> = const { Cell::new(f64::INFINITY) });
+    let [before, after] = round_trips;
+    let nearest = NEAREST.get().min(before).min(after);
+    NEAREST.set(nearest);
+    before.max(after) > 1.7 * nearest
+}
