@@ -69,7 +69,7 @@ fn rustc() -> String {
 /// From the lock file that this program was built with, the C library, and Python.
 fn versions() -> BTreeMap<String, String> {
     const LOCKED: &str = include_str!("../../../Cargo.lock");
-    const NAMES: [&str; 4] = ["crossproc", "parking_lot", "procspawn", "raw_sync"];
+    const NAMES: [&str; 6] = ["crossbeam-channel", "crossproc", "parking_lot", "procspawn", "raw_sync", "rtrb"];
     let version = |name: &str| {
         let start = LOCKED.split_once(&format!("name = \"{name}\"\nversion = \""))?.1;
         Some((name.to_string(), start.split_once('"')?.0.to_string()))

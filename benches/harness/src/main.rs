@@ -7,16 +7,19 @@
 //!
 //! On a machine with other work, `chrt -f 1 target/release/crossproc-bench run ..` (as root) keeps that off the cores.
 
+mod channels;
 mod duel;
 mod groups;
 mod machine;
 mod measure;
+mod own_child;
 mod peers;
 mod probe;
 mod process;
 mod raw_memory;
 mod report;
 mod targets;
+mod traffic;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};

@@ -1,6 +1,6 @@
 //! How far two cores are from each other: the time of a cache line from one to the other and back.
 
-use crate::process::{Line, Meeting, now};
+use crate::process::{Child, Line, Meeting, Shared, now};
 use anyhow::Result;
 use std::cell::Cell;
 use std::sync::atomic::AtomicU64;
@@ -34,6 +34,20 @@ impl Probe {
         chunks.sort_unstable();
         Ok(chunks[CHUNKS / 2] as f64 / ROUNDS as f64)
     }
+}
+
+/// The round trip between two cores, by two processes that do nothing else.
+pub fn distance(cores: [usize; 2]) -> Result<f64> {
+    let probe = Shared::new(Probe::default())?;
+    let found = Shared::new(AtomicU64::new(0))?;
+    let other = Child::fork(cores[1], || probe.round_trip(1).map(drop))?;
+    let one = Child::fork(cores[0], || {
+        found.store(probe.round_trip(0)?.to_bits(), Relaxed);
+        Ok(())
+    })?;
+    one.wait()?;
+    other.wait()?;
+    Ok(f64::from_bits(found.load(Relaxed)))
 }
 
 /// Whether cores are further apart than they were at best in this run: the hypervisor has moved them.

@@ -122,7 +122,7 @@ impl Drop for Child {
 }
 
 /// Not longer than its parent, and not for ever when the other side of a measurement is gone.
-fn end_in_time() {
+pub fn end_in_time() {
     const MOST_SECONDS: u32 = 120;
     // SAFETY: plain arguments.
     unsafe {
@@ -131,7 +131,7 @@ fn end_in_time() {
     }
 }
 
-/// Pins the calling process to one core.
+/// Pins the calling thread to one core, and what it starts.
 pub fn pin(core: usize) -> Result<()> {
     allow(&[core])
 }
@@ -195,12 +195,12 @@ impl Meeting {
     }
 }
 
-/// Context switches of this process so far: those that it asked for (it slept), those that it suffered.
+/// Context switches of this thread so far: those that it asked for (it slept), those that it suffered.
 pub fn switches() -> (u64, u64) {
     // SAFETY: getrusage fills the struct.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
         usage
     };
     (usage.ru_nvcsw.unsigned_abs(), usage.ru_nivcsw.unsigned_abs())

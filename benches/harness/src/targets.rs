@@ -54,6 +54,8 @@ const fn worst(group: &'static str, metric: &'static str, bound: Bound) -> Targe
 const PROCESS_PEERS: &[&str] =
     &["two processes: pthread pshared", "two processes: pthread robust pshared", "two processes: raw_sync Mutex"];
 
+const MESSAGE_PEERS: &[&str] = &["1:1: pipe(2)", "1:1: SEQPACKET sockets"];
+
 use Against::{BestOf, Nothing, Row as To};
 use Bound::{AtLeast, AtMost};
 
@@ -74,6 +76,11 @@ pub static TARGETS: &[Target] = &[
     worst("recovery", "Array", AtMost(50.0)),
     worst("recovery", "Value, victim of 1.5 GiB", AtMost(50.0)),
     worst("recovery", "Array, victim of 1.5 GiB", AtMost(50.0)),
+    target("messages", "1:1: SimpleQueue", To("1:1: crossbeam bounded, threads"), AtLeast(1.5)),
+    target("messages", "1:1: SimpleQueue", BestOf(MESSAGE_PEERS), AtLeast(10.0)),
+    target("messages", "1:1, 256 at once: SimpleQueue", To("1:1, 256 at once: raw ring"), AtLeast(0.5)),
+    target("messages", "2:2: SimpleQueue", To("2:2: crossbeam bounded, threads"), AtLeast(2.0)),
+    target("messages", "2:2 apart: SimpleQueue", To("2:2 apart: crossbeam bounded, threads"), AtLeast(2.0)),
     target("start", "fork server", To("Command of /bin/true"), AtMost(0.5)),
     target("start", "fork server", To("procspawn"), AtMost(0.3)),
     target(

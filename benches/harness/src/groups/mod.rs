@@ -2,6 +2,7 @@
 
 mod locks;
 mod memory;
+mod messages;
 mod recovery;
 mod start;
 mod values;
@@ -29,5 +30,6 @@ pub static GROUPS: &[Group] = &[
         run: wordcount::run,
     },
     Group { name: "recovery", about: "from the kill of a holder to the waiter that has the lock", run: recovery::run },
+    Group { name: "messages", about: "items of 8 bytes through queues, as fast as they go", run: messages::run },
     Group { name: "start", about: "starting a child and joining it", run: start::run },
 ];

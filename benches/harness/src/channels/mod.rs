@@ -1,0 +1,49 @@
+//! Ways for items of eight bytes, under one interface: from producers to consumers, first in, first out.
+
+mod kernel;
+mod ours;
+mod ring;
+mod threads;
+mod vyukov;
+
+pub use kernel::{pipe, seqpacket};
+pub use ours::{batched, one_by_one};
+pub use ring::ring;
+pub use threads::{crossbeam, rtrb};
+pub use vyukov::vyukov;
+
+use anyhow::Result;
+use std::ops::Range;
+
+/// How many items may be in between; a power of two. For those that can choose.
+pub const CAPACITY: usize = 1024;
+/// How many items go at once, where many do.
+pub const BATCH: u64 = 256;
+
+pub trait Producer {
+    /// Puts these, each by itself or all at once as the channel is meant to be used; waits for room.
+    fn put(&mut self, items: Range<u64>) -> Result<()>;
+}
+
+pub trait Consumer {
+    /// Takes one item or, where many go at once, up to [`BATCH`]; waits for the first.
+    fn get(&mut self, each: impl FnMut(u64)) -> Result<()>;
+}
+
+/// The ends of a channel.
+pub struct Ends<P, C> {
+    pub producers: Vec<P>,
+    pub consumers: Vec<C>,
+}
+
+impl<P, C> Ends<P, C> {
+    /// So many of each, made one by one.
+    fn of(
+        pairs: usize,
+        mut producer: impl FnMut() -> Result<P>,
+        mut consumer: impl FnMut() -> Result<C>,
+    ) -> Result<Self> {
+        let producers = (0..pairs).map(|_| producer()).collect::<Result<_>>()?;
+        Ok(Ends { producers, consumers: (0..pairs).map(|_| consumer()).collect::<Result<_>>()? })
+    }
+}
