@@ -16,6 +16,7 @@ mod own_child;
 mod peers;
 mod probe;
 mod process;
+mod rally;
 mod raw_memory;
 mod report;
 mod targets;

@@ -1,11 +1,13 @@
 //! Ways for items of eight bytes, under one interface: from producers to consumers, first in, first out.
 
+mod futex;
 mod kernel;
 mod ours;
 mod ring;
 mod threads;
 mod vyukov;
 
+pub use futex::slot;
 pub use kernel::{pipe, seqpacket};
 pub use ours::{batched, one_by_one};
 pub use ring::ring;
