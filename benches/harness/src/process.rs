@@ -212,6 +212,14 @@ pub fn is_realtime() -> bool {
     matches!(unsafe { libc::sched_getscheduler(0) }, libc::SCHED_FIFO | libc::SCHED_RR)
 }
 
+/// As programs of the usual kind: three who are busy on two cores take turns.
+pub fn be_usual() -> Result<()> {
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameter lives.
+    let answer = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const none) };
+    if answer == 0 { Ok(()) } else { Err(Error::last_os_error()).context("sched_setscheduler") }
+}
+
 /// The monotonic clock in nanoseconds, the same in all processes.
 pub fn now() -> u64 {
     clock(libc::CLOCK_MONOTONIC)

@@ -83,6 +83,8 @@ pub static TARGETS: &[Target] = &[
     target("messages", "2:2 apart: SimpleQueue", To("2:2 apart: crossbeam bounded, threads"), AtLeast(2.0)),
     target("ping-pong", "spinning: SimpleQueue", To("spinning: SimpleQueue: cache line"), AtMost(2.0)),
     target("ping-pong", "same core: SimpleQueue", To("same core: pipe(2)"), AtMost(1.4)),
+    worst("stalls", "consumer killed", AtMost(50.0)),
+    worst("stalls", "producer killed", AtMost(50.0)),
     target("start", "fork server", To("Command of /bin/true"), AtMost(0.5)),
     target("start", "fork server", To("procspawn"), AtMost(0.3)),
     target(

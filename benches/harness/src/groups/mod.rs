@@ -5,6 +5,7 @@ mod memory;
 mod messages;
 mod ping_pong;
 mod recovery;
+mod stalls;
 mod start;
 mod values;
 mod wordcount;
@@ -33,5 +34,6 @@ pub static GROUPS: &[Group] = &[
     Group { name: "recovery", about: "from the kill of a holder to the waiter that has the lock", run: recovery::run },
     Group { name: "messages", about: "items of 8 bytes through queues, as fast as they go", run: messages::run },
     Group { name: "ping-pong", about: "8 bytes there and back: spinning, and sleeping", run: ping_pong::run },
+    Group { name: "stalls", about: "the longest time without an item when somebody is killed", run: stalls::run },
     Group { name: "start", about: "starting a child and joining it", run: start::run },
 ];
