@@ -30,10 +30,8 @@ impl Traffic {
     }
 }
 
-/// Items of each side before the clock starts.
-const WARM_UP: u64 = 8192;
-/// Items between two looks at the clock.
-const ROUND: u64 = 4 * BATCH;
+/// Rounds of each side before the clock starts.
+const WARM_UP_ROUNDS: u64 = 8;
 /// No more items for the consumer that gets it.
 const END: u64 = u64::MAX - 1;
 /// The bits above tell whose item it is; those below count.
@@ -77,6 +75,7 @@ struct Scene<'a> {
     board: &'a Board,
     /// So many producers, and so many consumers.
     pairs: usize,
+    round: u64,
     time: Duration,
 }
 
@@ -86,6 +85,8 @@ struct Tally {
     start: u64,
     end: u64,
     items: u64,
+    /// So many of them before the clock started.
+    warm_up: u64,
     /// Of the items, and of their squares; over all sides they tell a loss or a doubling. Only where several sides consume.
     sums: [u64; 2],
     sleeps: u64,
@@ -101,7 +102,7 @@ pub fn between_processes<P: Producer, C: Consumer>(
 ) -> Result<Traffic> {
     calm(name, plan, || {
         let (ends, cores, board) = (make()?, two_cores()?, Shared::new(Board::default())?);
-        let scene = Scene::new(&board, ends.producers.len(), plan);
+        let scene = Scene::new(&board, &ends, plan);
         let mut children = Vec::new();
         for (which, end) in ends.producers.into_iter().enumerate() {
             children.push(OwnChild::fork(cores[places.producer(which)], || produce(scene, which, end))?);
@@ -125,7 +126,7 @@ pub fn between_threads<P: Producer + Send, C: Consumer + Send>(
         let board: &Board = &board;
         let sides = || -> Result<Vec<Tally>> {
             let ends = make()?;
-            let scene = Scene::new(board, ends.producers.len(), plan);
+            let scene = Scene::new(board, &ends, plan);
             std::thread::scope(|threads| {
                 let mut sides = Vec::new();
                 for (which, end) in ends.producers.into_iter().enumerate() {
@@ -144,9 +145,14 @@ pub fn between_threads<P: Producer + Send, C: Consumer + Send>(
 }
 
 impl<'a> Scene<'a> {
-    fn new(board: &'a Board, pairs: usize, plan: &Plan) -> Self {
+    fn new<P, C>(board: &'a Board, ends: &Ends<P, C>, plan: &Plan) -> Self {
+        let pairs = ends.producers.len();
         assert!(pairs <= MOST_PRODUCERS);
-        Scene { board, pairs, time: Duration::from_millis(plan.contended_ms) }
+        Scene { board, pairs, round: ends.round, time: Duration::from_millis(plan.contended_ms) }
+    }
+
+    fn warm_up(&self) -> u64 {
+        WARM_UP_ROUNDS * self.round
     }
 
     /// Before the first item, too: one who spins for it would keep the other off the core that it starts on.
@@ -195,7 +201,7 @@ impl Traffic {
         let start = producers.iter().map(|tally| tally.start).min().context("no producer")?;
         let end = consumers.iter().map(|tally| tally.end).max().context("no consumer")?;
         Ok(Traffic {
-            items: put.0 - pairs as u64 * WARM_UP,
+            items: producers.iter().map(|tally| tally.items - tally.warm_up).sum(),
             seconds: (end - start) as f64 / 1e9,
             sleeps: tallies.iter().map(|tally| tally.sleeps).sum(),
             preempted: tallies.iter().map(|tally| tally.preempted).sum(),
@@ -205,18 +211,20 @@ impl Traffic {
 }
 
 fn produce(scene: Scene<'_>, which: usize, mut end: impl Producer) -> Result<Tally> {
-    let Scene { board, pairs, time } = scene;
+    let Scene { board, pairs, round, time } = scene;
     let first = (which as u64) << NUMBER_BITS;
     scene.meet()?;
-    end.put(first..first + WARM_UP)?;
+    end.put(first..first + scene.warm_up())?;
     scene.meet()?;
     let before = switches();
     let start = now();
-    let mut next = first + WARM_UP;
+    let mut next = first + scene.warm_up();
     while !board.over.0.load(Relaxed) {
-        for _ in 0..ROUND / BATCH {
-            end.put(next..next + BATCH)?;
-            next += BATCH;
+        let until = next + round;
+        while next < until {
+            let some = BATCH.min(until - next);
+            end.put(next..next + some)?;
+            next += some;
         }
         if now() - start > time.as_nanos() as u64 {
             board.over.0.store(true, Relaxed);
@@ -233,7 +241,7 @@ fn produce(scene: Scene<'_>, which: usize, mut end: impl Producer) -> Result<Tal
         (first..next).for_each(|item| add(&mut sums, item));
     }
     let (sleeps, preempted) = (after.0 - before.0, after.1 - before.1);
-    Ok(Tally { start, end: ended_at, items: next - first, sums, sleeps, preempted })
+    Ok(Tally { start, end: ended_at, items: next - first, warm_up: scene.warm_up(), sums, sleeps, preempted })
 }
 
 fn consume(scene: Scene<'_>, end: impl Consumer) -> Result<Tally> {
@@ -244,7 +252,7 @@ fn consume(scene: Scene<'_>, end: impl Consumer) -> Result<Tally> {
 fn keep(scene: Scene<'_>, mut end: impl Consumer, mut ledger: impl Ledger) -> Result<Tally> {
     let mut items = 0_u64;
     scene.meet()?;
-    while items < WARM_UP {
+    while items < scene.warm_up() {
         end.get(|item| {
             ledger.enter(item);
             items += 1;
@@ -267,7 +275,7 @@ fn keep(scene: Scene<'_>, mut end: impl Consumer, mut ledger: impl Ledger) -> Re
     let ended_at = now();
     let after = switches();
     let (sleeps, preempted) = (after.0 - before.0, after.1 - before.1);
-    Ok(Tally { start, end: ended_at, items, sums: ledger.sums()?, sleeps, preempted })
+    Ok(Tally { start, end: ended_at, items, warm_up: scene.warm_up(), sums: ledger.sums()?, sleeps, preempted })
 }
 
 /// What a consumer remembers of its items.
@@ -349,14 +357,14 @@ mod tests {
 
     #[test]
     fn consumers_together_have_what_was_put() {
-        let tally = |items, sums| Tally { start: 0, end: 1, items, sums, sleeps: 0, preempted: 0 };
+        let tally = |items, sums| Tally { start: 0, end: 1, items, warm_up: 1, sums, sleeps: 0, preempted: 0 };
         let sums = |items: &[u64]| {
             let mut sums = [0; 2];
             items.iter().for_each(|item| add(&mut sums, *item));
             sums
         };
-        let put = || tally(2 * WARM_UP, sums(&[1, 4]));
-        let traffic = |got: &[u64]| Traffic::of(&[put(), tally(2 * WARM_UP, sums(got))], [100.0; 2]);
+        let put = || tally(2, sums(&[1, 4]));
+        let traffic = |got: &[u64]| Traffic::of(&[put(), tally(2, sums(got))], [100.0; 2]);
         assert!(traffic(&[4, 1]).is_ok());
         assert!(traffic(&[2, 3]).is_err() && traffic(&[1, 1]).is_err());
     }

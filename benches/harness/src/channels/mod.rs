@@ -36,6 +36,8 @@ pub trait Consumer {
 pub struct Ends<P, C> {
     pub producers: Vec<P>,
     pub consumers: Vec<C>,
+    /// Items between two looks at the clock: many where they are small, at least one.
+    pub round: u64,
 }
 
 impl<P, C> Ends<P, C> {
@@ -46,6 +48,7 @@ impl<P, C> Ends<P, C> {
         mut consumer: impl FnMut() -> Result<C>,
     ) -> Result<Self> {
         let producers = (0..pairs).map(|_| producer()).collect::<Result<_>>()?;
-        Ok(Ends { producers, consumers: (0..pairs).map(|_| consumer()).collect::<Result<_>>()? })
+        let consumers = (0..pairs).map(|_| consumer()).collect::<Result<_>>()?;
+        Ok(Ends { producers, consumers, round: 4 * BATCH })
     }
 }
