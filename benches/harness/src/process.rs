@@ -212,8 +212,9 @@ pub fn is_realtime() -> bool {
     matches!(unsafe { libc::sched_getscheduler(0) }, libc::SCHED_FIFO | libc::SCHED_RR)
 }
 
-/// As programs of the usual kind: three who are busy on two cores take turns.
-pub fn be_usual() -> Result<()> {
+/// For more busy processes than cores: one that goes before all others would keep its own kind off the core for good. Now
+/// they take turns, but with other programs too.
+pub fn take_turns() -> Result<()> {
     let none = libc::sched_param { sched_priority: 0 };
     // SAFETY: the parameter lives.
     let answer = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const none) };

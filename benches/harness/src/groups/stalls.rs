@@ -2,11 +2,12 @@
 //!
 //! Each round has a queue of its own, a producer and a consumer that live, and beside them a victim of one of the two kinds
 //! on the other one's core. What counts is the longest time between two items of the living consumer, from just before
-//! the kill on. The rounds without a kill show how much of that is the scheduler's: three processes share two cores.
+//! the kill on. The rounds without a kill show how much of that is the scheduler's: three processes share two cores, with
+//! each other and with whatever else the machine does, also where this program goes before others.
 
 use crate::channels::CAPACITY;
 use crate::measure::{Job, Plan, Row, check, interleave};
-use crate::process::{be_usual, end_in_time, now, pin, two_cores};
+use crate::process::{end_in_time, now, pin, take_turns, two_cores};
 use anyhow::{Result, ensure};
 use crossproc::{Atomic, Process, ProcessBuilder, SimpleQueue};
 use serde::{Deserialize, Serialize};
@@ -113,7 +114,7 @@ fn daemon() -> ProcessBuilder {
 
 fn set_up(core: usize) -> Result<(), String> {
     end_in_time();
-    be_usual().and_then(|()| pin(core)).map_err(|error| format!("{error:#}"))
+    take_turns().and_then(|()| pin(core)).map_err(|error| format!("{error:#}"))
 }
 
 /// The longest time without an item, in milliseconds.
