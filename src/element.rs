@@ -1,5 +1,6 @@
 //! Which types may live in shared memory.
 
+use crate::CodecError;
 use bytemuck::{CheckedBitPattern, NoUninit};
 
 /// A type that may live in a [`Value`](crate::Value): plain data without pointers and padding.
@@ -33,3 +34,34 @@ pub trait Element: NoUninit + CheckedBitPattern + Send + 'static {}
 
 #[diagnostic::do_not_recommend]
 impl<T: NoUninit + CheckedBitPattern + Send + 'static> Element for T {}
+
+/// The bytes of items.
+#[allow(unsafe_code)]
+pub(crate) fn bytes_of<E: Element>(items: &[E]) -> &[u8] {
+    // SAFETY: `NoUninit`: all bytes of an item are initialised.
+    unsafe { std::slice::from_raw_parts(items.as_ptr().cast(), size_of_val(items)) }
+}
+
+/// Items from their bytes.
+#[allow(unsafe_code)]
+pub(crate) fn from_bytes<E: Element>(bytes: &[u8]) -> Result<Vec<E>, CodecError> {
+    let size = size_of::<E>();
+    if size == 0 || !bytes.len().is_multiple_of(size) {
+        return match bytes {
+            [] => Ok(Vec::new()),
+            _ => Err(CodecError(format!("{} bytes are no items of {size} bytes", bytes.len()))),
+        };
+    }
+    let is_valid = |item: &[u8]| E::is_valid_bit_pattern(&bytemuck::pod_read_unaligned(item));
+    if !bytes.chunks_exact(size).all(is_valid) {
+        return Err(CodecError("bytes that are no item of this type".into()));
+    }
+    let count = bytes.len() / size;
+    let mut items = Vec::<E>::with_capacity(count);
+    // SAFETY: room for so many items, whose bytes are valid; the vectors do not overlap.
+    unsafe {
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), items.as_mut_ptr().cast(), bytes.len());
+        items.set_len(count);
+    }
+    Ok(items)
+}

@@ -13,6 +13,7 @@ mod element;
 mod error;
 mod lock;
 mod message;
+mod pipe;
 mod process;
 mod queue;
 mod raw;
@@ -21,6 +22,7 @@ mod segment;
 mod sync;
 mod sys;
 mod value;
+mod wait;
 
 pub use array::{Array, ArrayGuard, Part};
 pub use atomic::{Atomic, Int};
@@ -29,16 +31,18 @@ pub use element::Element;
 pub use error::*;
 pub use lock::{Lock, LockGuard};
 pub use message::Message;
+pub use pipe::{Frame, Messages, Pipe, Receiver, Sender, Slot, channel};
 pub use process::{
     ChildInfo, Current, Entry, Parent, Process, ProcessBuilder, Scope, ScopedProcess, StartMethod, Stdio,
     active_children, cpu_count, current, fork, init, parent, scope,
 };
-pub use queue::{Items, SimpleQueue};
+pub use queue::{Iter, JoinableQueue, Queue, SimpleQueue, Task};
 pub use raw::{RawArray, RawValue};
 pub use segment::Named;
 #[cfg(feature = "shared_memory")]
 pub use segment::Within;
 pub use value::{Value, ValueGuard};
+pub use wait::{Waitable, wait};
 
 /// Messages with handles in them, over a Unix socket.
 pub mod travel {

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Each top-level module of the crate, and its layer.
-const LAYERS: [(&str, u32); 14] = [
+const LAYERS: [(&str, u32); 16] = [
     ("error", 0),
-    ("element", 0),
+    ("element", 1),
     ("message", 0),
     ("sys", 1),
     ("sync", 2),
@@ -20,7 +20,9 @@ const LAYERS: [(&str, u32); 14] = [
     ("lock", 4),
     ("ring", 4),
     ("queue", 5),
+    ("pipe", 5),
     ("process", 6),
+    ("wait", 6),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

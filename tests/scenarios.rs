@@ -4,7 +4,10 @@
 
 mod util;
 
-use crossproc::{Array, Atomic, Error, JoinError, Process, Result, ScopeError, SpawnError, Value, current, scope};
+use crossproc::{
+    Array, Atomic, Error, GetTimeoutError, JoinError, Pipe, Process, Queue, Result, ScopeError, SpawnError, Value,
+    current, scope,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::os::unix::process::parent_id;
@@ -127,6 +130,64 @@ fn se10_an_array_and_a_value_are_shared() {
             "Sum of squares(in main program): 30",
         ];
         assert_eq!(lines, expected);
+    });
+}
+
+#[test]
+fn se12_a_queue_from_one_child_to_the_other() {
+    fn square_list(numbers: Vec<u64>, queue: Queue<u64>) -> Result<()> {
+        numbers.into_iter().try_for_each(|n| queue.put(n * n)).map_err(Error::from)
+    }
+    fn print_queue(queue: Queue<u64>) -> Result<()> {
+        println!("Queue elements:");
+        while !queue.is_empty() {
+            println!("{}", queue.get()?);
+        }
+        println!("Queue is now empty!");
+        Ok(())
+    }
+    within(60, || {
+        let lines = prints("a queue", || {
+            let queue = Queue::new()?;
+            Process::spawn(square_list, (vec![1, 2, 3, 4], queue.clone()))?.join()??;
+            Process::spawn(print_queue, (queue,))?.join()?
+        });
+        assert_eq!(lines, ["Queue elements:", "1", "4", "9", "16", "Queue is now empty!"]);
+    });
+}
+
+#[test]
+fn se13_a_pipe_until_the_word_end() {
+    fn sender(pipe: Pipe<String>, messages: Vec<String>) -> Result<()> {
+        for message in messages {
+            pipe.send(&message)?;
+            println!("Sent the message: {message}");
+        }
+        Ok(())
+    }
+    fn receiver(pipe: Pipe<String>) -> Result<()> {
+        loop {
+            let message = pipe.recv()?;
+            if message == "END" {
+                return Ok(());
+            }
+            println!("Received the message: {message}");
+        }
+    }
+    within(60, || {
+        let lines = prints("a pipe", || {
+            let (parent_end, child_end) = Pipe::pair()?;
+            let messages = ["hello", "hey", "hru?", "END"].map(String::from).to_vec();
+            let p1 = Process::spawn(sender, (parent_end, messages))?;
+            let p2 = Process::spawn(receiver, (child_end,))?;
+            p1.join()??;
+            p2.join()?
+        });
+        let after =
+            |start: &str| with(start, &lines).iter().map(|line| line[start.len()..].to_owned()).collect::<Vec<_>>();
+        assert_eq!(after("Sent the message: "), ["hello", "hey", "hru?", "END"]);
+        assert_eq!(after("Received the message: "), ["hello", "hey", "hru?"]);
+        assert_eq!(lines.len(), 7);
     });
 }
 
@@ -434,5 +495,42 @@ fn se31_a_choice_after_all_children_in_a_list_were_joined() {
         let mut expected = PLACES;
         expected.sort_unstable();
         assert_eq!(sorted(places), expected);
+    });
+}
+
+#[test]
+fn se34_a_downloader_and_a_saver_that_gives_up() {
+    fn download(queue: Queue<String>) -> Result<()> {
+        for name in ["girl.jpg", "boy.jpg", "man.jpg"] {
+            println!("正在下载 {name}");
+            sleep(ms(50));
+            queue.put(name.into())?;
+        }
+        Ok(())
+    }
+    fn save(queue: Queue<String>) -> Result<()> {
+        loop {
+            match queue.get_timeout(ms(500)) {
+                Ok(name) => println!("保存成功 {name}"),
+                Err(GetTimeoutError::Timeout) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        println!("全部保存完毕!");
+        Ok(())
+    }
+    within(60, || {
+        let lines = prints("downloads", || {
+            let queue = Queue::bounded(5)?;
+            Process::spawn(download, (queue.clone(),))?.join()??;
+            Process::spawn(save, (queue.clone(),))?.join()??;
+            println!("over!");
+            Ok(())
+        });
+        let names = ["girl.jpg", "boy.jpg", "man.jpg"];
+        let wanted = |what: &str| names.map(|name| format!("{what} {name}"));
+        assert_eq!(with("正在下载", &lines), wanted("正在下载"));
+        assert_eq!(with("保存成功", &lines), wanted("保存成功"));
+        assert_eq!(lines[6..], ["全部保存完毕!", "over!"]);
     });
 }

@@ -12,8 +12,7 @@
 //! | object | what for |
 //! |---|---|
 //! | `Array<u8>`, `Array<File>` | the paths, found once by the parent |
-//! | `RawArray<u32>` | what there is to do in this round |
-//! | `Atomic<u64>` | the next of it: each process takes one when it is done with another |
+//! | `Queue<u32>` | what there is to do in this round: each process takes one when it is done with another |
 //! | `RawArray<u32>` | who took which file, written before the file is counted |
 //! | `Part<Slot>` of an `Array<Slot>` | the worker's own table of words, locked for its whole job |
 //! | `Atomic<u64>` | the bytes done, for the progress bar |

@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::corpus::{Corpus, File, Job};
 use crate::table::{Room, Slot};
-use crossproc::{Array, Atomic, RawArray};
+use crossproc::{Array, Atomic, GetError, Queue, RawArray};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,8 +15,7 @@ pub struct Shared {
     paths: Array<u8>,
     files: Array<File>,
     /// What there is to do in this round.
-    jobs: RawArray<Job>,
-    next: Atomic<u64>,
+    jobs: Queue<Job>,
     /// For each job of all rounds the number of the worker that took it, plus one; 0 is nobody. Without a lock, as each
     /// item is written by one.
     takers: RawArray<u32>,
@@ -32,9 +31,8 @@ impl Shared {
             room,
             paths: Array::from_slice(&corpus.paths)?,
             files: Array::from_slice(&corpus.files)?,
-            jobs: RawArray::from_slice(&jobs)?,
-            next: Atomic::new(0)?,
             takers: RawArray::zeroed(jobs.len())?,
+            jobs: queue_of(jobs)?,
             bytes_done: Atomic::new(0)?,
             stalled: Atomic::new(0)?,
         })
@@ -48,10 +46,15 @@ impl Shared {
 
     /// Takes the next job for the worker of this number. Killed between the two steps it leaves a job that nobody has,
     /// which `lost_jobs` finds as well.
-    pub fn take_job(&self, number: u32) -> Option<Job> {
-        let job = self.jobs.get(self.next.fetch_add(1, Relaxed) as usize)?;
-        self.takers.set(job as usize, number + 1)?;
-        Some(job)
+    pub fn take_job(&self, number: u32) -> Result<Option<Job>, Failure> {
+        match self.jobs.get() {
+            Ok(job) => {
+                self.takers.set(job as usize, number + 1);
+                Ok(Some(job))
+            }
+            Err(GetError::Closed) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The jobs that nobody has done, when all workers have ended and the tables of these are empty.
@@ -68,11 +71,18 @@ impl Shared {
         for job in jobs {
             self.takers.set(*job as usize, 0);
         }
-        self.jobs = RawArray::from_slice(jobs)?;
-        self.next.store(0, Relaxed);
+        self.jobs = queue_of(jobs.to_vec())?;
         self.bytes_done.store(bytes_done, Relaxed);
         Ok(())
     }
+}
+
+/// All that there is to do; nothing is added later.
+fn queue_of(jobs: Vec<Job>) -> Result<Queue<Job>, Failure> {
+    let queue = Queue::new()?;
+    queue.put_many(jobs)?;
+    queue.close();
+    Ok(queue)
 }
 
 /// The tables of all workers in one array, to be divided into a part for each.

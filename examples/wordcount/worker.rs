@@ -16,7 +16,7 @@ pub fn work(shared: Shared, number: u32, part: Part<Slot>, stall_at: Option<u64>
     let mut table = Table::new(&mut items, shared.room);
     let mut buffer = Vec::new();
     let mut taken = 0;
-    while let Some(job) = shared.take_job(number) {
+    while let Some(job) = shared.take_job(number)? {
         taken += 1;
         let stalls = stall_at == Some(taken);
         let file = corpus.file(job);

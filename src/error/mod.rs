@@ -3,9 +3,11 @@
 //! Every error is `Clone + PartialEq + Serialize + Deserialize`, so that a child process can hand back what `?` gave
 //! it; an error of the system travels as its number.
 
+mod pipe;
 mod queue;
 
-pub use queue::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
+pub use pipe::{RecvError, RecvIntoError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+pub use queue::{GetError, GetTimeoutError, PutError, PutTimeoutError, TaskDoneError, TryGetError, TryPutError};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
@@ -396,6 +398,12 @@ macro_rules! any_error {
             /// Why an item was not put, without it.
             #[error(transparent)]
             Put(PutError<()>),
+            /// Why an item was not put at once, without it.
+            #[error(transparent)]
+            TryPut(TryPutError<()>),
+            /// Why an item was not put in time, without it.
+            #[error(transparent)]
+            PutTimeout(PutTimeoutError<()>),
             /// A system call's error.
             #[error(transparent)]
             Os(#[from] Os),
@@ -408,7 +416,9 @@ macro_rules! any_error {
 any_error! {
     Segment(SegmentError), Lock(LockError), TryLock(TryLockError), LockTimeout(LockTimeoutError), Array(ArrayError),
     Codec(CodecError), Travel(TravelError), Spawn(SpawnError), Join(JoinError), Scope(ScopeError),
-    Get(GetError), TryGet(TryGetError), GetTimeout(GetTimeoutError),
+    Get(GetError), TryGet(TryGetError), GetTimeout(GetTimeoutError), TaskDone(TaskDoneError),
+    Send(SendError), TrySend(TrySendError), SendTimeout(SendTimeoutError),
+    Recv(RecvError), TryRecv(TryRecvError), RecvTimeout(RecvTimeoutError), RecvInto(RecvIntoError),
 }
 
 impl Error {
@@ -427,7 +437,14 @@ impl Error {
     /// assert!(crossproc::Error::from(crossproc::LockTimeoutError::Timeout).is_timeout());
     /// ```
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Error::LockTimeout(LockTimeoutError::Timeout) | Error::GetTimeout(GetTimeoutError::Timeout))
+        matches!(
+            self,
+            Error::LockTimeout(LockTimeoutError::Timeout)
+                | Error::GetTimeout(GetTimeoutError::Timeout)
+                | Error::PutTimeout(PutTimeoutError::Timeout(()))
+                | Error::SendTimeout(SendTimeoutError::Timeout)
+                | Error::RecvTimeout(RecvTimeoutError::Timeout)
+        )
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can go wrong with a queue. Where an item was passed in, it comes back.
 
+use super::CodecError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
@@ -13,6 +14,12 @@ macro_rules! put_error {
             /// The queue is closed: nothing more goes in.
             #[error("closed")]
             Closed(T),
+            /// The item cannot be encoded: why.
+            #[error("encode: {1}")]
+            Encode(T, CodecError),
+            /// There is no memory for it.
+            #[error("no space left for shared memory")]
+            NoSpace(T),
             /// What stands in the queue's memory is nothing that this library writes.
             #[error("the queue is corrupt")]
             Corrupt(T),
@@ -30,19 +37,46 @@ macro_rules! put_error {
             pub fn into_inner(self) -> T {
                 match self {
                     $($name::$own(item) => item,)?
-                    $name::Closed(item) | $name::Corrupt(item) => item,
+                    $name::Closed(item) | $name::NoSpace(item) | $name::Corrupt(item) => item,
+                    $name::Encode(item, _) => item,
                 }
+            }
+
+            /// The same error with another item.
+            ///
+            /// ```
+            /// assert_eq!(crossproc::PutError::Closed(5).map(|n| n + 1), crossproc::PutError::Closed(6));
+            /// ```
+            pub fn map<U>(self, change: impl FnOnce(T) -> U) -> $name<U> {
+                match self {
+                    $($name::$own(item) => $name::$own(change(item)),)?
+                    $name::Closed(item) => $name::Closed(change(item)),
+                    $name::Encode(item, why) => $name::Encode(change(item), why),
+                    $name::NoSpace(item) => $name::NoSpace(change(item)),
+                    $name::Corrupt(item) => $name::Corrupt(change(item)),
+                }
+            }
+
+            /// Whether the queue is closed.
+            ///
+            /// ```
+            /// assert!(crossproc::PutError::Closed(5).is_closed() && !crossproc::PutError::NoSpace(5).is_closed());
+            /// ```
+            pub fn is_closed(&self) -> bool {
+                matches!(self, $name::Closed(_))
             }
         }
 
         impl<T> std::fmt::Debug for $name<T> {
             /// Without the item, which may not have a `Debug`.
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(match self {
-                    $($name::$own(_) => concat!(stringify!($own), "(..)"),)?
-                    $name::Closed(_) => "Closed(..)",
-                    $name::Corrupt(_) => "Corrupt(..)",
-                })
+                match self {
+                    $($name::$own(_) => f.write_str(concat!(stringify!($own), "(..)")),)?
+                    $name::Closed(_) => f.write_str("Closed(..)"),
+                    $name::Encode(_, why) => write!(f, "Encode(.., {why:?})"),
+                    $name::NoSpace(_) => f.write_str("NoSpace(..)"),
+                    $name::Corrupt(_) => f.write_str("Corrupt(..)"),
+                }
             }
         }
     };
@@ -120,7 +154,13 @@ macro_rules! get_error {
             /// The queue is empty, others have held it, and nobody else does any more: nothing will come.
             #[error("nobody else holds the queue")]
             Disconnected,
-            /// What stands in the queue's memory is nothing that this library writes, or no item of this type.
+            /// The item that was next is no item of this type, or its handles lead nowhere; it is gone.
+            #[error("decode: {0}")]
+            Decode(CodecError),
+            /// There is no memory to get the item with; it stays.
+            #[error("no space left for the item")]
+            NoSpace,
+            /// What stands in the queue's memory is nothing that this library writes.
             #[error("the queue is corrupt")]
             Corrupt,
         }
@@ -184,9 +224,49 @@ impl GetTimeoutError {
 /// Without the item.
 impl<T> From<PutError<T>> for super::Error {
     fn from(error: PutError<T>) -> Self {
-        super::Error::Put(match error {
-            PutError::Closed(_) => PutError::Closed(()),
-            PutError::Corrupt(_) => PutError::Corrupt(()),
-        })
+        super::Error::Put(error.map(drop))
     }
+}
+
+impl<T> TryPutError<T> {
+    /// Whether there was no room.
+    ///
+    /// ```
+    /// assert!(crossproc::TryPutError::Full(1).is_full());
+    /// ```
+    pub fn is_full(&self) -> bool {
+        matches!(self, TryPutError::Full(_))
+    }
+}
+
+/// Without the item.
+impl<T> From<TryPutError<T>> for super::Error {
+    fn from(error: TryPutError<T>) -> Self {
+        super::Error::TryPut(error.map(drop))
+    }
+}
+
+/// Without the item.
+impl<T> From<PutTimeoutError<T>> for super::Error {
+    fn from(error: PutTimeoutError<T>) -> Self {
+        super::Error::PutTimeout(error.map(drop))
+    }
+}
+
+/// Why `task_done` did nothing.
+///
+/// ```
+/// use crossproc::{JoinableQueue, TaskDoneError};
+/// assert_eq!(JoinableQueue::<u8>::new()?.task_done(), Err(TaskDoneError::TooMany));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TaskDoneError {
+    /// All that was got is done already.
+    #[error("more tasks are done than were got")]
+    TooMany,
+    /// What stands in the queue's memory is nothing that this library writes.
+    #[error("the queue is corrupt")]
+    Corrupt,
 }

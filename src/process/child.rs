@@ -70,6 +70,9 @@ pub(super) fn live(control: Fd, start: &Start) -> Result<i32, NotToBe> {
     }
     let _ = control.set_nonblocking(true); // for the report: who does not fit into the stream is told so
     start.finish();
+    if wire::handles_in(&arguments.manifest).is_some() {
+        let _ = (&*control).write_all(&wire::BEGUN);
+    }
     Ok(run(way, || order.code.run(arguments)))
 }
 

@@ -11,7 +11,7 @@
 use super::life::Life;
 use crate::sys::pidfd::Signal;
 use crate::sys::poll::Poll;
-use crate::sys::{Deadline, birth};
+use crate::sys::{Deadline, birth, process, watch};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,6 +57,17 @@ impl Children {
     /// In a fork child (C2).
     pub(super) fn forget(&mut self) {
         *self = Children::default();
+    }
+}
+
+/// Somebody waits for a handle that is on its way. Those that were on their way to a child that has ended are given up, and
+/// the ends of the others are news.
+pub(super) fn look_after_arguments() {
+    let running = lock().running().to_vec();
+    for life in running.iter().filter(|life| life.may_have_left_arguments()) {
+        if let Ok(Some(tag)) = process::tag_of_child(life.pid) {
+            watch::process(tag);
+        }
     }
 }
 

@@ -4,9 +4,11 @@
 //! The exit status is the kernel's own. A report that its writer did not finish is none.
 
 use super::wire::{self, HELLO, Report};
+use crate::segment::travel::{Arrived, Bytes};
 use crate::sys::Deadline;
 use crate::sys::pidfd::{PidFd, Signal, Status};
-use crate::sys::socket::UnixStream;
+use crate::sys::socket::{self, UnixStream};
+use crate::sys::watch;
 use std::io::{self, Read};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
@@ -22,6 +24,9 @@ pub(super) struct Life {
     parent: u32,
     /// Until the report is read.
     control: Mutex<Option<UnixStream>>,
+    /// The list of the handles in its arguments, if there are any, and whether it may be that the child never took them.
+    handles: Option<Vec<u8>>,
+    untaken: AtomicBool,
     end: Mutex<Option<End>>,
     detached: AtomicBool,
 }
@@ -43,6 +48,18 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Life {
     pub(super) fn new(pid: u32, name: String, daemon: bool, pidfd: PidFd, control: UnixStream) -> Self {
+        Life::with(pid, name, daemon, pidfd, control, None)
+    }
+
+    /// Of a child whose arguments have such a list of handles.
+    pub(super) fn with(
+        pid: u32,
+        name: String,
+        daemon: bool,
+        pidfd: PidFd,
+        control: UnixStream,
+        handles: Option<Vec<u8>>,
+    ) -> Self {
         let control = Mutex::new(Some(control));
         Life {
             pid,
@@ -51,6 +68,8 @@ impl Life {
             pidfd,
             parent: std::process::id(),
             control,
+            untaken: AtomicBool::new(handles.is_some()),
+            handles,
             end: Mutex::default(),
             detached: AtomicBool::new(false),
         }
@@ -65,8 +84,31 @@ impl Life {
                 Status::Ended(code) => Some(End { code, lost: false }),
                 Status::Lost => Some(End { code: UNKNOWN, lost: true }),
             };
+            if end.is_some() {
+                self.give_up_arguments();
+                watch::tell(); // what it held of queues and pipes is let go, and who sleeps there may be the last
+            }
         }
         *end
+    }
+
+    /// It has ended: if it was killed before it looked at its arguments, the handles in them are nobody's.
+    fn give_up_arguments(&self) {
+        if self.parent != std::process::id() || !self.untaken.swap(false, SeqCst) {
+            return;
+        }
+        let begun = locked(&self.control).as_ref().is_none_or(|control| {
+            let mut hello = [0; HELLO + wire::BEGUN.len()];
+            matches!(socket::peek(control, &mut hello), Ok(got) if got == hello.len())
+        });
+        if let Some(handles) = self.handles.as_ref().filter(|_| !begun) {
+            Arrived { bytes: Bytes::Here(Vec::new()), manifest: handles.clone(), fds: Vec::new() }.discard();
+        }
+    }
+
+    /// Whether its arguments may still be on their way. Its end is news then.
+    pub(super) fn may_have_left_arguments(&self) -> bool {
+        self.untaken.load(SeqCst) && self.ended().is_none()
     }
 
     /// Waits for the end, at most until the deadline.
@@ -107,6 +149,9 @@ impl Life {
         let control = locked(&self.control).take()?;
         let mut hello = [0; HELLO];
         (&control).read_exact(&mut hello).ok()?;
+        if self.handles.is_some() {
+            (&control).read_exact(&mut [0; wire::BEGUN.len()]).ok()?;
+        }
         wire::read_report(&control)
     }
 }

@@ -6,7 +6,7 @@ use super::execute::{Executed, TOO_OFTEN, TRIES, end, execute, own_child};
 use super::life::Life;
 use super::server::Answer;
 use super::wire::{self, Body, CALL, HELLO, Order, WATCH, Who};
-use crate::segment::travel::{Arrived, Packed};
+use crate::segment::travel::{self, Arrived, Packed};
 use crate::sys::birth::{self, Role};
 use crate::sys::lifeline::{Lifeline, ParentsEnd};
 use crate::sys::pidfd::{PidFd, Status};
@@ -124,10 +124,12 @@ pub(super) fn bear(plan: Plan, packed: Packed) -> Result<Arc<Life>, SpawnError> 
         drop(nursery);
         if let Some((pidfd, pid, control)) = born {
             drop(letter);
+            let handles = wire::handles_in(&packed.manifest);
             packed.delivered();
-            let life = Arc::new(Life::new(pid, plan.who.name, plan.who.daemon, pidfd, control));
+            let life = Arc::new(Life::with(pid, plan.who.name, plan.who.daemon, pidfd, control, handles));
             children::join_at_exit();
             children::lock().add(life.clone());
+            travel::look_out_with(children::look_after_arguments);
             return Ok(life);
         }
     }
@@ -241,6 +243,7 @@ pub(crate) struct HandOver {
     server: Server,
     here: UnixStream,
     who: Who,
+    handles: Option<Vec<u8>>,
 }
 
 impl HandOver {
@@ -262,13 +265,14 @@ impl HandOver {
             letter.write(&here, &end)?;
         }
         drop(letter);
+        let handles = wire::handles_in(&packed.manifest);
         packed.delivered();
-        Ok(HandOver { server, here, who: plan.who.clone() })
+        Ok(HandOver { server, here, who: plan.who.clone(), handles })
     }
 
     /// The child, if there is one or may be one.
     pub(super) fn finish(self) -> Result<Option<Arc<Life>>, SpawnError> {
-        let HandOver { server, here, who } = self;
+        let HandOver { server, here, who, handles } = self;
         let mut greeting = [0; 64];
         // Of a link that broke, the first word is that it did.
         let _ =
@@ -278,13 +282,13 @@ impl HandOver {
             Said::Dead => wait_for_hello(here)?,
             Said::Refused(errno) => return Err(SpawnError::Os(Os(errno))),
         };
-        Ok(born.map(|(pidfd, pid, control)| Arc::new(Life::new(pid, who.name, who.daemon, pidfd, control))))
+        Ok(born.map(|(pidfd, pid, control)| Arc::new(Life::with(pid, who.name, who.daemon, pidfd, control, handles))))
     }
 
     /// The result that the child reported; the server said nothing.
     pub(super) fn read_report(self) -> Option<Arrived> {
         let pidfd = PidFd::open(std::process::id()).ok()?;
-        match Life::new(0, self.who.name, false, pidfd, self.here).take_report() {
+        match Life::with(0, self.who.name, false, pidfd, self.here, self.handles).take_report() {
             Some(wire::Report::Returned(result)) => Some(result),
             _ => None,
         }

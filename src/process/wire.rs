@@ -9,7 +9,8 @@
 //! of which the last three are in a sealed memory if they are long. The prologue comes with descriptors: parent's end, working
 //! folder, the standard streams that are not null, that memory; those of the arguments follow, up to 253 with each byte.
 //! Then comes the *word*: its length, and what the child does not have from its server.
-//! The child answers with its *hello* (4 bytes: its number) before it reads the order, and at its end with one *report*:
+//! The child answers with its *hello* (4 bytes: its number) before it reads the order, with one byte more before it looks at
+//! handles in its arguments, and at its end with one *report*:
 //! ```text
 //! head | manifest | bytes
 //! ```
@@ -24,7 +25,8 @@
 //!
 //! # If a process dies here
 //! The server, before the answer: step 4; nobody but it and the child has the other end. The child, before it has the order:
-//! the parent cannot write it, or the server's answer names a child that has ended like any other. If server and child both
+//! the parent cannot write it, or the server's answer names a child that has ended like any other. Before that one byte: the
+//! parent gives up the handles in the arguments (behind it, while they are read, they count until the family ends). If server and child both
 //! die before the hello, the order goes to another child, and nobody knows the number of the first to reap it. The
 //! parent: step 3; behind it the child goes on, unless it is a daemon. A report is read when its writer has ended: a cut
 //! one is none.
@@ -203,6 +205,13 @@ fn recv_fds(stream: &UnixStream, chunks: usize) -> io::Result<Vec<Fd>> {
 }
 
 pub(super) const HELLO: usize = 4;
+/// Behind the hello of a child whose arguments have handles in them: from here on these are the child's.
+pub(super) const BEGUN: [u8; 1] = *b"!";
+
+/// The list of handles in arguments, if there are any: without them it is two bytes.
+pub(super) fn handles_in(manifest: &[u8]) -> Option<Vec<u8>> {
+    (manifest.len() > 2).then(|| manifest.to_vec())
+}
 
 /// What became of a call.
 pub(super) enum Report {

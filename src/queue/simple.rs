@@ -1,13 +1,15 @@
 //! `SimpleQueue`: items of one size, copied as they are. The protocol is the [`Ring`]'s.
 #![allow(unsafe_code)] // items as bytes
 
+use super::methods::{Get, Iter};
 use crate::element::Element;
-use crate::ring::{For, Looks, Ring, Stop};
-use crate::segment::{self, Handle, Holders, Kind, Object, Shape, Spec, handle_type};
+use crate::ring::{For, Growth, Looks, Ring, RingSource, Site, Stop};
+use crate::segment::{self, Handle, Holders, Kind, LINE, Object, Shape, Spec, Wing, handle_type};
 use crate::sync::Patience;
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, SegmentError, TryGetError, TryPutError};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 /// A queue of plain data between processes: first in, first out, for any number of producers and consumers.
@@ -57,22 +59,24 @@ unsafe impl<T> Sync for SimpleQueue<T> {}
 
 impl<T> Object for SimpleQueue<T> {
     const IN_PLACE: bool = false;
-    const HOLDERS: Option<Holders> = Some(Holders {
-        more: |object| Ring::of(object, 1).share(),
-        fewer: |object| Ring::of(object, 1).leave_others(),
-    });
+    const HOLDERS: Option<Holders> =
+        Some(Holders { more: |object| ring_at(object, 1).share(), changed: |object| ring_at(object, 1).tell_change() });
 
     fn spec(count: usize) -> Result<Spec, SegmentError> {
         Spec::of::<T>(Kind::SimpleQueue, count)
     }
 
     fn shape(count: usize) -> Option<Shape> {
-        let (locks, bytes) = crate::ring::shape(count, size_of::<T>())?;
-        Some(Shape { locks, bytes })
+        let slots = if count == UNBOUNDED { FIRST_SLOTS } else { count };
+        Some(Shape { locks: 1, bytes: crate::ring::room_for(slots, size_of::<T>())?.checked_add(SLOTS_AT)? })
     }
 
     fn of(handle: Handle, items: usize) -> Self {
-        let ring = Ring::of(handle.object(), items);
+        let growth = || Growth::new(handle.place().clone(), Wing(0), None);
+        let ring = match items {
+            UNBOUNDED => ring_at(handle.object(), FIRST_SLOTS).growing(ENDLESS, growth()),
+            _ => ring_at(handle.object(), items),
+        };
         SimpleQueue { handle, items, ring, looks: Looks::new(), item: PhantomData }
     }
 
@@ -85,10 +89,46 @@ impl<T> Object for SimpleQueue<T> {
     }
 }
 
+impl<T> SimpleQueue<T> {
+    pub(crate) fn ring_source(&self) -> RingSource<'_> {
+        let (ring, looks, size) = (&self.ring, &self.looks, size_of::<T>());
+        let company = || super::company(&self.handle, ring, For::Items);
+        RingSource::new(ring, size, move || ring.has_items(size) || ring.is_closed() || looks.is_alone(ring, &company))
+    }
+}
+
 /// At most so many items are collected before they are put.
 const BATCH: usize = 256;
+/// The number of items that stands for no limit, and how many have room before it grows.
+const UNBOUNDED: usize = 0;
+const FIRST_SLOTS: usize = 1024;
+/// More than anybody has memory for.
+const ENDLESS: u64 = 1 << 48;
+/// Behind two sides and the doors.
+const SLOTS_AT: usize = 3 * LINE;
+
+fn ring_at(object: NonNull<u8>, items: usize) -> Ring {
+    // SAFETY: an object of the shape above, or of one with fewer slots of which none is used.
+    let site = unsafe { Site { sides: object, doors: object.add(2 * LINE), slots: object.add(SLOTS_AT) } };
+    Ring::of(site, items)
+}
 
 impl<T: Element> SimpleQueue<T> {
+    /// A queue without a limit: `put` never waits. Its memory grows as needed, and goes when the queue is empty.
+    ///
+    /// # Errors
+    /// [`NoSpace`](SegmentError::NoSpace), [`TooLarge`](SegmentError::TooLarge), or what the system said.
+    ///
+    /// ```
+    /// let queue = crossproc::SimpleQueue::<u64>::new()?;
+    /// assert_eq!(queue.put_many(0..100_000)?, 100_000);
+    /// assert_eq!((queue.len(), queue.capacity(), queue.get()?), (100_000, None, 0));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn new() -> Result<Self, SegmentError> {
+        segment::create(UNBOUNDED, |_| ())
+    }
+
     /// A queue for at most so many items at once; its memory is taken at once.
     ///
     /// # Errors
@@ -123,6 +163,7 @@ impl<T: Element> SimpleQueue<T> {
         match self.add(std::slice::from_ref(&item), Patience::Forever) {
             Ok(_) => Ok(()),
             Err(Stop::Closed) => Err(PutError::Closed(item)),
+            Err(Stop::NoSpace) => Err(PutError::NoSpace(item)),
             Err(_) => Err(PutError::Corrupt(item)),
         }
     }
@@ -143,6 +184,7 @@ impl<T: Element> SimpleQueue<T> {
         match self.add(std::slice::from_ref(&item), Patience::Try) {
             Ok(_) => Ok(()),
             Err(Stop::Closed) => Err(TryPutError::Closed(item)),
+            Err(Stop::NoSpace) => Err(TryPutError::NoSpace(item)),
             Err(Stop::Corrupt) => Err(TryPutError::Corrupt(item)),
             Err(_) => Err(TryPutError::Full(item)),
         }
@@ -162,6 +204,7 @@ impl<T: Element> SimpleQueue<T> {
         match self.add(std::slice::from_ref(&item), Patience::at_most(duration)) {
             Ok(_) => Ok(()),
             Err(Stop::Closed) => Err(PutTimeoutError::Closed(item)),
+            Err(Stop::NoSpace) => Err(PutTimeoutError::NoSpace(item)),
             Err(Stop::Corrupt) => Err(PutTimeoutError::Corrupt(item)),
             Err(_) => Err(PutTimeoutError::Timeout(item)),
         }
@@ -197,6 +240,7 @@ impl<T: Element> SimpleQueue<T> {
                         rest = &rest[added..];
                     }
                     Err(Stop::Closed) => return Err(PutError::Closed(*first)),
+                    Err(Stop::NoSpace) => return Err(PutError::NoSpace(*first)),
                     Err(_) => return Err(PutError::Corrupt(*first)),
                 }
             }
@@ -241,8 +285,8 @@ impl<T: Element> SimpleQueue<T> {
         self.take(Patience::Try).map_err(|stop| match stop {
             Stop::Closed => TryGetError::Closed,
             Stop::Alone => TryGetError::Disconnected,
-            Stop::Corrupt => TryGetError::Corrupt,
             Stop::NotNow | Stop::Timeout => TryGetError::Empty,
+            _ => TryGetError::Corrupt,
         })
     }
 
@@ -261,8 +305,8 @@ impl<T: Element> SimpleQueue<T> {
         self.take(Patience::at_most(duration)).map_err(|stop| match stop {
             Stop::Closed => GetTimeoutError::Closed,
             Stop::Alone => GetTimeoutError::Disconnected,
-            Stop::Corrupt => GetTimeoutError::Corrupt,
             Stop::NotNow | Stop::Timeout => GetTimeoutError::Timeout,
+            _ => GetTimeoutError::Corrupt,
         })
     }
 
@@ -329,17 +373,17 @@ impl<T: Element> SimpleQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn is_full(&self) -> bool {
-        self.len() == self.items
+        self.capacity().is_some_and(|items| self.len() >= items)
     }
 
-    /// How many items may be in at once.
+    /// How many items may be in at once; none where there is no limit.
     ///
     /// ```
     /// assert_eq!(crossproc::SimpleQueue::<u8>::bounded(5)?.capacity(), Some(5));
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn capacity(&self) -> Option<usize> {
-        Some(self.items)
+        (self.items != UNBOUNDED).then_some(self.items)
     }
 
     /// Nothing more goes in, for anybody and for good; what is in can be got. Wakes all who wait.
@@ -355,7 +399,8 @@ impl<T: Element> SimpleQueue<T> {
         self.ring.close(size_of::<T>());
     }
 
-    /// The items, each taken out when it is asked for. Ends when the queue is closed and nothing is left.
+    /// The items, each taken out when it is asked for. Ends when the queue is closed and nothing is left, or behind one
+    /// [`Disconnected`](GetError::Disconnected).
     ///
     /// ```
     /// let queue = crossproc::SimpleQueue::bounded(5)?;
@@ -364,8 +409,8 @@ impl<T: Element> SimpleQueue<T> {
     /// assert_eq!(queue.iter().collect::<Result<Vec<_>, _>>()?, [1, 2]);
     /// # Ok::<(), crossproc::Error>(())
     /// ```
-    pub fn iter(&self) -> Items<'_, T> {
-        Items { queue: self }
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { get: self, ended: false }
     }
 
     /// At least one, or it says why not.
@@ -412,51 +457,23 @@ impl<T: Element> SimpleQueue<T> {
     }
 
     fn wait(&self, what: For, patience: Patience) -> Result<(), Stop> {
-        self.ring.wait(size_of::<T>(), what, patience, &self.looks, &|| self.is_alone(what))
-    }
-
-    /// Whether nobody else will ever bring an item. One who waits for room is never: a thread may borrow its handle.
-    fn is_alone(&self, what: For) -> bool {
-        if what == For::Room {
-            return false;
-        }
-        let alone = self.handle.is_last();
-        if !alone {
-            self.ring.share();
-        }
-        alone && self.ring.is_shared()
+        let size = size_of::<T>();
+        let ready = || if what == For::Items { self.ring.has_items(size) } else { self.ring.has_room() };
+        self.ring.wait(size, what, patience, &self.looks, &ready, &|| super::company(&self.handle, &self.ring, what))
     }
 }
 
-/// The items of a queue; see [`SimpleQueue::iter`].
-///
-/// ```
-/// let queue = crossproc::SimpleQueue::bounded(5)?;
-/// queue.put(1)?;
-/// assert_eq!(queue.iter().next(), Some(Ok(1)));
-/// # Ok::<(), crossproc::Error>(())
-/// ```
-#[derive(Debug)]
-pub struct Items<'a, T> {
-    queue: &'a SimpleQueue<T>,
-}
-
-impl<T: Element> Iterator for Items<'_, T> {
-    type Item = Result<T, GetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self.queue.get() {
-            Err(GetError::Closed) => None,
-            item => Some(item),
-        }
+impl<T: Element> Get<T> for SimpleQueue<T> {
+    fn get_one(&self) -> Result<T, GetError> {
+        self.get()
     }
 }
 
 impl<'a, T: Element> IntoIterator for &'a SimpleQueue<T> {
     type Item = Result<T, GetError>;
-    type IntoIter = Items<'a, T>;
+    type IntoIter = Iter<'a, T>;
 
-    fn into_iter(self) -> Items<'a, T> {
+    fn into_iter(self) -> Iter<'a, T> {
         self.iter()
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! # Layout
 //! ```text
-//! offset 0    tail side   lock (40 bytes), closed (4), the segment's (4), tail (8), the last seen head (8)
-//!        64   head side   lock (40 bytes), unused (8), head (8), unused (8)
-//!        128  doors       four gates (4 bytes each): consumers, producers, tail lock, head lock; shared (4), left (4)
-//!        192  slots       a power of two of them: stamp (8), then the item, filled up to 8
+//! tail side   lock (40 bytes), closed (4), the segment's (4), tail (8), the last seen head (8)
+//! head side   lock (40 bytes), unused (4), the segment's (4), head (8), unused (8)
+//! doors       four gates (4 bytes each): consumers, producers, tail lock, head lock; shared (4), changes (4), level (4),
+//!             a gate for joiners (4), tasks done (8), tasks that came back (4)
+//! slots       a power of two of them: stamp (8), then the item, filled up to 8
 //! ```
-//! `tail` and `head` count items since the ring was made. Item number n lies in slot n modulo the slots, and is there when the
-//! slot's stamp is n + 1.
+//! A line each, the head's side behind the tail's. `tail` and `head` count items since the ring was made. Item number n lies
+//! in slot n modulo the slots, and is there when the slot's stamp is n + 1. A ring that grows (`grow`) has twice as many
+//! slots with each level.
 //!
 //! # Protocol
 //! 1. push, under the tail's lock: if fewer items than may be lie between head and tail, the item is written, then its
@@ -19,9 +21,12 @@
 //!    woken for each item pushed, and one more behind a pop; room and sleeping producers: as many as were taken; waiters for
 //!    a free lock: one. A push that failed wakes no producer, a pop that failed no consumer, else they wake each other for
 //!    ever. If the holder before died, or the ring is closed: all.
-//! 4. sleep: the gate is armed, both locks get W, the data is looked at again; then sleep on gate and both locks, with a lock
-//!    in the pending slot. Who wakes and does not get what it waits for follows rule R for the others. DIED in a lock is
-//!    taken over, and all are woken.
+//! 4. sleep: the gate is armed, a lock goes into the pending slot, the index that changes with what one waits for is read,
+//!    both locks get W, the data is looked at again; then sleep on gate, both locks and, last, that index: it is compared
+//!    when the sleeper is in all queues already, so what was committed since ends the sleep, also if who did it died before
+//!    its wake. Who wakes and does not get what it waits for, or gives up, follows rule R for the others; where items need more
+//!    room or less, and the kernel woke it, also for those who wait for the same. DIED in a lock is taken over, and all are
+//!    woken.
 //!
 //! # Invariants
 //! * I1: a push commits by the stamp. Before it nothing is there; behind it the item is delivered once, and the tail, if it
@@ -40,13 +45,29 @@
 //! held, the holder does.
 #![allow(unsafe_code)] // the ring lies in shared memory
 
+pub(crate) mod codec;
+mod grow;
+pub(crate) mod mail;
+pub(crate) mod note;
+mod pop;
+mod post;
+mod push;
+mod receive;
+mod send;
 mod sleep;
+mod source;
 
-pub(crate) use sleep::{For, Looks};
+pub(crate) use codec::Failure;
+pub(crate) use grow::Growth;
+pub(crate) use pop::{KeptPopping, Popping};
+pub(crate) use post::Spot;
+pub(crate) use push::{KeptPushing, Pushing};
+pub(crate) use sleep::{Company, For, Looks};
+pub use source::RingSource;
 
 use crate::segment::{LINE, PART_FLIGHTS_AT};
 use crate::sync::section::{self, Section};
-use crate::sync::{Gate, Patience, RawLock, Refusal, words};
+use crate::sync::{Gate, Patience, RawLock, Refusal};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -56,7 +77,7 @@ struct Side {
     lock: RawLock,
     /// The tail's side: 1 when nothing more may come.
     closed: AtomicU32,
-    /// The tail's side: the segment's, which counts handles in messages here.
+    /// The segment's, which counts handles in messages here.
     flights: AtomicU32,
     /// The tail, or the head.
     index: AtomicU64,
@@ -72,21 +93,41 @@ struct Doors {
     head: Gate,
     /// 1 when the ring ever had a second holder.
     shared: AtomicU32,
-    /// How many holders have gone.
-    left: AtomicU32,
+    /// How often holders have come or gone.
+    changes: AtomicU32,
+    /// How often the slots were doubled.
+    level: AtomicU32,
+    /// Where those sleep who wait for the end of all tasks.
+    joiners: Gate,
+    /// How many tasks are done, and how many came back.
+    done: AtomicU64,
+    returned: AtomicU32,
 }
 
-const SLOTS_AT: usize = 3 * LINE;
 const _: () = assert!(size_of::<Side>() == LINE && size_of::<Doors>() == LINE);
 const _: () = assert!(std::mem::offset_of!(Side, flights) == PART_FLIGHTS_AT);
 
-/// Where a ring lies, and its measures, which are private (I6).
+/// Where the parts of a ring lie.
 #[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    /// Two lines, which begin with locks.
+    pub(crate) sides: NonNull<u8>,
+    /// One line.
+    pub(crate) doors: NonNull<u8>,
+    pub(crate) slots: NonNull<u8>,
+}
+
+/// A ring, and its measures, which are private (I6).
+#[derive(Debug)]
 pub(crate) struct Ring {
-    object: NonNull<u8>,
+    site: Site,
     /// At most so many items at once.
     items: u64,
+    /// One less than the slots of level 0.
     mask: u64,
+    growth: Option<Growth>,
+    /// What one pop frees may be too little for one producer and enough for another: all are woken.
+    wakes_all: bool,
 }
 
 /// What somebody did before rule R.
@@ -96,8 +137,12 @@ enum Did {
     Pop(u32),
     FailToPush,
     FailToPop,
+    /// Did not get a lock in time: a wake that it had may be what others need.
+    GiveUp,
     /// Closed, or left, or found a dead one: all are woken.
     Change,
+    /// Ended a task.
+    Finish,
 }
 
 /// Why nothing was pushed or popped.
@@ -109,6 +154,14 @@ pub(crate) enum Stop {
     Timeout,
     /// Nobody else can ever change it.
     Alone,
+    /// There is no memory to grow into.
+    NoSpace,
+    /// This thread itself is in the way: it reads or writes in place.
+    Deadlock,
+    /// The item that is next has so many bytes, more than there is room for.
+    TooShort(usize),
+    /// The item that is next is cut.
+    Truncated,
     Corrupt,
 }
 
@@ -117,8 +170,16 @@ impl From<Refusal> for Stop {
         match refusal {
             // Also of a try, which waits for a lock as long as one is ever held.
             Refusal::WouldBlock | Refusal::Timeout => Stop::Timeout,
+            Refusal::Deadlock => Stop::Deadlock,
             _ => Stop::Corrupt,
         }
+    }
+}
+
+/// No memory, or an address that nobody can have.
+impl From<crate::SegmentError> for Stop {
+    fn from(_: crate::SegmentError) -> Self {
+        Stop::NoSpace
     }
 }
 
@@ -127,139 +188,80 @@ const fn stride(size: usize) -> usize {
     8 + size.next_multiple_of(8)
 }
 
-/// How many lines with a lock lie in front of the data, and how many bytes a ring takes.
-pub(crate) fn shape(items: usize, size: usize) -> Option<(usize, usize)> {
-    let slots = items.max(1).checked_next_power_of_two()?;
-    Some((1, slots.checked_mul(stride(size))?.checked_add(SLOTS_AT)?))
+/// How many bytes the slots of a ring take that can have so many items without growing.
+pub(crate) fn room_for(items: usize, size: usize) -> Option<usize> {
+    items.max(1).checked_next_power_of_two()?.checked_mul(stride(size))
 }
 
 impl Ring {
-    /// The ring in an object of [`shape`]'s size.
-    pub(crate) fn of(object: NonNull<u8>, items: usize) -> Self {
+    /// The ring at a place with [`room_for`] so many items.
+    pub(crate) fn of(site: Site, items: usize) -> Self {
         let items = items.max(1);
-        Ring { object, items: items as u64, mask: items.next_power_of_two() as u64 - 1 }
+        let mask = items.next_power_of_two() as u64 - 1;
+        Ring { site, items: items as u64, mask, growth: None, wakes_all: false }
+    }
+
+    /// It may have that many items, for which it grows.
+    pub(crate) fn growing(self, items: u64, growth: Growth) -> Self {
+        Ring { items, growth: Some(growth), ..self }
+    }
+
+    pub(crate) fn waking_all(self) -> Self {
+        Ring { wakes_all: true, ..self }
     }
 
     #[inline(always)]
     fn tail(&self) -> &Side {
-        // SAFETY: the object begins with it, and is mapped as long as its handle, which we live in.
-        unsafe { self.object.cast().as_ref() }
+        // SAFETY: the object has it there, and is mapped as long as its handle, which we live in.
+        unsafe { self.site.sides.cast().as_ref() }
     }
 
     #[inline(always)]
     fn head(&self) -> &Side {
         // SAFETY: as above, one line on.
-        unsafe { self.object.add(LINE).cast().as_ref() }
+        unsafe { self.site.sides.add(LINE).cast().as_ref() }
     }
 
     #[inline(always)]
     fn doors(&self) -> &Doors {
-        // SAFETY: as above, two lines on.
-        unsafe { self.object.add(2 * LINE).cast().as_ref() }
+        // SAFETY: as above.
+        unsafe { self.site.doors.cast().as_ref() }
+    }
+
+    #[inline(always)]
+    fn level(&self) -> u32 {
+        if self.growth.is_none() { 0 } else { self.doors().level.load(Acquire) }
+    }
+
+    /// How many slots there are at some level.
+    #[inline(always)]
+    fn slots(&self, level: u32) -> u64 {
+        (self.mask + 1) << level.min(31)
     }
 
     /// The stamp of the slot for this item; the item follows.
     #[inline(always)]
-    fn slot(&self, size: usize, number: u64) -> &AtomicU64 {
-        let at = SLOTS_AT + (number & self.mask) as usize * stride(size);
-        // SAFETY: inside the object by `shape` and I6; aligned, since a stride is.
-        unsafe { self.object.add(at).cast().as_ref() }
+    fn slot(&self, size: usize, number: u64, level: u32) -> Result<&AtomicU64, Stop> {
+        let index = number & (self.slots(level) - 1);
+        if index > self.mask {
+            return self.slot_behind(size, index);
+        }
+        let at = index as usize * stride(size);
+        // SAFETY: inside the slots by `room_for` and I6; aligned, since a stride is.
+        Ok(unsafe { self.site.slots.add(at).cast().as_ref() })
     }
 
     #[inline(always)]
-    fn is_there(&self, size: usize, number: u64) -> bool {
-        self.slot(size, number).load(Acquire) == number.wrapping_add(1)
+    fn is_there(&self, size: usize, number: u64, level: u32) -> bool {
+        // What cannot be looked at counts: the try says why.
+        self.slot(size, number, level).map_or(true, |stamp| stamp.load(Acquire) == number.wrapping_add(1))
     }
 
-    /// Puts items in that lie one behind the other at `from`, as many as there is room for: at least one, or it says why not.
-    ///
-    /// # Safety
-    /// `from` leads to `count` items of `size` bytes each, `count` not 0.
-    #[inline(always)]
-    pub(crate) unsafe fn push(
-        &self,
-        size: usize,
-        from: *const u8,
-        count: usize,
-        patience: Patience,
-    ) -> Result<usize, Stop> {
-        let side = self.tail();
-        let section = section::enter(&side.lock, &self.doors().tail, patience)?;
-        if section.died() {
-            self.move_tail(size);
-        }
-        let tail = side.index.load(Relaxed);
-        let room = match self.room(side, tail) {
-            Ok(room) => room,
-            Err(stop) => {
-                self.leave(section, size, Did::FailToPush);
-                return Err(stop);
-            }
-        };
-        let pushed = count.min(room as usize);
-        for i in 0..pushed {
-            let number = tail.wrapping_add(i as u64);
-            let stamp = self.slot(size, number);
-            // SAFETY: the slot has room for an item behind its stamp, `from` for `count` of them.
-            unsafe { words::store(std::ptr::from_ref(stamp).add(1), from.add(i * size), size) };
-            stamp.store(number.wrapping_add(1), Release); // I1
-        }
-        side.index.store(tail.wrapping_add(pushed as u64), Release);
-        self.leave(section, size, Did::Push(pushed as u32));
-        Ok(pushed)
-    }
-
-    /// How many items have room, under the tail's lock.
-    #[inline(always)]
-    fn room(&self, side: &Side, tail: u64) -> Result<u64, Stop> {
-        if side.closed.load(Relaxed) != 0 {
-            return Err(Stop::Closed);
-        }
-        let used = tail.wrapping_sub(side.seen.load(Relaxed));
-        if used < self.items { Ok(self.items - used) } else { self.room_now(side, tail) }
-    }
-
-    #[inline(never)]
-    fn room_now(&self, side: &Side, tail: u64) -> Result<u64, Stop> {
-        let head = self.head().index.load(Acquire); // I3: the consumer's copy is behind us
-        side.seen.store(head, Relaxed);
-        match self.items.checked_sub(tail.wrapping_sub(head)) {
-            Some(0) => Err(Stop::NotNow),
-            Some(room) => Ok(room),
-            None => Err(Stop::Corrupt),
-        }
-    }
-
-    /// Takes at most `count` items out, one behind the other to `to`: at least one, or it says why not.
-    ///
-    /// # Safety
-    /// `to` leads to room for `count` items of `size` bytes each, `count` not 0.
-    #[inline(always)]
-    pub(crate) unsafe fn pop(&self, size: usize, to: *mut u8, count: usize, patience: Patience) -> Result<usize, Stop> {
-        let side = self.head();
-        let section = section::enter(&side.lock, &self.doors().head, patience)?;
-        let head = side.index.load(Relaxed);
-        let mut popped = 0;
-        while popped < count {
-            let number = head.wrapping_add(popped as u64);
-            let stamp = self.slot(size, number);
-            if stamp.load(Acquire) != number.wrapping_add(1) {
-                break;
-            }
-            // SAFETY: the slot has an item behind its stamp, `to` room for `count` of them.
-            unsafe { words::load(std::ptr::from_ref(stamp).add(1), to.add(popped * size), size) };
-            popped += 1;
-            if popped as u64 > self.mask {
-                break;
-            }
-        }
-        if popped == 0 {
-            self.leave(section, size, Did::FailToPop);
-            return Err(Stop::NotNow);
-        }
-        side.index.store(head.wrapping_add(popped as u64), Release); // I2
-        self.leave(section, size, Did::Pop(popped as u32));
-        Ok(popped)
+    /// A lock was not to be had.
+    #[cold]
+    fn give_up(&self, size: usize, refusal: Refusal) -> Stop {
+        self.wake(size, Did::GiveUp);
+        refusal.into()
     }
 
     /// Lets a lock go and follows rule R.
@@ -269,6 +271,7 @@ impl Ring {
         section.leave(|| {
             let doors = self.doors();
             if did == Did::Change
+                || did == Did::Finish
                 || doors.consumers.has_sleepers()
                 || doors.producers.has_sleepers()
                 || doors.tail.has_sleepers()
@@ -291,7 +294,8 @@ impl Ring {
             Did::Pop(count) => (1, count),
             _ => (1, 1),
         };
-        if doors.consumers.has_sleepers() && (all || did != Did::FailToPop && self.has_items(size)) {
+        let popped = if self.wakes_all { Gate::ALL } else { popped };
+        if doors.consumers.has_sleepers() && (all || did != Did::FailToPop && self.has_work(size)) {
             doors.consumers.ring(most(pushed));
         }
         if doors.producers.has_sleepers() && (all || did != Did::FailToPush && self.has_room()) {
@@ -303,17 +307,62 @@ impl Ring {
         if doors.head.has_sleepers() && (all || !self.head().lock.is_held()) {
             doors.head.ring(most(1));
         }
+        if doors.joiners.has_sleepers() && (all || self.is_done(size)) {
+            doors.joiners.ring(Gate::ALL);
+        }
+    }
+
+    /// Whether a consumer has something to do.
+    fn has_work(&self, size: usize) -> bool {
+        self.has_items(size) || self.returned() != 0
+    }
+
+    /// How many tasks came back and are with nobody.
+    pub(crate) fn returned(&self) -> u32 {
+        self.doors().returned.load(SeqCst)
+    }
+
+    pub(crate) fn set_returned(&self, count: u32) {
+        self.doors().returned.store(count, SeqCst);
+    }
+
+    /// How many of the items that ever came in are done with.
+    pub(crate) fn done(&self) -> u64 {
+        self.doors().done.load(SeqCst)
+    }
+
+    pub(crate) fn set_done(&self, count: u64) {
+        self.doors().done.store(count, SeqCst);
+    }
+
+    /// Whether all of them are.
+    pub(crate) fn is_done(&self, size: usize) -> bool {
+        self.end(size, self.tail().index.load(SeqCst)) <= self.done()
     }
 
     #[inline(always)]
     pub(crate) fn has_items(&self, size: usize) -> bool {
-        self.is_there(size, self.head().index.load(SeqCst))
+        loop {
+            let head = self.head().index.load(SeqCst);
+            if self.is_there(size, head, self.level()) {
+                return true;
+            }
+            // A whole turn of the ring in between would look like an empty one.
+            if self.head().index.load(SeqCst) == head {
+                return false;
+            }
+        }
     }
 
     #[inline(always)]
     pub(crate) fn has_room(&self) -> bool {
+        self.has_room_for(1)
+    }
+
+    #[inline(always)]
+    fn has_room_for(&self, count: u64) -> bool {
         let head = self.head().index.load(SeqCst);
-        self.between(head, self.tail().index.load(SeqCst)).is_some_and(|used| used < self.items)
+        self.between(head, self.tail().index.load(SeqCst)).is_some_and(|used| used + count <= self.items)
     }
 
     /// How many items are between them, if that can be. The tail stays behind for a moment, also behind the head, when an
@@ -323,7 +372,7 @@ impl Ring {
         let used = tail.wrapping_sub(head);
         match used <= self.items {
             true => Some(used),
-            false => (head.wrapping_sub(tail) <= self.mask + 1).then_some(0),
+            false => (head.wrapping_sub(tail) <= self.slots(self.level())).then_some(0),
         }
     }
 
@@ -332,20 +381,48 @@ impl Ring {
     fn move_tail(&self, size: usize) {
         let side = self.tail();
         side.index.store(self.end(size, side.index.load(Relaxed)), Release);
+        if let Some(growth) = &self.growth {
+            growth.producer_died();
+        }
+    }
+
+    /// The holder of the head's lock died. Under that lock.
+    #[cold]
+    fn consumer_died(&self) {
+        if let Some(growth) = &self.growth {
+            growth.consumer_died(self);
+        }
     }
 
     /// The tail, from one that may have stayed behind.
     fn end(&self, size: usize, tail: u64) -> u64 {
-        let slots = self.mask + 1;
-        let committed = (0..slots).take_while(|i| self.is_there(size, tail.wrapping_add(*i))).count() as u64;
+        let level = self.level();
+        let slots = self.slots(level);
+        let is_there =
+            |number| self.slot(size, number, level).is_ok_and(|stamp| stamp.load(Acquire) == number.wrapping_add(1));
+        let committed = (0..slots).take_while(|i| is_there(tail.wrapping_add(*i))).count() as u64;
         tail.wrapping_add(committed)
+    }
+
+    /// The numbers of the next item to pop, and to push; the second may stay behind.
+    pub(crate) fn marks(&self) -> (u64, u64) {
+        let head = self.head().index.load(SeqCst);
+        (head, self.tail().index.load(SeqCst))
     }
 
     /// How many items are in.
     pub(crate) fn len(&self, size: usize) -> usize {
-        let head = self.head().index.load(SeqCst);
-        let tail = self.end(size, self.tail().index.load(SeqCst));
-        self.between(head, tail).unwrap_or(self.items) as usize
+        let mut head = self.head().index.load(SeqCst);
+        // A moment at which both were so; where others are too busy for one, nearly.
+        for _ in 0..100 {
+            let tail = self.end(size, self.tail().index.load(SeqCst));
+            let now = self.head().index.load(SeqCst);
+            if now == head {
+                return self.between(head, tail).unwrap_or(self.items) as usize;
+            }
+            head = now;
+        }
+        self.between(head, self.end(size, self.tail().index.load(SeqCst))).unwrap_or(self.items) as usize
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -380,10 +457,16 @@ impl Ring {
         self.doors().shared.load(SeqCst) != 0
     }
 
-    /// A holder is gone: who sleeps may be the last.
-    pub(crate) fn leave_others(&self) {
+    /// How often holders have come or gone.
+    #[inline(always)]
+    pub(crate) fn changes(&self) -> u32 {
+        self.doors().changes.load(Relaxed)
+    }
+
+    /// Holders have come or gone: who sleeps may be the last.
+    pub(crate) fn tell_change(&self) {
         let doors = self.doors();
-        doors.left.fetch_add(1, SeqCst);
+        doors.changes.fetch_add(1, SeqCst);
         doors.consumers.ring(Gate::ALL);
         doors.producers.ring(Gate::ALL);
     }

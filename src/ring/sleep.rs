@@ -4,12 +4,12 @@ use super::{Did, Ring, Side, Stop};
 use crate::sync::Patience;
 use crate::sync::gate::{self, Gate};
 use crate::sync::section::{self, Mark};
-use crate::sys::{Deadline, process, thread};
-use std::sync::atomic::AtomicU32;
+use crate::sys::{Deadline, process, thread, watch};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
-/// How often a sleeper looks by itself whether anybody else is left: one who is killed wakes nobody.
+/// How often a sleeper looks by itself whether a lock's holder is gone, and, where nobody tells it, whether it is alone.
 const PERIOD: Duration = Duration::from_secs(2);
 
 /// What one waits for.
@@ -17,43 +17,109 @@ const PERIOD: Duration = Duration::from_secs(2);
 pub(crate) enum For {
     Items,
     Room,
+    /// All tasks to end.
+    Done,
 }
 
-/// How many looks pay before a sleep: more when they have paid lately, fewer when not. Private to a handle.
+/// Who else has the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// Nobody, for good: what one waits for will never come.
+    Alone,
+    /// Somebody whose end will be news, or a change.
+    Watched,
+    /// Somebody of whom nothing is known, so that one has to look again.
+    Unknown,
+}
+
+/// What a handle has learned, privately: how many looks pay before a sleep (more when they have paid lately, fewer when
+/// not), and up to which changes and news it is known to have company.
 #[derive(Debug)]
-pub(crate) struct Looks(AtomicU32);
+pub(crate) struct Looks {
+    most: AtomicU32,
+    /// How often in a row it came within the first looks.
+    at_once: AtomicU32,
+    known: AtomicU64,
+}
 
 impl Looks {
     /// Two dozen nanoseconds each: together as long as a wake on another core takes.
     const MOST: u32 = 2000;
     const FEWEST: u32 = 20;
+    /// So many at once are a stream, in which a break pays, and how long that is: dozens of items.
+    const STREAM: u32 = 8;
+    const BREAK: u32 = 40;
 
     pub(crate) fn new() -> Self {
-        Looks(AtomicU32::new(Self::MOST / 4))
+        Looks { most: AtomicU32::new(Self::MOST / 4), at_once: AtomicU32::new(0), known: AtomicU64::new(u64::MAX) }
+    }
+
+    /// Whether there is still the company that there was.
+    #[inline(always)]
+    pub(crate) fn knows(&self, ring: &Ring) -> bool {
+        self.known.load(Relaxed) == moment(ring)
+    }
+
+    /// Looks who else is there, unless that is known.
+    pub(crate) fn is_alone(&self, ring: &Ring, company: &dyn Fn() -> Company) -> bool {
+        let now = moment(ring); // before the look: what changes meanwhile is to be looked at again
+        if self.known.load(Relaxed) == now {
+            return false;
+        }
+        let company = company();
+        self.known.store(if company == Company::Watched { now } else { u64::MAX }, Relaxed);
+        company == Company::Alone
     }
 
     /// Looks until it is so, or it is time to sleep.
-    fn until(&self, is_so: impl Fn() -> bool) -> bool {
+    ///
+    /// Each look takes a line of the cache from who is about to write it. Where what is waited for comes again and again at
+    /// once, that is what makes it slow, so there is a break before the first look, as long as there are `several` behind it.
+    fn until(&self, is_so: impl Fn() -> bool, several: impl Fn() -> bool) -> bool {
         if process::cores() < 2 {
             return is_so();
         }
-        let most = self.0.load(Relaxed);
-        for _ in 0..most {
+        if self.at_once.load(Relaxed) >= Self::STREAM {
+            (0..Self::BREAK).for_each(|_| std::hint::spin_loop());
+            if is_so() && several() {
+                return true;
+            }
+            self.at_once.store(0, Relaxed);
+        }
+        let most = self.most.load(Relaxed);
+        for look in 0..most {
             if is_so() {
-                self.0.store((most + most / 8 + 1).min(Self::MOST), Relaxed);
+                self.at_once.store(if look < 3 { self.at_once.load(Relaxed) + 1 } else { 0 }, Relaxed);
+                self.most.store((most + most / 8 + 1).min(Self::MOST), Relaxed);
                 return true;
             }
             std::hint::spin_loop();
         }
-        self.0.store((most / 2).max(Self::FEWEST), Relaxed);
+        self.most.store((most / 2).max(Self::FEWEST), Relaxed);
         is_so()
     }
 }
 
+/// What has been told of who holds the ring: changes of holders, and news of processes that ended.
+#[inline(always)]
+fn moment(ring: &Ring) -> u64 {
+    u64::from(ring.changes()) << 32 | u64::from(watch::news().load(Relaxed))
+}
+
+/// A thread that sleeps with a lock of a ring in its pending slot.
+pub(crate) struct Sleeper(thread::Me);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
 impl Ring {
-    /// Waits until a try makes sense again. `alone` says whether nobody else has the ring; it is asked rarely.
+    /// Waits until a try makes sense again: it is `ready`. `company` is asked rarely.
     ///
-    /// If it gives `Ok`, this thread may have a lock of the ring in its pending slot (I5): the try must follow at once.
+    /// If it gives `Ok`, this thread may have a lock of the ring in its pending slot (I5): the try must follow at once, or
+    /// [`Ring::pass_on_alone`], for the wake may have been the only one.
     #[cold]
     #[inline(never)]
     pub(crate) fn wait(
@@ -62,44 +128,48 @@ impl Ring {
         what: For,
         patience: Patience,
         looks: &Looks,
-        alone: &dyn Fn() -> bool,
+        ready: &dyn Fn() -> bool,
+        company: &dyn Fn() -> Company,
     ) -> Result<(), Stop> {
-        let ready = || match what {
-            For::Items => self.has_items(size),
-            For::Room => self.has_room() || self.is_closed(), // the try says which
-        };
+        // Where it is closed, the try says so.
+        let ready = || ready() || what == For::Room && self.is_closed();
         let deadline = match patience {
             Patience::Forever => None,
             Patience::Until(deadline) => Some(deadline),
-            Patience::Try => return self.refuse(size, what, alone),
+            Patience::Try => return self.refuse(what, looks, &ready, company),
         };
-        if looks.until(ready) {
+        let several = || match what {
+            For::Items => self.is_there(size, self.head().index.load(Relaxed).wrapping_add(1), self.level()),
+            For::Room => self.has_room_for(2),
+            For::Done => false,
+        };
+        if looks.until(ready, several) {
             return Ok(());
         }
         let (gate, slot, failed) = match what {
             For::Items => (&self.doors().consumers, self.tail(), Did::FailToPop),
             For::Room => (&self.doors().producers, self.head(), Did::FailToPush),
+            For::Done => (&self.doors().joiners, self.head(), Did::FailToPush),
         };
-        let mut left_before = None;
         loop {
+            let news = watch::news().load(SeqCst);
             let armed = gate.arm();
             let closed = self.is_closed();
             if ready() {
                 return Ok(()); // also what was committed before the end
             }
-            if closed {
+            if closed && what != For::Done {
                 return Err(Stop::Closed);
             }
             self.check(size)?;
-            let left = Some(self.doors().left.load(SeqCst));
-            if left != left_before && alone() && !ready() {
+            if looks.is_alone(self, company) && !ready() {
                 return Err(Stop::Alone);
             }
-            left_before = left;
             if deadline.is_some_and(Deadline::has_passed) {
                 return Err(Stop::Timeout);
             }
             let me = thread::enter_section(slot.lock.word());
+            let data = self.data(what);
             let marks = self
                 .mark(size, self.tail(), patience)
                 .and_then(|tail| Ok((tail, self.mark(size, self.head(), patience)?)))
@@ -111,33 +181,89 @@ impl Ring {
                 return Ok(());
             }
             let until = gate::slice(deadline, PERIOD);
-            gate.wait(armed, [(self.tail().lock.word(), tail), (self.head().lock.word(), head)], until);
+            let locks = [(self.tail().lock.word(), tail), (self.head().lock.word(), head)];
+            let by_a_death = gate.wait(armed, [locks[0], locks[1], (watch::news(), news), data], until);
             if ready() {
                 return Ok(());
             }
-            // Whatever ended the sleep was not for us.
-            self.wake(size, failed);
+            // Whatever ended the sleep was not for us. If the kernel did, it was for one of all: also for one who needs less
+            // room. If the gate did, they were all woken.
+            self.wake(size, if by_a_death && what == For::Room { Did::Pop(1) } else { failed });
             me.leave();
             if until.is_some_and(Deadline::has_passed) {
                 section::bury_holder(self.tail().lock.word());
                 section::bury_holder(self.head().lock.word());
-                left_before = None;
             }
         }
     }
 
-    /// What a try that does not wait hears.
-    fn refuse(&self, size: usize, what: For, alone: &dyn Fn() -> bool) -> Result<(), Stop> {
-        if what == For::Room {
-            return Err(if self.is_closed() { Stop::Closed } else { Stop::NotNow });
+    /// A word that changes when what one waits for comes, and what it is now. Nobody wakes it.
+    fn data(&self, what: For) -> (&AtomicU32, u32) {
+        let word = match what {
+            For::Items => &self.tail().index,
+            For::Room => &self.head().index,
+            For::Done => &self.doors().done,
+        };
+        (low_half(word), word.load(SeqCst) as u32)
+    }
+
+    /// For one who sleeps on words of several rings: its own are added, and to `last` what is to be compared last. False:
+    /// somebody had died, and all were woken.
+    pub(crate) fn arm<'a>(
+        &'a self,
+        size: usize,
+        with_locks: bool,
+        words: &mut Vec<(&'a AtomicU32, u32)>,
+        last: &mut Vec<(&'a AtomicU32, u32)>,
+    ) -> bool {
+        let gate = &self.doors().consumers;
+        words.push((gate.word(), gate.arm()));
+        if !with_locks {
+            return true;
         }
-        let stop = match (self.is_closed(), self.doors().left.load(SeqCst)) {
-            (true, _) => Stop::Closed,
-            (false, 0) => Stop::NotNow,
-            _ if alone() => Stop::Alone,
+        last.push(self.data(For::Items));
+        [self.tail(), self.head()].into_iter().all(|side| match self.mark(size, side, Patience::Forever) {
+            Ok(Some(word)) => {
+                words.push((side.lock.word(), word));
+                true
+            }
+            Ok(None) => false,
+            Err(_) => true, // damaged: what comes of it, the get tells
+        })
+    }
+
+    /// From here on a lock of the ring is in this thread's pending slot, until that is dropped.
+    pub(crate) fn enter_sleep(&self) -> Sleeper {
+        Sleeper(thread::enter_section(self.tail().lock.word()))
+    }
+
+    /// One who may have been woken for what it does not take: the next one is.
+    pub(crate) fn pass_on(&self, size: usize) {
+        self.wake(size, Did::FailToPush);
+    }
+
+    /// The same for one whose wait was all that it wanted: no try follows.
+    pub(crate) fn pass_on_alone(&self, size: usize) {
+        let sleeper = self.enter_sleep();
+        self.pass_on(size);
+        drop(sleeper);
+    }
+
+    /// What a try that does not wait hears.
+    fn refuse(
+        &self,
+        what: For,
+        looks: &Looks,
+        ready: &dyn Fn() -> bool,
+        company: &dyn Fn() -> Company,
+    ) -> Result<(), Stop> {
+        let stop = match self.is_closed() {
+            true if what != For::Done => Stop::Closed,
+            _ if looks.is_alone(self, company) => Stop::Alone,
             _ => Stop::NotNow,
         };
-        if self.has_items(size) { Ok(()) } else { Err(stop) }
+        // What came before the end counts, but for who waits for room: that would come for nobody.
+        if what == For::Items && ready() { Ok(()) } else { Err(stop) }
     }
 
     /// A lock is ready to be slept on. None: its holder had died; it was taken over, and all are awake.
@@ -148,8 +274,9 @@ impl Ring {
                 let is_tail = std::ptr::eq(side, self.tail());
                 let gate: &Gate = if is_tail { &self.doors().tail } else { &self.doors().head };
                 let section = section::enter(&side.lock, gate, patience)?;
-                if is_tail {
-                    self.move_tail(size);
+                match is_tail {
+                    true => self.move_tail(size),
+                    false => self.consumer_died(),
                 }
                 self.leave(section, size, Did::Change);
                 Ok(None)
@@ -160,11 +287,21 @@ impl Ring {
     /// Whether head and tail can be what they are, as far as one can tell while others move them.
     fn check(&self, size: usize) -> Result<(), Stop> {
         let state = || {
-            let (head, tail) = (self.head().index.load(SeqCst), self.tail().index.load(SeqCst));
-            (head, tail, self.is_there(size, head))
+            let (head, tail) = self.marks();
+            (head, tail, self.is_there(size, head, self.level()))
         };
         let (head, tail, there) = state();
         let wrong = self.between(head, tail).is_none_or(|used| used > 0 && !there);
         if wrong && state() == (head, tail, there) { Err(Stop::Corrupt) } else { Ok(()) }
+    }
+}
+
+/// The half that changes with every step.
+fn low_half(word: &AtomicU64) -> &AtomicU32 {
+    let half = std::ptr::from_ref(word).cast::<AtomicU32>();
+    // SAFETY: one of the two halves of a word that is only ever used by atomic accesses; only the kernel reads it.
+    #[allow(unsafe_code)]
+    unsafe {
+        &*half.add(usize::from(cfg!(target_endian = "big")))
     }
 }

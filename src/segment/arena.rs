@@ -200,7 +200,7 @@ impl Arena {
             // As long as the roster is locked, nobody can make another object of the block.
             let roster = self.segment.roster().lock();
             self.give_back(block);
-            if roster.is_ok_and(|roster| roster.has_others(block)) {
+            if roster.is_ok_and(|roster| roster.other(block).is_some()) {
                 fewer();
             }
         }

@@ -19,7 +19,7 @@ use std::ptr::NonNull;
 fn cells_for(spec: &Spec, shape: &Shape) -> usize {
     match spec.kind {
         kind if kind == Kind::Array as u32 => 64 + 2 * shape.locks,
-        kind if kind == Kind::SimpleQueue as u32 => 1024,
+        _ if spec.has_holders() => 1024,
         _ => 0,
     }
 }
@@ -29,8 +29,25 @@ fn cells_for(spec: &Spec, shape: &Shape) -> usize {
 pub struct Holders {
     /// There will be one more.
     pub(crate) more: fn(NonNull<u8>),
-    /// There is one less, and maybe others: wakes who may be the last.
-    pub(crate) fewer: fn(NonNull<u8>),
+    /// Others have come, or gone: wakes those who want to know who is left.
+    pub(crate) changed: fn(NonNull<u8>),
+}
+
+/// Roles in which a handle holds an object, one bit each: a queue has one, a pipe's ends have some of four.
+pub(crate) type Roles = u32;
+
+/// The numbers of the roles.
+pub(super) fn each(roles: Roles) -> impl Iterator<Item = u32> {
+    (0..Roles::BITS).filter(move |role| roles >> role & 1 == 1)
+}
+
+/// Who holds an object in some role.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Census {
+    /// So many handles of this process.
+    pub(crate) here: usize,
+    /// Another process, or a message; by its tag, if it is known.
+    pub(crate) elsewhere: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -39,6 +56,8 @@ pub struct Handle {
     locks: usize,
     place: Place,
     holders: Option<Holders>,
+    /// Of a segment of its own with [`Holders`].
+    roles: Roles,
 }
 
 // SAFETY: it stands for memory that any thread of any process may use, and is counted by atomics and a mutex.
@@ -53,12 +72,13 @@ unsafe impl Sync for Handle {}
 struct Wire {
     ticket: Ticket,
     spec: Spec,
+    roles: Roles,
 }
 
 impl Handle {
     /// A new anonymous object, all zeros but for its lock.
     pub(crate) fn new(spec: &Spec, shape: &Shape) -> Result<Self, SegmentError> {
-        let in_block = shape.bytes <= LARGEST_BLOCK && spec.item_align as usize <= LINE;
+        let in_block = shape.bytes <= LARGEST_BLOCK && spec.item_align as usize <= LINE && !spec.has_annex();
         if in_block && let Some((arena, block)) = heap::lock().allocate(spec.kind, shape)? {
             return Ok(Handle::at(Place::Block { arena, block }, shape.locks));
         }
@@ -72,27 +92,62 @@ impl Handle {
     /// A handle whose count is taken already.
     pub(crate) fn at(place: Place, locks: usize) -> Self {
         let object = place.segment().block(place.block() as usize);
-        Handle { object, locks, place, holders: None }
+        Handle { object, locks, place, holders: None, roles: 0 }
     }
 
-    /// From now on it counts who holds the object; see [`Object::HOLDERS`]. The count of a segment of its own is taken here,
-    /// unless a message brought it.
-    fn counted(mut self, holders: Option<Holders>, taken: bool) -> Result<Self, SegmentError> {
-        if holders.is_some() && !taken && self.place.is_single() {
-            self.add_part()?;
-        }
+    /// From now on it counts who holds the object; see [`Object::HOLDERS`]. In a segment of its own, in these roles, which
+    /// are counted already.
+    fn counted(mut self, holders: Option<Holders>, roles: Roles) -> Self {
         self.holders = holders;
-        Ok(self)
+        self.roles = if self.place.is_single() && holders.is_some() { roles } else { 0 };
+        self
+    }
+
+    /// Another handle on the same object, in these roles.
+    pub(crate) fn in_roles(&self, roles: Roles) -> Self {
+        self.has_more();
+        self.add_roles(roles);
+        Handle { object: self.object, locks: self.locks, place: self.place.clone(), holders: self.holders, roles }
+    }
+
+    /// Keeps the object's memory, and counts for nothing: for what a handle gave out.
+    pub(crate) fn uncounted(&self) -> Self {
+        match self.place {
+            Place::Single(_) => Handle { place: self.place.clone(), holders: None, roles: 0, ..*self },
+            Place::Block { .. } => self.clone(),
+        }
+    }
+
+    /// This process has a handle in these roles already, or is the only one: no more than a number.
+    fn add_roles(&self, roles: Roles) {
+        let mut heap = heap::lock();
+        each(roles).for_each(|role| {
+            let _ = heap.add_part(&self.place, role);
+        });
+    }
+
+    pub(crate) fn roles(&self) -> Roles {
+        self.roles
     }
 
     fn has_more(&self) {
         self.holders.into_iter().for_each(|holders| (holders.more)(self.object));
     }
 
-    /// Whether no other handle on the object exists, in this process or elsewhere, and none is on its way. For an object with
-    /// a [`Holders`].
-    pub(crate) fn is_last(&self) -> bool {
-        heap::lock().is_last(&self.place)
+    /// Who holds the object in this role, which is 0 where there is but one. For an object with a [`Holders`].
+    pub(crate) fn census(&self, role: u32) -> Census {
+        heap::lock().census(&self.place, role)
+    }
+
+    /// All other processes that hold it, as far as their names are known.
+    pub(crate) fn others(&self, role: u32) -> Vec<u64> {
+        let block = self.place.block() + role;
+        self.place.segment().roster().lock().map_or(Vec::new(), |roster| roster.others(block).collect())
+    }
+
+    /// Where the object lives.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// A segment of one object that was just opened or made.
@@ -114,11 +169,16 @@ impl Handle {
 
     /// A part of this array begins to live in this process.
     pub(crate) fn add_part(&self) -> Result<(), SegmentError> {
-        heap::lock().add_part(&self.place)
+        heap::lock().add_part(&self.place, 0)
     }
 
     pub(crate) fn drop_part(&self) {
-        heap::lock().drop_part(&self.place);
+        heap::lock().drop_part(&self.place, 0);
+    }
+
+    fn drop_roles(&self, roles: Roles) {
+        let mut heap = heap::lock();
+        each(roles).for_each(|role| heap.drop_part(&self.place, role));
     }
 
     /// Whether any living process has parts of this array.
@@ -129,16 +189,19 @@ impl Handle {
 
     /// Writes the handle into the message that is being made.
     fn serialize<S: Serializer>(&self, spec: Spec, part: bool, serializer: S) -> Result<S::Ok, S::Error> {
-        let part = part || self.holders.is_some() && self.place.is_single();
+        let roles = if part { 1 } else { self.roles };
         self.has_more();
-        let ticket = travel::depart(&self.place, part).map_err(|error| S::Error::custom(travel::refuse(error)))?;
-        Wire { ticket, spec }.serialize(serializer)
+        let ticket = travel::depart(&self.place, roles).map_err(|error| S::Error::custom(travel::refuse(error)))?;
+        Wire { ticket, spec, roles: self.roles }.serialize(serializer)
     }
 
     /// Takes the place of an object out of the message that is being read, if it is what is wanted.
     fn arrive<H: Object>(wire: &Wire, part: bool) -> Result<Self, SegmentError> {
-        let part = |place: &Place| part || H::HOLDERS.is_some() && place.is_single();
-        Handle::at(travel::arrive(&wire.ticket, part)?, 0).counted(H::HOLDERS, true)
+        let counts = |place: &Place| match H::HOLDERS {
+            Some(_) if place.is_single() => wire.roles & H::ROLES,
+            _ => Roles::from(part),
+        };
+        Ok(Handle::at(travel::arrive(&wire.ticket, counts)?, 0).counted(H::HOLDERS, wire.roles & H::ROLES))
     }
 
     fn check<H: Object>(&mut self, wire: &Wire) -> Result<usize, SegmentError> {
@@ -153,7 +216,8 @@ impl Handle {
         let count = usize::try_from(spec.count).map_err(|_| SegmentError::TooLarge)?;
         let shape = H::shape(count).ok_or(SegmentError::TooLarge)?;
         let kind = self.place.segment().lock(self.place.block() as usize).kind();
-        if shape.bytes > self.room() || kind != wanted.kind {
+        let has_roles = !wanted.has_holders() || !self.place.is_single() || H::accepts(self.roles);
+        if shape.bytes > self.room() || kind != wanted.kind || !has_roles {
             return Err(SegmentError::WrongType);
         }
         self.locks = shape.locks;
@@ -167,6 +231,12 @@ pub trait Object: Sized {
     const IN_PLACE: bool;
     /// Objects that count their holders say here what is done then.
     const HOLDERS: Option<Holders> = None;
+    /// The roles in which its handles may hold it.
+    const ROLES: Roles = 1;
+    /// Whether a handle in these roles is one of this type.
+    fn accepts(roles: Roles) -> bool {
+        roles == Self::ROLES
+    }
     fn spec(count: usize) -> Result<Spec, SegmentError>;
     fn shape(count: usize) -> Option<Shape>;
     fn of(handle: Handle, count: usize) -> Self;
@@ -177,7 +247,12 @@ pub trait Object: Sized {
 /// A new anonymous object; `init` fills its data, which is zeros behind its locks.
 pub(crate) fn create<H: Object>(count: usize, init: impl FnOnce(&H)) -> Result<H, SegmentError> {
     let shape = H::shape(count).ok_or(SegmentError::TooLarge)?;
-    let handle = Handle::new(&H::spec(count)?, &shape)?.counted(H::HOLDERS, false)?;
+    let mut handle = Handle::new(&H::spec(count)?, &shape)?;
+    if H::HOLDERS.is_some() && handle.place.is_single() {
+        each(H::ROLES).try_for_each(|role| heap::lock().add_part(&handle.place, role))?;
+        handle = handle.counted(H::HOLDERS, H::ROLES);
+    }
+    handle.holders = H::HOLDERS;
     let object = H::of(handle, count);
     init(&object);
     Ok(object)
@@ -194,11 +269,13 @@ pub(crate) fn deserialize<'de, H: Object, D: Deserializer<'de>>(part: bool, dese
     // The ticket is used up in any case: a handle of the wrong type is dropped like any other.
     let mut handle = Handle::arrive::<H>(&wire, part).map_err(|error| D::Error::custom(travel::refuse(error)))?;
     match handle.check::<H>(&wire) {
-        Ok(count) => Ok(H::of(handle, count)),
+        Ok(count) => {
+            handle.holders.into_iter().for_each(|holders| (holders.changed)(handle.object));
+            Ok(H::of(handle, count))
+        }
         Err(error) => {
-            if part || H::HOLDERS.is_some() && handle.place.is_single() {
-                handle.drop_part();
-            }
+            handle.drop_roles(if part { 1 } else { handle.roles });
+            handle.roles = 0;
             handle.holders = None; // it is another kind of object, to which nobody says goodbye
             Err(D::Error::custom(travel::refuse(error)))
         }
@@ -207,27 +284,27 @@ pub(crate) fn deserialize<'de, H: Object, D: Deserializer<'de>>(part: bool, dese
 
 /// What every handle type has: `Clone`, `Debug`, `Serialize`, `Deserialize`, with no bound on its parameter.
 macro_rules! handle_type {
-    ($name:ident $(<$param:ident>)?) => {
-        impl$(<$param>)? Clone for $name$(<$param>)? {
+    ($name:ident $(<$($param:ident),+>)?) => {
+        impl$(<$($param),+>)? Clone for $name$(<$($param),+>)? {
             /// One more reference to the same object.
             fn clone(&self) -> Self {
                 use $crate::segment::Object;
                 Object::of(self.handle().clone(), self.count())
             }
         }
-        impl$(<$param>)? std::fmt::Debug for $name$(<$param>)? {
+        impl$(<$($param),+>)? std::fmt::Debug for $name$(<$($param),+>)? {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 use $crate::segment::Object;
                 f.debug_struct(stringify!($name)).field("at", &self.handle().object()).finish_non_exhaustive()
             }
         }
-        impl$(<$param>)? serde::Serialize for $name$(<$param>)? {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl$(<$($param),+>)? serde::Serialize for $name$(<$($param),+>)? {
+            fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
                 $crate::segment::serialize(self, false, serializer)
             }
         }
-        impl<'de $(, $param)?> serde::Deserialize<'de> for $name$(<$param>)? {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        impl<'de $($(, $param)+)?> serde::Deserialize<'de> for $name$(<$($param),+>)? {
+            fn deserialize<Z: serde::Deserializer<'de>>(deserializer: Z) -> Result<Self, Z::Error> {
                 $crate::segment::deserialize(false, deserializer)
             }
         }
@@ -250,23 +327,22 @@ impl Clone for Handle {
         self.has_more();
         if let Place::Block { arena, block } = &self.place {
             arena.add_handle(*block);
-        } else if self.holders.is_some() {
-            // This process is counted already, so that one more is only a number.
-            let _ = self.add_part();
+        } else {
+            self.add_roles(self.roles);
         }
-        Handle { object: self.object, locks: self.locks, place: self.place.clone(), holders: self.holders }
+        Handle { place: self.place.clone(), ..*self }
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let fewer = || self.holders.into_iter().for_each(|holders| (holders.fewer)(self.object));
+        let fewer = || self.holders.into_iter().for_each(|holders| (holders.changed)(self.object));
         match &self.place {
             Place::Block { arena, block } if self.holders.is_none() && arena.drop_handle(*block) => {}
             // Under the heap's mutex: before the others have heard of it, nobody makes another object of the block.
             Place::Block { arena, block } => heap::lock().release(arena, *block, self.locks, &fewer),
             Place::Single(_) if self.holders.is_some() => {
-                self.drop_part();
+                self.drop_roles(self.roles);
                 fewer();
             }
             Place::Single(_) => {}

@@ -11,12 +11,14 @@
 //! All of this is private; what it stands for is in the rosters.
 
 use super::arena::{self, Arena};
+use super::handle::{self, Census, Roles};
 use super::ids::Table;
 use super::kind::{Kind, Shape};
 use super::mapping::{Backing, Segment};
 use crate::SegmentError;
 use crate::sys::Passage;
 use crate::sys::process::{self, ForkHooks, Layer};
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -154,44 +156,50 @@ impl Locked {
         segment
     }
 
-    /// One more part of the array at this place; the first says so to all processes.
-    pub(crate) fn add_part(&mut self, place: &Place) -> Result<(), SegmentError> {
+    /// One more part of the array at this place, or one more who holds the object in this role (an array has but role 0);
+    /// the first says so to all processes.
+    pub(crate) fn add_part(&mut self, place: &Place, role: u32) -> Result<(), SegmentError> {
         let parts = &mut self.heap().parts;
-        if let Some(parts) = parts.get_mut(&place.key()) {
+        if let Some(parts) = parts.get_mut(&place.key(role)) {
             parts.count += 1;
             return Ok(());
         }
-        let block = place.block();
+        let block = place.key(role).1;
         let roster = place.segment().roster().lock().map_err(arena::refused)?;
         let index = roster.claim_cell(block / 64).ok_or(SegmentError::NoSpace)?;
         if let Some(cell) = roster.cell(index) {
             cell.parts.store(1 << (block % 64), SeqCst);
         }
         drop(roster);
-        parts.insert(place.key(), Parts { count: 1, cell: index, place: place.clone() });
+        parts.insert(place.key(role), Parts { count: 1, cell: index, place: place.clone() });
         Ok(())
     }
 
-    /// Whether this process has one handle on the object, nobody else any, and no message one.
-    pub(crate) fn is_last(&mut self, place: &Place) -> bool {
-        let (segment, block) = (place.segment(), place.block());
+    /// Who holds the object in this role.
+    pub(crate) fn census(&mut self, place: &Place, role: u32) -> Census {
+        const UNKNOWN: u64 = 0;
+        let (segment, key) = (place.segment(), place.key(role));
         let (here, on_its_way) = match place {
-            Place::Block { arena, .. } => (arena.handles(block), arena.flies(block)),
+            Place::Block { arena, block } => (arena.handles(*block), arena.flies(*block)),
             Place::Single(_) => {
-                let here = self.heap().parts.get(&place.key()).map_or(0, |parts| parts.count);
-                (here, segment.part_flights(0).load(SeqCst) != 0)
+                let here = self.heap().parts.get(&key).map_or(0, |parts| parts.count);
+                (here, segment.part_flights(0, role).is_some_and(|flights| flights.load(SeqCst) != 0))
             }
         };
-        here == 1 && !on_its_way && segment.roster().lock().is_ok_and(|roster| !roster.has_others(block))
+        let other = match segment.roster().lock() {
+            Ok(roster) => roster.other(key.1),
+            Err(_) => Some(UNKNOWN),
+        };
+        Census { here, elsewhere: other.or(on_its_way.then_some(UNKNOWN)) }
     }
 
-    pub(crate) fn drop_part(&mut self, place: &Place) {
+    pub(crate) fn drop_part(&mut self, place: &Place, role: u32) {
         let parts = &mut self.heap().parts;
-        if let Some(entry) = parts.get_mut(&place.key()) {
+        if let Some(entry) = parts.get_mut(&place.key(role)) {
             entry.count -= 1;
             if entry.count == 0 {
                 place.segment().roster().give_up(entry.cell);
-                parts.remove(&place.key());
+                parts.remove(&place.key(role));
             }
         }
     }
@@ -230,23 +238,26 @@ impl Place {
         }
     }
 
-    /// A message takes a handle along, or a part.
-    pub(crate) fn depart(&self, part: bool) -> Result<(), SegmentError> {
+    /// A message takes a handle along, or a part, in these roles.
+    pub(crate) fn depart(&self, roles: Roles) -> Result<(), SegmentError> {
         if let Place::Block { arena, block } = self {
             arena.depart(*block)?;
         }
-        if part {
-            self.segment().part_flights(self.block() as usize).fetch_add(1, SeqCst);
-        }
+        self.part_flights(roles).for_each(|flights| {
+            flights.fetch_add(1, SeqCst);
+        });
         Ok(())
     }
 
+    fn part_flights(&self, roles: Roles) -> impl Iterator<Item = &AtomicU32> {
+        handle::each(roles).filter_map(|role| self.segment().part_flights(self.block() as usize, role))
+    }
+
     /// A message gave its handle up, or lost it.
-    pub(crate) fn land(&self, part: bool) {
-        if part {
-            let flights = self.segment().part_flights(self.block() as usize);
+    pub(crate) fn land(&self, roles: Roles) {
+        self.part_flights(roles).for_each(|flights| {
             let _ = flights.fetch_update(SeqCst, SeqCst, |count| count.checked_sub(1));
-        }
+        });
         if let Place::Block { arena, block } = self {
             arena.land(*block);
         }
@@ -256,8 +267,9 @@ impl Place {
         matches!(self, Place::Single(_))
     }
 
-    fn key(&self) -> (u128, u32) {
-        (self.segment().header.id(), self.block())
+    /// An array's parts are counted by its block; a segment of its own has one, so that roles take the numbers.
+    fn key(&self, role: u32) -> (u128, u32) {
+        (self.segment().header.id(), self.block() + role)
     }
 }
 

@@ -15,6 +15,9 @@ pub(crate) enum Kind {
     Atomic = 6,
     Lock = 7,
     SimpleQueue = 8,
+    Queue = 9,
+    JoinableQueue = 10,
+    Pipe = 11,
 }
 
 /// What two programs must agree on before one uses the other's object.
@@ -37,6 +40,27 @@ impl Spec {
             type_hash: type_hash(&canonical_name(std::any::type_name::<T>())),
             count: count as u64,
         })
+    }
+
+    /// Of an object for messages, whose handles are of this type.
+    pub(crate) fn of_messages<H>(kind: Kind, count: usize) -> Self {
+        let type_hash = type_hash(&canonical_name(std::any::type_name::<H>()));
+        Spec { kind: kind as u32, item_size: LINE as u32, item_align: LINE as u32, type_hash, count: count as u64 }
+    }
+
+    /// Whether messages lie in it, with handles in them.
+    pub(crate) fn carries_handles(&self) -> bool {
+        [Kind::Queue, Kind::JoinableQueue, Kind::Pipe].map(|kind| kind as u32).contains(&self.kind)
+    }
+
+    /// Whether its memory grows.
+    pub(crate) fn has_annex(&self) -> bool {
+        self.carries_handles() || self.kind == Kind::SimpleQueue as u32 && self.count == 0
+    }
+
+    /// Whether it counts who holds it.
+    pub(crate) fn has_holders(&self) -> bool {
+        self.carries_handles() || self.kind == Kind::SimpleQueue as u32
     }
 
     /// Whether an object that was found is what was asked for, but for the number of items.

@@ -1,9 +1,11 @@
 //! One segment in this process's memory.
 #![allow(unsafe_code)] // pointers into the mapping
 
+use super::annex::{self, Annex};
 use super::header::{CELLS_AT, Geometry, HEADER_ROOM, Header, ROSTER_AT};
 use super::kind::{LINE, Shape, Spec};
 use super::roster::{Cell, Roster};
+use super::satchel::Satchel;
 use crate::SegmentError;
 use crate::sync::{RawLock, words};
 use crate::sys::names::NamedFile;
@@ -42,6 +44,8 @@ pub(crate) struct Segment {
     pub(crate) geometry: Geometry,
     pub(crate) backing: ManuallyDrop<Backing>,
     memory: ManuallyDrop<Memory>,
+    annex: ManuallyDrop<Option<Box<Annex>>>,
+    satchel: Option<Satchel>,
 }
 
 // SAFETY: what lies in the mapping is touched by atomics, or in place under a lock (the users' invariants); the rest is
@@ -59,11 +63,16 @@ impl std::fmt::Debug for Segment {
 impl Segment {
     /// Makes an anonymous segment; its objects are all zeros.
     pub(crate) fn anonymous(geometry: Geometry, spec: &Spec, shape: &Shape) -> Result<Self, SegmentError> {
-        let fd = memory::anonymous(geometry.size as u64)?;
+        let annex = spec.has_annex();
+        let fd = memory::anonymous(geometry.size as u64, if annex { annex::LENGTH } else { 0 })?;
         let map = memory::map(&fd, geometry.size)?;
         let header = Header::new(&geometry, spec, shape.locks, false)?;
-        let segment = Segment::new(map, header, geometry, Backing::Memfd(fd));
+        let mut segment = Segment::new(map, header, geometry, Backing::Memfd(fd));
         write_header(segment.base, &segment.header);
+        segment.open_annex()?;
+        if spec.carries_handles() {
+            segment.satchel = Some(Satchel::new()?);
+        }
         Ok(segment)
     }
 
@@ -71,18 +80,51 @@ impl Segment {
     pub(crate) fn new(map: MmapRaw, header: Header, geometry: Geometry, backing: Backing) -> Self {
         let base = NonNull::new(map.as_mut_ptr()).unwrap_or(NonNull::dangling());
         let (backing, memory) = (ManuallyDrop::new(backing), ManuallyDrop::new(Memory::Mapped { _map: map }));
-        Segment { base, header, geometry, backing, memory }
+        Segment { base, header, geometry, backing, memory, annex: ManuallyDrop::new(None), satchel: None }
+    }
+
+    /// Where its file is long enough, it has room to grow in.
+    fn open_annex(&mut self) -> Result<(), SegmentError> {
+        if let Backing::Memfd(fd) = &*self.backing
+            && self.header.spec().has_annex()
+            && memory::accept(fd)? == annex::LENGTH
+        {
+            *self.annex = Some(Box::default());
+        }
+        Ok(())
+    }
+
+    pub(super) fn with(self, satchel: Satchel) -> Self {
+        let mut segment = self;
+        segment.satchel = Some(satchel);
+        segment
+    }
+
+    pub(crate) fn satchel(&self) -> Option<&Satchel> {
+        self.satchel.as_ref()
+    }
+
+    /// The room to grow in, and the memory that it is a part of.
+    pub(super) fn annex(&self) -> Result<(&Annex, &Fd), SegmentError> {
+        match (&*self.annex, &*self.backing) {
+            (Some(annex), Backing::Memfd(fd)) => Ok((annex, fd)),
+            _ => Err(SegmentError::NoSpace),
+        }
     }
 
     /// A segment inside memory that somebody else mapped and keeps, for as long as the backing lives.
     #[cfg(feature = "shared_memory")]
     pub(crate) fn hosted(base: NonNull<u8>, header: Header, geometry: Geometry, host: super::within::Host) -> Self {
         let (backing, memory) = (ManuallyDrop::new(Backing::Host(host)), ManuallyDrop::new(Memory::Hosted));
-        Segment { base, header, geometry, backing, memory }
+        Segment { base, header, geometry, backing, memory, annex: ManuallyDrop::new(None), satchel: None }
     }
 
     /// Maps what a peer sent, or a name led to, and checks it.
     pub(crate) fn attach(backing: Backing, size: u64) -> Result<Self, SegmentError> {
+        let size = match &backing {
+            Backing::Memfd(fd) if size == annex::LENGTH => size_in_front(fd)?,
+            _ => size,
+        };
         let size = usize::try_from(size).map_err(|_| SegmentError::TooLarge)?;
         if size < CELLS_AT {
             return Err(SegmentError::NotASegment);
@@ -96,7 +138,9 @@ impl Segment {
         // SAFETY: the mapping has `size` bytes, at least CELLS_AT.
         let header = unsafe { copy_header(map.as_ptr()) };
         let geometry = header.check(size)?;
-        Ok(Segment::new(map, header, geometry, backing))
+        let mut segment = Segment::new(map, header, geometry, backing);
+        segment.open_annex()?;
+        Ok(segment)
     }
 
     fn at(&self, offset: usize) -> NonNull<u8> {
@@ -133,11 +177,13 @@ impl Segment {
         unsafe { self.block(block).cast().as_ref() }
     }
 
-    /// How many messages carry parts of the array in this block.
-    pub(crate) fn part_flights(&self, block: usize) -> &AtomicU32 {
-        // SAFETY: behind the lock and the number of parts on the block's first line, for objects that have parts; a spare
-        // or another atomic word for those that have none.
-        unsafe { self.block(block).add(PART_FLIGHTS_AT).cast().as_ref() }
+    /// How many messages carry parts of the array in this block, or handles in this role.
+    pub(crate) fn part_flights(&self, block: usize, role: u32) -> Option<&AtomicU32> {
+        let line = role as usize * LINE;
+        // SAFETY: behind the lock and the number of parts on the line of the role, for objects that have parts or roles; a
+        // spare or another atomic word for those that have none. Inside the block.
+        (line + LINE <= self.geometry.block_size)
+            .then(|| unsafe { self.block(block).add(line + PART_FLIGHTS_AT).cast().as_ref() })
     }
 
     /// Whether a guard of this process still uses the block: a leaked one, if the process has no handle.
@@ -165,9 +211,19 @@ impl Drop for Segment {
         }
         // SAFETY: dropped once, here; nothing uses them afterwards.
         unsafe {
+            ManuallyDrop::drop(&mut self.annex);
             ManuallyDrop::drop(&mut self.memory);
             ManuallyDrop::drop(&mut self.backing);
         }
+    }
+}
+
+/// How long a memory with an annex is without it, by its header.
+fn size_in_front(fd: &Fd) -> Result<u64, SegmentError> {
+    let mut bytes = [0; size_of::<Header>()];
+    match memory::read_at(fd, 0, &mut bytes)? {
+        got if got == bytes.len() => Ok(bytemuck::pod_read_unaligned::<Header>(&bytes).size.min(annex::FIRST)),
+        _ => Err(SegmentError::NotASegment),
     }
 }
 

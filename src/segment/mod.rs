@@ -3,6 +3,7 @@
 //! A *segment* is one mapping: an *arena* that holds many small objects, or a single that holds one. Higher layers see a
 //! [`Handle`]: an `Arc` for processes.
 
+mod annex;
 mod arena;
 pub mod handle;
 mod header;
@@ -12,17 +13,20 @@ pub mod kind;
 mod mapping;
 mod named;
 mod roster;
+mod satchel;
 pub(crate) mod travel;
 #[cfg(feature = "shared_memory")]
 mod within;
 
+pub(crate) use annex::{LETTER_ROOM, Wing};
 pub use handle::{Handle, Holders, Object};
-pub(crate) use handle::{create, deserialize, handle_type, serialize};
-pub(crate) use heap::watch_forks;
+pub(crate) use handle::{Roles, create, deserialize, handle_type, serialize};
+pub(crate) use heap::{Place, watch_forks};
 pub(crate) use kind::{Kind, LINE};
 pub use kind::{Shape, Spec};
-pub(crate) use mapping::PART_FLIGHTS_AT;
+pub(crate) use mapping::{PART_FLIGHTS_AT, Segment};
 pub use named::Named;
 pub(crate) use named::sweep_names;
+pub(crate) use satchel::{Open as OpenSatchel, TABLE};
 #[cfg(feature = "shared_memory")]
 pub use within::Within;

@@ -171,17 +171,25 @@ impl<'a> Locked<'a> {
         held
     }
 
-    /// Whether another living process holds the block, or has parts of what is in it.
-    pub(crate) fn has_others(&self, block: u32) -> bool {
+    /// Another living process that holds the block, or has parts of what is in it; 0 for one whose name is not known yet.
+    pub(crate) fn other(&self, block: u32) -> Option<u64> {
+        self.others(block).next()
+    }
+
+    /// All of them.
+    pub(crate) fn others(&self, block: u32) -> impl Iterator<Item = u64> {
         let (chunk, bit) = (block / 64, 1 << (block % 64));
         let me = Process::current().tag();
-        self.roster.used().iter().any(|cell| {
+        self.roster.used().iter().filter_map(move |cell| {
             let owner = cell.owner.load(SeqCst);
             let uses = (cell.held.load(SeqCst) | cell.parts.load(SeqCst)) & bit != 0;
-            owner != 0
-                && cell.chunk.load(SeqCst) == chunk
-                && uses
-                && (cell.fork.load(SeqCst) != 0 || owner != me && process::tag_is_alive(owner))
+            if owner == 0 || cell.chunk.load(SeqCst) != chunk || !uses {
+                return None;
+            }
+            match cell.fork.load(SeqCst) {
+                0 => (owner != me && process::tag_is_alive(owner)).then_some(owner),
+                _ => Some(0),
+            }
         })
     }
 

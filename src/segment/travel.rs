@@ -8,13 +8,15 @@
 //! A sender that dies before the last byte leaves the receiver with [`TravelError::Eof`]. A message that was sent and
 //! never received keeps what its handles stand for until the last process of the family ends.
 
+use super::handle::{Roles, each};
 use super::heap::{self, Place};
 use super::kind::Kind;
 use super::mapping::{Backing, Segment};
+use super::satchel::Satchel;
 use crate::sys::memory::{self, Letter};
 use crate::sys::names::{self, Name};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
-use crate::sys::{Fd, process};
+use crate::sys::{Fd, Kept, process};
 use crate::{CodecError, SegmentError, TravelError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -37,10 +39,10 @@ struct Luggage {
     flights: Vec<Flight>,
 }
 
-/// A handle in a message, which may be on a part of an array.
+/// A handle in a message: on a part of an array, say, or on an end of a pipe.
 struct Flight {
     place: Place,
-    part: bool,
+    roles: Roles,
 }
 
 /// What the receiver must know of a segment.
@@ -53,27 +55,32 @@ struct Label {
 #[derive(Serialize, Deserialize)]
 enum Origin {
     Memfd,
+    /// A memory, and the two ends of its satchel.
+    Mail,
     Named(String),
-    Host { os_id: String, offset: usize },
+    Host {
+        os_id: String,
+        offset: usize,
+    },
 }
 
 #[derive(Default, Serialize, Deserialize)]
 struct Manifest {
     labels: Vec<Label>,
-    flights: Vec<(u128, u32, bool)>,
+    flights: Vec<(u128, u32, Roles)>,
 }
 
 /// The other half of the side table: what came with a message and was not looked at yet.
 struct Arrivals {
     bags: Vec<Bag>,
-    flights: Vec<(u128, u32, bool)>,
+    flights: Vec<(u128, u32, Roles)>,
 }
 
 /// A segment that came with a message.
 struct Bag {
     segment: u128,
     from: Origin,
-    fd: Option<Fd>,
+    fds: Vec<Fd>,
 }
 
 /// A message that is being encoded or decoded.
@@ -111,7 +118,7 @@ const NOT_TRAVELLING: &str =
 
 impl Drop for Luggage {
     fn drop(&mut self) {
-        self.flights.iter().for_each(|flight| flight.place.land(flight.part));
+        self.flights.iter().for_each(|flight| flight.place.land(flight.roles));
     }
 }
 
@@ -120,7 +127,7 @@ impl Drop for Arrivals {
     /// does not have yet is attached for this, and let go again.
     fn drop(&mut self) {
         let mut attached = Vec::new();
-        for (segment, block, part) in std::mem::take(&mut self.flights) {
+        for (segment, block, roles) in std::mem::take(&mut self.flights) {
             if let Some(bag) = self.take_bag(segment)
                 && heap::lock().place(segment, 0).is_none()
             {
@@ -129,7 +136,7 @@ impl Drop for Arrivals {
             let known = heap::lock().place(segment, block);
             let fresh = || attached.iter().find_map(|place: &Place| place.at(segment, block));
             if let Some(place) = known.or_else(fresh) {
-                place.land(part);
+                place.land(roles);
             }
         }
     }
@@ -168,14 +175,14 @@ pub(super) fn refuse(error: impl std::fmt::Display) -> String {
 }
 
 /// A handle is encoded: its place goes with the message.
-pub(super) fn depart(place: &Place, part: bool) -> Result<Ticket, SegmentError> {
+pub(super) fn depart(place: &Place, roles: Roles) -> Result<Ticket, SegmentError> {
     JOURNEYS.with(|journeys| {
         let mut journeys = journeys.borrow_mut();
         let Some(Side::Out(luggage)) = journeys.last_mut().map(|journey| &mut journey.side) else {
             return Err(SegmentError::Invalid(NOT_TRAVELLING.into()));
         };
-        place.depart(part)?;
-        luggage.flights.push(Flight { place: place.clone(), part });
+        place.depart(roles)?;
+        luggage.flights.push(Flight { place: place.clone(), roles });
         let segment = place.segment().header.id();
         if !luggage.places.iter().any(|other| other.segment().header.id() == segment) {
             luggage.places.push(place.clone());
@@ -185,21 +192,19 @@ pub(super) fn depart(place: &Place, part: bool) -> Result<Ticket, SegmentError> 
 }
 
 /// A handle is decoded: its segment is here already, or came with the message.
-pub(super) fn arrive(ticket: &Ticket, part: impl FnOnce(&Place) -> bool) -> Result<Place, SegmentError> {
+pub(super) fn arrive(ticket: &Ticket, counts: impl FnOnce(&Place) -> Roles) -> Result<Place, SegmentError> {
     JOURNEYS.with(|journeys| {
         let mut journeys = journeys.borrow_mut();
         let Some(Side::In(arrivals)) = journeys.last_mut().map(|journey| &mut journey.side) else {
             return Err(SegmentError::Invalid(NOT_TRAVELLING.into()));
         };
         let place = find(ticket, arrivals)?;
-        let part = part(&place);
-        if part {
-            heap::lock().add_part(&place)?;
-        }
-        let flight = (ticket.segment, ticket.block, part);
+        let roles = counts(&place);
+        each(roles).try_for_each(|role| heap::lock().add_part(&place, role))?;
+        let flight = (ticket.segment, ticket.block, roles);
         if let Some(at) = arrivals.flights.iter().rposition(|other| *other == flight) {
             arrivals.flights.swap_remove(at);
-            place.land(part); // only now: our own bits are set
+            place.land(roles); // only now: our own bits are set
         }
         Ok(place)
     })
@@ -229,10 +234,16 @@ fn find(ticket: &Ticket, arrivals: &mut Arrivals) -> Result<Place, SegmentError>
 }
 
 fn unpack(bag: Bag) -> Result<Segment, SegmentError> {
-    match (bag.from, bag.fd) {
+    let mut fds = bag.fds.into_iter();
+    match (bag.from, fds.next()) {
         (Origin::Memfd, Some(fd)) => {
             let size = memory::accept(&fd)?;
             Segment::attach(Backing::Memfd(fd), size)
+        }
+        (Origin::Mail, Some(fd)) => {
+            let size = memory::accept(&fd)?;
+            let satchel = Satchel::of(fds.next(), fds.next()).ok_or(SegmentError::NotASegment)?;
+            Ok(Segment::attach(Backing::Memfd(fd), size)?.with(satchel))
         }
         (Origin::Named(name), Some(fd)) => {
             let file = names::reopen(&fd, &Name::new(&name)?)?;
@@ -251,6 +262,8 @@ pub(crate) struct Packed {
     /// Which descriptor is what, and which handles are in the message.
     pub(crate) manifest: Vec<u8>,
     pub(crate) fds: Vec<Fd>,
+    /// Which segments they are of, and how many each has.
+    parcels: Vec<(u128, usize)>,
     luggage: Luggage,
 }
 
@@ -272,12 +285,52 @@ pub(crate) enum Bytes {
 pub(crate) fn pack<T: Serialize + ?Sized>(message: &T) -> Result<Packed, CodecError> {
     let (bytes, side) = travelling(Side::Out(Luggage::default()), || postcard::to_stdvec(message))?;
     let Side::Out(luggage) = side else { return Err(CodecError(NOT_TRAVELLING.into())) };
-    let (manifest, fds) = luggage.list().map_err(|error| CodecError(error.to_string()))?;
+    let (manifest, fds, parcels) = luggage.list().map_err(|error| CodecError(error.to_string()))?;
     let manifest = postcard::to_stdvec(&manifest).map_err(|error| CodecError(error.to_string()))?;
-    Ok(Packed { bytes, manifest, fds, luggage })
+    Ok(Packed { bytes, manifest, fds, parcels, luggage })
+}
+
+/// What a higher layer does for who waits for handles on their way.
+static LOOK_OUT: Kept<fn()> = Kept::new();
+
+pub(crate) fn look_out_with(look: fn()) {
+    LOOK_OUT.get_or_keep(|| look);
+}
+
+/// Handles that are on their way to somebody who has ended are given up.
+pub(crate) fn look_out() {
+    LOOK_OUT.get().into_iter().for_each(|look| look());
+}
+
+/// Whether this thread is encoding or decoding a message right now, of which what it encodes next may be a part.
+#[inline]
+pub(crate) fn is_under_way() -> bool {
+    JOURNEYS.with(|journeys| journeys.try_borrow().map_or(true, |journeys| !journeys.is_empty()))
+}
+
+/// The segments of which this process needs the descriptors before it can read a message with this list of handles.
+pub(crate) fn wanted(manifest: &[u8]) -> Result<Vec<u128>, CodecError> {
+    let manifest: Manifest = read_manifest(manifest)?;
+    let mut heap = heap::lock();
+    let needs = |label: &Label| !matches!(label.from, Origin::Host { .. }) && heap.place(label.segment, 0).is_none();
+    Ok(manifest.labels.into_iter().filter(needs).map(|label| label.segment).collect())
+}
+
+fn read_manifest(manifest: &[u8]) -> Result<Manifest, CodecError> {
+    postcard::from_bytes(manifest).map_err(|_| CodecError("a damaged list of handles".into()))
 }
 
 impl Packed {
+    /// The descriptors, by segment.
+    pub(crate) fn parcels(&self) -> impl Iterator<Item = (u128, &[Fd])> {
+        let mut rest = self.fds.as_slice();
+        self.parcels.iter().map(move |(segment, count)| {
+            let (own, others) = rest.split_at((*count).min(rest.len()));
+            rest = others;
+            (*segment, own)
+        })
+    }
+
     /// It is on its way and cannot come back: its handles are the receiver's.
     pub(crate) fn delivered(mut self) {
         self.luggage.flights.clear();
@@ -294,6 +347,23 @@ impl Bytes {
 }
 
 impl Arrived {
+    /// A message whose descriptors came by themselves, by segment.
+    pub(crate) fn with(bytes: Vec<u8>, manifest: Vec<u8>, found: Vec<(u128, Vec<Fd>)>) -> Result<Self, CodecError> {
+        let mut found = found;
+        let mut parsed = read_manifest(&manifest)?;
+        let mut fds = Vec::new();
+        // Those of the segments that are here already were not asked for.
+        parsed.labels.retain(|label| match found.iter().position(|(segment, _)| *segment == label.segment) {
+            Some(at) => {
+                fds.extend(found.swap_remove(at).1);
+                true
+            }
+            None => matches!(label.from, Origin::Host { .. }),
+        });
+        let manifest = postcard::to_stdvec(&parsed).map_err(|error| CodecError(error.to_string()))?;
+        Ok(Arrived { bytes: Bytes::Here(bytes), manifest, fds })
+    }
+
     /// Decodes the message and attaches its handles.
     pub(crate) fn unpack<T: DeserializeOwned>(self) -> Result<T, CodecError> {
         let (bytes, arrivals) = self.open()?;
@@ -305,14 +375,20 @@ impl Arrived {
         }
     }
 
+    /// The same, of a message that may be read again: its handles stay on their way.
+    pub(crate) fn unpack_again<T: DeserializeOwned>(self) -> Result<T, CodecError> {
+        let manifest = Manifest { flights: Vec::new(), ..read_manifest(&self.manifest)? };
+        let manifest = postcard::to_stdvec(&manifest).map_err(|error| CodecError(error.to_string()))?;
+        Arrived { manifest, ..self }.unpack()
+    }
+
     /// Nobody wants the message: gives up the handles in it.
     pub(crate) fn discard(self) {
         drop(self.open());
     }
 
     fn open(self) -> Result<(Bytes, Arrivals), CodecError> {
-        let manifest: Manifest =
-            postcard::from_bytes(&self.manifest).map_err(|_| CodecError("a damaged list of handles".into()))?;
+        let manifest = read_manifest(&self.manifest)?;
         Ok((self.bytes, Arrivals::new(manifest, self.fds)))
     }
 }
@@ -427,36 +503,47 @@ fn read(stream: &UnixStream, length: u64) -> Result<Vec<u8>, TravelError> {
 }
 
 impl Luggage {
-    fn list(&self) -> Result<(Manifest, Vec<Fd>), SegmentError> {
+    #[allow(clippy::type_complexity, reason = "the three parts of one list")]
+    fn list(&self) -> Result<(Manifest, Vec<Fd>, Vec<(u128, usize)>), SegmentError> {
         let mut manifest = Manifest::default();
         let mut fds = Vec::new();
+        let mut parcels = Vec::new();
         for place in &self.places {
             let segment = place.segment();
-            let (from, fd) = segment.origin()?;
-            fds.extend(fd);
+            let (from, own) = segment.origin()?;
+            if !own.is_empty() {
+                parcels.push((segment.header.id(), own.len()));
+            }
+            fds.extend(own);
             manifest.labels.push(Label { segment: segment.header.id(), from });
         }
         manifest.flights = self
             .flights
             .iter()
-            .map(|flight| (flight.place.segment().header.id(), flight.place.block(), flight.part))
+            .map(|flight| (flight.place.segment().header.id(), flight.place.block(), flight.roles))
             .collect();
-        Ok((manifest, fds))
+        Ok((manifest, fds, parcels))
     }
 }
 
 impl Segment {
-    fn origin(&self) -> Result<(Origin, Option<Fd>), SegmentError> {
+    fn origin(&self) -> Result<(Origin, Vec<Fd>), SegmentError> {
         Ok(match &*self.backing {
-            Backing::Memfd(fd) => (Origin::Memfd, Some(memory::duplicate(fd)?)),
+            Backing::Memfd(fd) => match self.satchel() {
+                None => (Origin::Memfd, vec![memory::duplicate(fd)?]),
+                Some(satchel) => {
+                    let [one, other] = satchel.duplicate()?;
+                    (Origin::Mail, vec![memory::duplicate(fd)?, one, other])
+                }
+            },
             Backing::Named(file) => {
                 // A fork takes the heap first, so that it never copies this one locked.
                 let _heap = heap::lock();
                 let file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                (Origin::Named(file.name().as_str().to_owned()), Some(file.descriptor()?))
+                (Origin::Named(file.name().as_str().to_owned()), vec![file.descriptor()?])
             }
             #[cfg(feature = "shared_memory")]
-            Backing::Host(host) => (Origin::Host { os_id: host.os_id().to_owned(), offset: host.offset() }, None),
+            Backing::Host(host) => (Origin::Host { os_id: host.os_id().to_owned(), offset: host.offset() }, Vec::new()),
         })
     }
 }
@@ -469,8 +556,12 @@ impl Arrivals {
             .labels
             .into_iter()
             .map(|Label { segment, from }| {
-                let fd = if matches!(from, Origin::Host { .. }) { None } else { fds.next() };
-                Bag { segment, from, fd }
+                let count = match from {
+                    Origin::Host { .. } => 0,
+                    Origin::Memfd | Origin::Named(_) => 1,
+                    Origin::Mail => 3,
+                };
+                Bag { segment, from, fds: fds.by_ref().take(count).collect() }
             })
             .collect();
         bags.sort_by_key(|bag| bag.segment);

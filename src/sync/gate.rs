@@ -53,11 +53,21 @@ impl Gate {
         one_more(word)
     }
 
-    /// Sleeps while nobody rings, and the other words stay what they are.
-    pub(crate) fn wait<const N: usize>(&self, armed: u32, others: [(&AtomicU32, u32); N], deadline: Option<Deadline>) {
-        let mut words = [(&self.0, armed); 4];
+    /// The word to sleep on, beside others than [`Gate::wait`] takes.
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.0
+    }
+
+    /// Sleeps while nobody rings, and the other words stay what they are. Whether a wake at one of those ended it.
+    pub(crate) fn wait<const N: usize>(
+        &self,
+        armed: u32,
+        others: [(&AtomicU32, u32); N],
+        deadline: Option<Deadline>,
+    ) -> bool {
+        let mut words = [(&self.0, armed); 5];
         words[1..=N].copy_from_slice(&others);
-        futex::wait_any(&words[..=N], deadline);
+        futex::wait_any(&words[..=N], deadline) == futex::Sleep::Elsewhere
     }
 
     /// Step 2: wakes that many.

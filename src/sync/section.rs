@@ -1,4 +1,5 @@
-//! A lock for a few instructions at a time, inside this library only: no code of the program's ever runs under it.
+//! A lock for a few instructions at a time, inside this library only: no code of the program's runs under it, unless it is
+//! *kept* (to read and write in place), which makes it a guard's like any other.
 //!
 //! It is the word of a [`RawLock`], always in the pending slot of the thread and never in its list, with one difference:
 //! its waiters sleep at a gate, not on the word. So whoever sleeps on the word does so for the kernel's wake at a death.
@@ -21,7 +22,7 @@
 
 use super::gate::{self, Gate};
 use super::raw_lock::{Patience, RawLock, Refusal, Spin};
-use crate::sys::thread::{self, Me};
+use crate::sys::thread::{self, HANDED_OVER, Me};
 use crate::sys::{Deadline, OWNER_DIED, WAITERS, process};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
@@ -122,13 +123,34 @@ pub(crate) fn mark(lock: &RawLock) -> Result<Mark, Refusal> {
 /// The backstop: a word whose holder is gone gets the mark that the kernel would have put.
 pub(crate) fn bury_holder(word: &AtomicU32) {
     let now = word.load(SeqCst);
-    let holder = now & !(WAITERS | OWNER_DIED);
+    let holder = now & !(WAITERS | OWNER_DIED | HANDED_OVER);
     if now & OWNER_DIED == 0 && holder != 0 && !process::exists(holder) {
         let _ = word.compare_exchange(now, OWNER_DIED | WAITERS, SeqCst, Relaxed);
     }
 }
 
-impl Section<'_> {
+/// A section that lasts: the program's code runs in it, or other locks are taken. Not `Send`: it stands for a thread.
+#[must_use]
+pub(crate) struct KeptSection<'a> {
+    word: &'a AtomicU32,
+    died: bool,
+    thread: std::marker::PhantomData<*const ()>,
+}
+
+impl<'a> KeptSection<'a> {
+    /// Back to a section of a few instructions.
+    pub(crate) fn resume(self) -> Section<'a> {
+        Section { word: self.word, me: Me::retire(self.word), died: self.died }
+    }
+}
+
+impl<'a> Section<'a> {
+    /// From here on the lock is a guard's: in the slot as long as nobody needs that, then in the list.
+    pub(crate) fn keep(self) -> KeptSection<'a> {
+        self.me.hold(self.word, true);
+        KeptSection { word: self.word, died: self.died, thread: std::marker::PhantomData }
+    }
+
     /// Whether the holder before died in the section (E2).
     #[inline(always)]
     pub(crate) fn died(&self) -> bool {

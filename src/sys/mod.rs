@@ -11,6 +11,7 @@
 //! * `birth`: new processes: [`birth::execute_self`], [`birth::clone_sibling`], [`birth::fork`]; how they end.
 //! * `surroundings`: what a child has from its caller: [`surroundings::Surroundings`].
 //! * `pidfd`, `lifeline`, `poll`: a process as a descriptor, the pipe by which children see their parent's end, waiting.
+//! * `watch`: news from descriptors for threads that sleep on words. `copy`: long copies of memory that others may write.
 //!
 //! A missing item is a compile error. On other systems everything is `Unsupported` (`stub`), or not reached.
 

@@ -11,13 +11,15 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
-/// A sealed memfd of `bytes` zeros.
-pub(crate) fn anonymous(bytes: u64) -> Result<OwnedFd, SegmentError> {
+/// A sealed memfd of `bytes` zeros. The file may be longer: what is behind them takes no memory before
+/// [`allocate_at`] or [`write_at`].
+pub(crate) fn anonymous(bytes: u64, length: u64) -> Result<OwnedFd, SegmentError> {
     space::check(bytes)?;
     let fd = create()?;
     // The default mode is 0777: anybody who finds /proc/PID/fd/N could open it.
     syscall!(libc::fchmod(fd.as_raw_fd(), 0o600))?;
-    set_size(&fd, bytes)?;
+    // Where files may not be so long, there is nothing behind them.
+    set_size(&fd, if length <= largest_file() { length.max(bytes) } else { bytes })?;
     allocate(&fd, bytes)?;
     syscall!(libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, SEALS))?;
     Ok(fd)
@@ -109,16 +111,86 @@ fn largest_file() -> u64 {
     limit.rlim_cur
 }
 
-/// Allocates every page. In pieces, for a signal undoes the whole call that it interrupts.
+/// Allocates every page of a new file.
 pub(crate) fn allocate(fd: &OwnedFd, bytes: u64) -> Result<(), SegmentError> {
+    allocate_pages(fd, 0, bytes)
+}
+
+/// In pieces, for a signal undoes the whole call that it interrupts.
+fn allocate_pages(fd: &OwnedFd, at: u64, bytes: u64) -> Result<(), SegmentError> {
     const PIECE: u64 = 16 << 20;
     let mut done = 0;
     while done < bytes {
         let piece = PIECE.min(bytes - done);
-        syscall!(libc::fallocate(fd.as_raw_fd(), 0, done as libc::off_t, piece as libc::off_t))?;
+        syscall!(libc::fallocate(fd.as_raw_fd(), 0, (at + done) as libc::off_t, piece as libc::off_t))?;
         done += piece;
     }
     Ok(())
+}
+
+/// Allocates pages of a memory whose file is long enough.
+pub(crate) fn allocate_at(fd: &OwnedFd, at: u64, bytes: u64) -> Result<(), SegmentError> {
+    check_reach(at, bytes)?;
+    space::check(bytes)?;
+    allocate_pages(fd, at, bytes)
+}
+
+/// This process must not write there if its files may not be so long: the system would answer with a deadly signal.
+fn check_reach(at: u64, bytes: u64) -> Result<(), SegmentError> {
+    match at.checked_add(bytes) {
+        Some(end) if end <= largest_file() && libc::off_t::try_from(end).is_ok() => Ok(()),
+        _ => Err(SegmentError::NoSpace),
+    }
+}
+
+/// Writes bytes there, which takes the pages that they need.
+pub(crate) fn write_at(fd: &OwnedFd, at: u64, bytes: &[u8]) -> Result<(), SegmentError> {
+    check_reach(at, bytes.len() as u64)?;
+    space::check(bytes.len() as u64)?;
+    let mut done = 0;
+    while done < bytes.len() {
+        let rest = &bytes[done..];
+        let offset = (at + done as u64) as libc::off_t;
+        let wrote = syscall!(libc::pwrite(fd.as_raw_fd(), rest.as_ptr().cast(), rest.len(), offset))?;
+        if wrote == 0 {
+            return Err(SegmentError::NoSpace);
+        }
+        done += wrote as usize;
+    }
+    Ok(())
+}
+
+/// Reads bytes from there into the first of `room`, as many as are there.
+pub(crate) fn read_at(fd: &OwnedFd, at: u64, room: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < room.len() {
+        let rest = &mut room[done..];
+        let offset = (at + done as u64) as libc::off_t;
+        let got = syscall!(libc::pread(fd.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len(), offset))?;
+        if got == 0 {
+            break;
+        }
+        done += got as usize;
+    }
+    Ok(done)
+}
+
+/// Gives the pages between the two back; what is read there later is zeros.
+pub(crate) fn punch(fd: &OwnedFd, at: u64, bytes: u64) {
+    let flags = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    let _ = syscall!(libc::fallocate(fd.as_raw_fd(), flags, at as libc::off_t, bytes as libc::off_t));
+}
+
+/// How many bytes of memory the file has taken.
+pub(crate) fn taken(fd: &OwnedFd) -> u64 {
+    // SAFETY: plain data, for which zeros are valid.
+    let mut data: libc::stat = unsafe { std::mem::zeroed() };
+    syscall!(libc::fstat(fd.as_raw_fd(), &mut data)).map_or(0, |_: i32| data.st_blocks as u64 * 512)
+}
+
+/// Maps a part of a memory, from a multiple of the page size on.
+pub(crate) fn map_at(fd: &OwnedFd, at: u64, bytes: usize) -> Result<memmap2::MmapRaw, SegmentError> {
+    Ok(memmap2::MmapOptions::new().offset(at).len(bytes).map_raw(fd)?)
 }
 
 #[cfg(test)]
@@ -127,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_size_of_a_segment_is_final() {
-        let fd = anonymous(8192).unwrap();
+        let fd = anonymous(8192, 0).unwrap();
         assert_eq!(accept(&fd), Ok(8192));
         let file = File::from(fd);
         assert_eq!(file.set_len(4096).unwrap_err().raw_os_error(), Some(libc::EPERM));
@@ -143,7 +215,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_behind_takes_memory_when_it_is_written_and_gives_it_back() {
+        let far = 1 << 40;
+        let fd = anonymous(4096, 2 * far).unwrap();
+        assert_eq!(taken(&fd), 4096);
+        write_at(&fd, far, b"hello").unwrap();
+        let mut room = [0; 5];
+        assert_eq!((read_at(&fd, far, &mut room).unwrap(), &room), (5, b"hello"));
+        allocate_at(&fd, far + 8192, 8192).unwrap();
+        assert_eq!(taken(&fd), 4 * 4096);
+        punch(&fd, far, 16384);
+        assert_eq!(taken(&fd), 4096);
+        assert_eq!((read_at(&fd, far, &mut room).unwrap(), room), (5, [0; 5]));
+        assert_eq!(write_at(&fd, u64::MAX - 2, b"hello"), Err(SegmentError::NoSpace));
+    }
+
+    #[test]
     fn more_than_there_is_is_an_error() {
-        assert_eq!(anonymous(1 << 50).unwrap_err(), SegmentError::NoSpace);
+        assert_eq!(anonymous(1 << 50, 0).unwrap_err(), SegmentError::NoSpace);
     }
 }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // system calls
 
 pub(crate) mod birth;
+pub(crate) mod copy;
 pub(crate) mod futex;
 pub(crate) mod image;
 pub(crate) mod lifeline;
@@ -14,6 +15,7 @@ pub(crate) mod socket;
 mod space;
 pub(crate) mod surroundings;
 pub(crate) mod thread;
+pub(crate) mod watch;
 
 /// Runs a system call that answers -1 and `errno`, again after a signal.
 macro_rules! syscall {

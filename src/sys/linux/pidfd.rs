@@ -29,6 +29,11 @@ impl PidFd {
         PidFd(fd)
     }
 
+    /// The descriptor itself.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+
     /// Whether the process has ended, at the latest when the deadline passes. A zombie has.
     pub(crate) fn wait(&self, deadline: Option<Deadline>) -> bool {
         poll::readable(self.0.as_raw_fd(), deadline)

@@ -215,11 +215,12 @@ pub(crate) struct ForkHooks {
 /// Who has hooks. Before a fork the higher one comes first, behind it the lower one.
 #[derive(Clone, Copy)]
 pub(crate) enum Layer {
+    Watcher,
     Memory,
     Family,
 }
 
-static HOOKS: [Kept<ForkHooks>; 2] = [const { Kept::new() }; 2];
+static HOOKS: [Kept<ForkHooks>; 3] = [const { Kept::new() }; 3];
 
 /// Registers the hooks of a layer. Its first call counts.
 pub(crate) fn set_fork_hooks(layer: Layer, hooks: ForkHooks) {

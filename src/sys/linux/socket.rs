@@ -14,12 +14,12 @@ struct Control([u8; ROOM]);
 
 /// Sends all of `bytes`; the descriptors go with the first.
 pub(crate) fn send(stream: &UnixStream, bytes: &[u8], fds: &[impl AsFd]) -> io::Result<()> {
-    let sent = send_once(stream.as_raw_fd(), bytes, fds)?;
+    let sent = send_once(stream.as_raw_fd(), bytes, fds, 0)?;
     let mut stream = stream;
     stream.write_all(&bytes[sent..])
 }
 
-fn send_once(socket: RawFd, bytes: &[u8], fds: &[impl AsFd]) -> io::Result<usize> {
+fn send_once(socket: RawFd, bytes: &[u8], fds: &[impl AsFd], flags: libc::c_int) -> io::Result<usize> {
     if fds.len() > MOST_FDS || bytes.is_empty() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -40,12 +40,12 @@ fn send_once(socket: RawFd, bytes: &[u8], fds: &[impl AsFd]) -> io::Result<usize
             std::ptr::copy_nonoverlapping(raw.as_ptr().cast::<u8>(), libc::CMSG_DATA(header), size as usize);
         }
     }
-    Ok(syscall!(libc::sendmsg(socket, &message, libc::MSG_NOSIGNAL))? as usize)
+    Ok(syscall!(libc::sendmsg(socket, &message, libc::MSG_NOSIGNAL | flags))? as usize)
 }
 
 /// Fills `bytes`; gives the descriptors that came with them, close-on-exec.
 pub(crate) fn recv(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<Vec<OwnedFd>> {
-    let (got, fds, whole) = recv_once(stream.as_raw_fd(), bytes)?;
+    let (got, fds, whole) = recv_once(stream.as_raw_fd(), bytes, 0)?;
     check(whole)?;
     if got == 0 && !bytes.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -60,13 +60,13 @@ fn check(whole: bool) -> io::Result<()> {
 }
 
 /// How many bytes came, and which descriptors; false if there was no room for them all.
-fn recv_once(socket: RawFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>, bool)> {
+fn recv_once(socket: RawFd, bytes: &mut [u8], flags: libc::c_int) -> io::Result<(usize, Vec<OwnedFd>, bool)> {
     let mut control = Control([0; ROOM]);
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let mut message = empty_message(&mut part);
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = ROOM as _;
-    let got = syscall!(libc::recvmsg(socket, &mut message, libc::MSG_CMSG_CLOEXEC))?;
+    let got = syscall!(libc::recvmsg(socket, &mut message, libc::MSG_CMSG_CLOEXEC | flags))?;
     let fds = take_fds(&message);
     Ok((got as usize, fds, message.msg_flags & libc::MSG_CTRUNC == 0))
 }
@@ -110,12 +110,46 @@ impl Link {
     }
 
     pub(crate) fn send(&self, bytes: &[u8], fds: &[impl AsFd]) -> io::Result<()> {
-        send_once(self.0.as_raw_fd(), bytes, fds).map(drop)
+        send_once(self.0.as_raw_fd(), bytes, fds, 0).map(drop)
+    }
+
+    /// The same; `WouldBlock` where it would have to wait.
+    pub(crate) fn try_send(&self, bytes: &[u8], fds: &[impl AsFd]) -> io::Result<()> {
+        send_once(self.0.as_raw_fd(), bytes, fds, libc::MSG_DONTWAIT).map(drop)
+    }
+
+    /// From here on [`Link::look`] begins at the first packet.
+    pub(crate) fn look_from_the_first(&self) -> io::Result<()> {
+        let first: libc::c_int = 0;
+        let option = (libc::SOL_SOCKET, libc::SO_PEEK_OFF);
+        let size = size_of_val(&first) as libc::socklen_t;
+        syscall!(libc::setsockopt(self.0.as_raw_fd(), option.0, option.1, (&raw const first).cast(), size)).map(drop)
+    }
+
+    /// The next packet, which stays there, and duplicates of its descriptors; none behind the last.
+    pub(crate) fn look<'a>(&self, bytes: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
+        self.take_now(bytes, libc::MSG_PEEK)
+    }
+
+    /// The next packet, if there is one.
+    pub(crate) fn try_recv<'a>(&self, bytes: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
+        self.take_now(bytes, 0)
+    }
+
+    fn take_now<'a>(&self, bytes: &'a mut [u8], flags: libc::c_int) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
+        match recv_once(self.0.as_raw_fd(), bytes, flags | libc::MSG_DONTWAIT) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+            Ok((got, fds, whole)) => {
+                check(whole)?;
+                Ok((got > 0).then_some((&bytes[..got], fds)))
+            }
+        }
     }
 
     /// The next packet, in `bytes`, which must have room for it, and its descriptors; none at the end.
     pub(crate) fn recv<'a>(&self, bytes: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
-        let (got, fds, whole) = recv_once(self.0.as_raw_fd(), bytes)?;
+        let (got, fds, whole) = recv_once(self.0.as_raw_fd(), bytes, 0)?;
         check(whole)?;
         Ok((got > 0).then_some((&bytes[..got], fds)))
     }
@@ -125,7 +159,7 @@ impl Link {
         &self,
         bytes: &'a mut [u8],
     ) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
-        let (got, fds, _) = recv_once(self.0.as_raw_fd(), bytes)?;
+        let (got, fds, _) = recv_once(self.0.as_raw_fd(), bytes, 0)?;
         Ok((got > 0).then_some((&bytes[..got], fds)))
     }
 
@@ -137,6 +171,11 @@ impl Link {
     /// The process that made the pair.
     pub(crate) fn maker(&self) -> io::Result<u32> {
         peer(self.0.as_raw_fd()).map(|peer| peer.pid as u32)
+    }
+
+    /// One more descriptor of the same end.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.0.try_clone()
     }
 
     /// The descriptor itself, to hand it to a program.
@@ -198,7 +237,7 @@ mod tests {
     #[test]
     fn descriptors_travel_with_their_bytes() {
         let (a, b) = UnixStream::pair().unwrap();
-        let fd = super::super::memory::anonymous(4096).unwrap();
+        let fd = super::super::memory::anonymous(4096, 0).unwrap();
         let again = fd.try_clone().unwrap();
         send(&a, b"hello", &[fd, again]).unwrap();
         let mut bytes = [0; 5];
@@ -210,6 +249,21 @@ mod tests {
         let mut bytes = [0; 100];
         let (packet, fds) = other.recv(&mut bytes).unwrap().unwrap();
         assert_eq!((packet, fds.len()), (&b"packet"[..], 2));
+        for number in [1, 2, 3_u8] {
+            one.try_send(&[number], &fds).unwrap();
+        }
+        for _ in 0..2 {
+            other.look_from_the_first().unwrap();
+            for number in [1, 2, 3_u8] {
+                let (packet, fds) = other.look(&mut bytes).unwrap().unwrap();
+                assert_eq!((packet, fds.len()), (&[number][..], 2), "looking takes nothing");
+            }
+            assert!(other.look(&mut bytes).unwrap().is_none());
+        }
+        for number in [1, 2, 3_u8] {
+            assert_eq!(other.try_recv(&mut bytes).unwrap().unwrap().0, [number]);
+        }
+        assert!(other.try_recv(&mut bytes).unwrap().is_none());
         drop(one);
         assert!(other.recv(&mut bytes).unwrap().is_none());
         drop(a);

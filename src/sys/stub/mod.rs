@@ -46,13 +46,58 @@ impl Deadline {
 pub(crate) mod futex {
     use super::{AtomicU32, Deadline};
 
+    pub(crate) const MOST_WORDS: usize = 128;
+
+    #[derive(PartialEq, Eq)]
+    pub(crate) enum Sleep {
+        Over,
+        Elsewhere,
+    }
+
     pub(crate) fn wait(_: &AtomicU32, _: u32, _: Option<Deadline>) {}
 
-    pub(crate) fn wait_any(_: &[(&AtomicU32, u32)], _: Option<Deadline>) {}
+    pub(crate) fn wait_any(_: &[(&AtomicU32, u32)], _: Option<Deadline>) -> Sleep {
+        Sleep::Over
+    }
 
     pub(crate) fn wake(_: &AtomicU32, _: u32) -> usize {
         0
     }
+}
+
+/// Nothing is ever watched.
+pub(crate) mod watch {
+    use super::{AsFd, AtomicU32, io};
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Answer {
+        Watched,
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Watch;
+
+    pub(crate) fn news() -> &'static AtomicU32 {
+        static NEWS: AtomicU32 = AtomicU32::new(0);
+        &NEWS
+    }
+
+    pub(crate) fn tell() {}
+
+    pub(crate) fn process(_: u64) -> Answer {
+        Answer::Watched
+    }
+
+    pub(crate) fn descriptor(_: &impl AsFd) -> io::Result<Watch> {
+        Ok(Watch)
+    }
+}
+
+pub(crate) mod copy {
+    /// # Safety
+    /// Both lead to that many bytes.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn copy(_: *const u8, _: *mut u8, _: usize) {}
 }
 
 pub(crate) mod thread {
@@ -196,8 +241,32 @@ pub(crate) mod process {
 pub(crate) mod memory {
     use super::{Fd, MmapRaw, SegmentError, io};
 
-    pub(crate) fn anonymous(_: u64) -> Result<Fd, SegmentError> {
+    pub(crate) fn anonymous(_: u64, _: u64) -> Result<Fd, SegmentError> {
         Err(SegmentError::Unsupported)
+    }
+
+    pub(crate) fn allocate_at(fd: &Fd, _: u64, _: u64) -> Result<(), SegmentError> {
+        match *fd {}
+    }
+
+    pub(crate) fn write_at(fd: &Fd, _: u64, _: &[u8]) -> Result<(), SegmentError> {
+        match *fd {}
+    }
+
+    pub(crate) fn read_at(fd: &Fd, _: u64, _: &mut [u8]) -> io::Result<usize> {
+        match *fd {}
+    }
+
+    pub(crate) fn punch(fd: &Fd, _: u64, _: u64) {
+        match *fd {}
+    }
+
+    pub(crate) fn taken(fd: &Fd) -> u64 {
+        match *fd {}
+    }
+
+    pub(crate) fn map_at(fd: &Fd, _: u64, _: usize) -> Result<MmapRaw, SegmentError> {
+        match *fd {}
     }
 
     pub(crate) fn accept(fd: &Fd) -> Result<u64, SegmentError> {
@@ -389,6 +458,26 @@ pub(crate) mod socket {
         }
 
         pub(crate) fn into_fd(self) -> Fd {
+            match self.0 {}
+        }
+
+        pub(crate) fn duplicate(&self) -> io::Result<Fd> {
+            match self.0 {}
+        }
+
+        pub(crate) fn try_send(&self, _: &[u8], _: &[impl AsFd]) -> io::Result<()> {
+            match self.0 {}
+        }
+
+        pub(crate) fn look_from_the_first(&self) -> io::Result<()> {
+            match self.0 {}
+        }
+
+        pub(crate) fn look<'a>(&self, _: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<Fd>)>> {
+            match self.0 {}
+        }
+
+        pub(crate) fn try_recv<'a>(&self, _: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<Fd>)>> {
             match self.0 {}
         }
 

@@ -1,0 +1,271 @@
+//! What all ends have in common: a handle, and the rings that it sends into and receives from.
+
+use crate::ring::codec::Failure;
+use crate::ring::mail::{Mail, Plan};
+use crate::ring::note::{Flags, SLOT};
+use crate::ring::{Company, RingSource, Stop};
+use crate::segment::{Handle, Holders, Roles, travel};
+use crate::sync::Patience;
+use crate::sys::watch::{self, Answer};
+use crate::{RecvError, SegmentError, SendError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The two roles of a ring.
+const SENDS: Roles = 1;
+const RECEIVES: Roles = 2;
+
+/// In which roles which end is.
+pub(super) const ONE_END: Roles = SENDS | RECEIVES << 2;
+pub(super) const OTHER_END: Roles = RECEIVES | SENDS << 2;
+pub(super) const SENDERS: [Roles; 2] = [SENDS, SENDS << 2];
+pub(super) const RECEIVERS: [Roles; 2] = [RECEIVES, RECEIVES << 2];
+pub(super) const ALL: Roles = ONE_END | OTHER_END;
+
+pub(super) const HOLDERS: Holders = Holders { more: |_| {}, changed: crate::ring::mail::tell_change };
+
+/// Which kind of pipe: in the object's number of items, beside a size.
+const TWO_WAYS: usize = 1 << 61;
+const CHANNEL: usize = 1 << 60;
+pub(super) const DEFAULT_BYTES: usize = 256 << 10;
+
+pub(super) fn two_ways(bytes: usize) -> Result<usize, SegmentError> {
+    if bytes < CHANNEL { Ok(bytes | TWO_WAYS) } else { Err(SegmentError::TooLarge) }
+}
+
+pub(super) fn one_way(bytes: usize) -> Result<usize, SegmentError> {
+    if bytes < CHANNEL { Ok(bytes) } else { Err(SegmentError::TooLarge) }
+}
+
+pub(super) fn of_items(items: usize) -> Result<usize, SegmentError> {
+    match items {
+        0 => Err(SegmentError::Invalid("a channel for no items".into())),
+        _ if items >= CHANNEL => Err(SegmentError::TooLarge),
+        _ => Ok(items | CHANNEL),
+    }
+}
+
+pub(super) fn plan(count: usize) -> Option<Plan> {
+    let size = count & (CHANNEL - 1);
+    match (count & TWO_WAYS != 0, count & CHANNEL != 0) {
+        (true, false) => Plan::of_bytes(2, size),
+        (false, false) => Plan::of_bytes(1, size),
+        (false, true) => Some(Plan::of_items(Some(size))),
+        (true, true) => None,
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) handle: Handle,
+    pub(super) count: usize,
+    sends: Option<Mail>,
+    receives: Option<Mail>,
+}
+
+impl End {
+    pub(super) fn new(handle: Handle, count: usize) -> Self {
+        let mail = |roles: [Roles; 2]| {
+            let (plan, wing) = (plan(count)?, roles.iter().position(|role| handle.roles() & role != 0)?);
+            (wing < plan.rings).then(|| Mail::of(&handle, &plan, wing))
+        };
+        let (sends, receives) = (mail(SENDERS), mail(RECEIVERS));
+        End { handle, count, sends, receives }
+    }
+
+    /// The same object in some of the roles of this end.
+    pub(super) fn in_roles(&self, roles: Roles) -> Self {
+        End::new(self.handle.in_roles(roles), self.count)
+    }
+
+    /// Where this end sends to.
+    pub(super) fn outgoing(&self) -> Result<&Mail, SendError> {
+        self.sends.as_ref().ok_or(SendError::Corrupt)
+    }
+
+    /// Where this end receives from.
+    pub(super) fn incoming(&self) -> Result<&Mail, RecvError> {
+        self.receives.as_ref().ok_or(RecvError::Corrupt)
+    }
+
+    /// Whether anybody is on the other side of that ring: who receives what is sent, or sends what is received.
+    fn company(&self, mail: &Mail, roles: [Roles; 2]) -> Company {
+        let role = roles[mail.wing()].trailing_zeros();
+        let mut census = self.handle.census(role);
+        if census.elsewhere == Some(0) {
+            travel::look_out();
+            census = self.handle.census(role);
+        }
+        match census.elsewhere {
+            None if census.here == 0 => Company::Alone,
+            None => Company::Watched, // by the change that a goodbye is
+            Some(tag) if tag != 0 && watch::process(tag) == Answer::Watched => Company::Watched,
+            Some(_) => Company::Unknown,
+        }
+    }
+
+    pub(super) fn readers(&self, mail: &Mail) -> Company {
+        self.company(mail, RECEIVERS)
+    }
+
+    pub(super) fn writers(&self, mail: &Mail) -> Company {
+        self.company(mail, SENDERS)
+    }
+
+    /// An error if nobody is left who could receive. Two loads if nothing has changed since the last look.
+    #[inline]
+    pub(super) fn check_readers(&self, mail: &Mail) -> Result<(), Stop> {
+        if !mail.looks.knows(&mail.ring) && mail.looks.is_alone(&mail.ring, &|| self.readers(mail)) {
+            return Err(Stop::Alone);
+        }
+        Ok(())
+    }
+
+    /// Whether nobody is left who could receive, where the tail's lock is ours: at once, by what was found out before.
+    pub(super) fn knows_no_readers(&self, mail: &Mail) -> bool {
+        !mail.looks.knows(&mail.ring) && self.readers(mail) == Company::Alone
+    }
+
+    #[inline]
+    pub(super) fn send<T: Serialize + ?Sized>(&self, message: &T, patience: Patience) -> Result<(), Unsent> {
+        let mail = self.outgoing()?;
+        self.check_readers(mail)?;
+        Ok(mail.send_value(message, patience, &|| self.readers(mail))?)
+    }
+
+    pub(super) fn send_bytes(&self, bytes: &[u8], patience: Patience) -> Result<(), Unsent> {
+        let mail = self.outgoing()?;
+        self.check_readers(mail)?;
+        mail.send(bytes, Flags::default(), patience, &|| self.readers(mail))?;
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn recv<T: DeserializeOwned>(&self, patience: Patience) -> Result<T, Unreceived> {
+        let mail = self.incoming()?;
+        Ok(mail.receive_value(patience, &|| self.writers(mail))?)
+    }
+
+    pub(super) fn recv_bytes(&self, most: usize, patience: Patience) -> Result<Vec<u8>, Unreceived> {
+        let mail = self.incoming()?;
+        Ok(mail.receive_bytes(most, patience, &|| self.writers(mail))?)
+    }
+
+    pub(super) fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, Unreceived> {
+        let mail = self.incoming()?;
+        Ok(mail.receive_bytes_into(buffer, Patience::Forever, &|| self.writers(mail))?)
+    }
+
+    /// For one who waits for several at once. An end that receives nothing is ready.
+    pub(super) fn ring_source(&self) -> Option<RingSource<'_>> {
+        let mail = self.receives.as_ref()?;
+        let company = || self.writers(mail);
+        let ready = move || mail.has_messages() || mail.looks.is_alone(&mail.ring, &company);
+        Some(RingSource::new(&mail.ring, SLOT, ready))
+    }
+
+    /// Whether there is a message, or will never be one.
+    pub(super) fn poll(&self, patience: Patience) -> Result<bool, RecvError> {
+        let mail = self.incoming()?;
+        let slept = !mail.has_messages();
+        let waited = mail.wait_for_message(patience, &|| self.writers(mail));
+        if slept && waited.is_ok() {
+            mail.ring.pass_on_alone(SLOT); // the message stays, and may be for another one who was not woken
+        }
+        match waited {
+            Ok(()) | Err(Stop::Alone | Stop::Closed) => Ok(true),
+            Err(Stop::NotNow | Stop::Timeout) => Ok(false),
+            Err(stop) => Err(recv_error(stop)),
+        }
+    }
+}
+
+/// When nobody is left who could receive what was sent, it is given up, with the handles in it.
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(mail) = &self.receives
+            && mail.has_messages()
+        {
+            let census = self.handle.census(RECEIVERS[mail.wing()].trailing_zeros());
+            if census.here == 1 && census.elsewhere.is_none() {
+                mail.discard_all();
+            }
+        }
+    }
+}
+
+/// Why a message was not sent.
+pub(super) enum Unsent {
+    /// There was no room, or not in time.
+    Full,
+    Error(SendError),
+}
+
+/// Why none was received.
+pub(super) enum Unreceived {
+    Empty,
+    TooShort(usize),
+    Error(RecvError),
+}
+
+impl From<SendError> for Unsent {
+    fn from(error: SendError) -> Self {
+        Unsent::Error(error)
+    }
+}
+
+impl From<RecvError> for Unreceived {
+    fn from(error: RecvError) -> Self {
+        Unreceived::Error(error)
+    }
+}
+
+impl From<Stop> for Unsent {
+    fn from(stop: Stop) -> Self {
+        Unsent::Error(match stop {
+            Stop::NotNow | Stop::Timeout => return Unsent::Full,
+            Stop::Alone | Stop::Closed => SendError::BrokenPipe,
+            Stop::NoSpace => SendError::NoSpace,
+            Stop::Deadlock => SendError::Deadlock,
+            _ => SendError::Corrupt,
+        })
+    }
+}
+
+impl From<Failure> for Unsent {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Stop(stop) => stop.into(),
+            Failure::Codec(error) => Unsent::Error(SendError::Encode(error)),
+        }
+    }
+}
+
+pub(super) fn recv_error(stop: Stop) -> RecvError {
+    match stop {
+        Stop::Alone | Stop::Closed => RecvError::Eof,
+        Stop::NoSpace => RecvError::NoSpace,
+        Stop::Deadlock => RecvError::Deadlock,
+        Stop::Truncated => RecvError::Truncated,
+        _ => RecvError::Corrupt,
+    }
+}
+
+impl From<Stop> for Unreceived {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::NotNow | Stop::Timeout => Unreceived::Empty,
+            Stop::TooShort(needed) => Unreceived::TooShort(needed),
+            stop => Unreceived::Error(recv_error(stop)),
+        }
+    }
+}
+
+impl From<Failure> for Unreceived {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Stop(stop) => stop.into(),
+            Failure::Codec(error) => Unreceived::Error(RecvError::Decode(error)),
+        }
+    }
+}

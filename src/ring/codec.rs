@@ -1,0 +1,299 @@
+//! Values as messages: what is short and has no handles in it takes the fast way.
+
+use super::mail::Mail;
+use super::note::{Flags, Note};
+use super::{Company, Stop};
+use crate::segment::travel::{self, Arrived, Packed};
+use crate::sync::Patience;
+use crate::{CodecError, SegmentError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::cell::Cell;
+
+thread_local! {
+    /// For the bytes of a message on their way in or out, kept so that not each message makes its own.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A buffer that is longer goes back to the system.
+const LONGEST_KEPT: usize = 1 << 20;
+
+/// The thread's buffer, for as long as this lives.
+pub(crate) struct Buffer(Vec<u8>);
+
+impl Buffer {
+    pub(crate) fn new() -> Self {
+        Buffer(BUFFER.try_with(Cell::take).unwrap_or_default())
+    }
+
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.0.capacity() <= LONGEST_KEPT {
+            self.0.clear();
+            let _ = BUFFER.try_with(|buffer| buffer.set(std::mem::take(&mut self.0)));
+        }
+    }
+}
+
+/// A value that is encoded, and does not fit into a note.
+pub(crate) enum Encoded {
+    Long(Buffer),
+    /// With handles in it.
+    Packed(Box<Packed>),
+}
+
+/// Why a message was not sent, or not received.
+pub(crate) enum Failure {
+    Stop(Stop),
+    Codec(CodecError),
+}
+
+impl From<Stop> for Failure {
+    fn from(stop: Stop) -> Self {
+        Failure::Stop(stop)
+    }
+}
+
+impl From<CodecError> for Failure {
+    fn from(error: CodecError) -> Self {
+        Failure::Codec(error)
+    }
+}
+
+/// Encodes a value: into the note, or else what it gives. A handle in it is an error at first, since no message is under way;
+/// then it is encoded again as one.
+#[inline(always)]
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, note: &mut Note) -> Result<Option<Encoded>, CodecError> {
+    if travel::is_under_way() {
+        return encode_with_handles(value).map(Some);
+    }
+    match postcard::to_slice(value, note.room()) {
+        Ok(bytes) => {
+            let length = bytes.len();
+            note.set_here(length, Flags::default());
+            Ok(None)
+        }
+        Err(postcard::Error::SerializeBufferFull) => encode_long(value).map(Some),
+        Err(_) => encode_with_handles(value).map(Some),
+    }
+}
+
+#[inline(never)]
+fn encode_long<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, CodecError> {
+    let mut buffer = Buffer::new();
+    let bytes = std::mem::take(&mut buffer.0);
+    match postcard::to_extend(value, bytes) {
+        Ok(bytes) => {
+            buffer.0 = bytes;
+            Ok(Encoded::Long(buffer))
+        }
+        Err(_) => encode_with_handles(value),
+    }
+}
+
+#[cold]
+fn encode_with_handles<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, CodecError> {
+    travel::pack(value).map(|packed| Encoded::Packed(Box::new(packed)))
+}
+
+/// Decodes a value without handles.
+#[inline]
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(CodecError(format!("{} bytes behind the message", rest.len()))),
+        Err(error) => Err(CodecError(error.to_string())),
+    }
+}
+
+/// Manifest and message, in one piece: the length of the manifest stands in front.
+fn join(packed: &Packed) -> Vec<u8> {
+    [&(packed.manifest.len() as u64).to_ne_bytes()[..], &packed.manifest, &packed.bytes].concat()
+}
+
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_at_checked(8)?;
+    rest.split_at_checked(usize::try_from(u64::from_ne_bytes(length.try_into().ok()?)).ok()?)
+}
+
+/// Gives up the handles of a message, and gives its bytes.
+fn discard(bytes: &[u8], found: Found) -> Vec<u8> {
+    if let Ok(arrived) = arrive(bytes, found) {
+        arrived.discard();
+    }
+    split(bytes).map_or(Vec::new(), |(_, bytes)| bytes.to_vec())
+}
+
+fn arrive(bytes: &[u8], found: Found) -> Result<Arrived, CodecError> {
+    let (manifest, bytes) = split(bytes).ok_or_else(|| CodecError("a damaged list of handles".into()))?;
+    Arrived::with(bytes.to_vec(), manifest.to_vec(), found)
+}
+
+/// Decodes a message that may be read again: the handles in it stay on their way. `found` are the descriptors that they need.
+pub(crate) fn decode_again<T: DeserializeOwned>(bytes: &[u8], flags: Flags, found: Found) -> Result<T, CodecError> {
+    match flags.has_handles() {
+        false => decode(bytes),
+        true => arrive(bytes, found)?.unpack_again(),
+    }
+}
+
+/// Nobody will read such a message again, whose handles this process has.
+pub(crate) fn land(bytes: &[u8]) {
+    discard(bytes, Vec::new());
+}
+
+impl Mail {
+    /// Encodes a value and sends it; waits for room.
+    #[inline]
+    pub(crate) fn send_value<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<(), Failure> {
+        let mut note = Note::default();
+        match encode(value, &mut note)? {
+            None => Ok(self.send_short(&note, patience, company)?),
+            Some(encoded) => self.send_encoded(encoded, patience, company),
+        }
+    }
+
+    /// Sends what does not fit into a note.
+    #[inline(never)]
+    pub(crate) fn send_encoded(
+        &self,
+        encoded: Encoded,
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<(), Failure> {
+        match encoded {
+            Encoded::Long(mut buffer) => {
+                self.send(buffer.bytes(), Flags::default(), patience, company)?;
+                Ok(())
+            }
+            Encoded::Packed(packed) => self.send_packed(*packed, patience, company),
+        }
+    }
+
+    #[cold]
+    fn send_packed(&self, packed: Packed, patience: Patience, company: &dyn Fn() -> Company) -> Result<(), Failure> {
+        let bytes = join(&packed);
+        let marks = || self.marks();
+        loop {
+            let sent = self.with_satchel(&marks, |mut satchel| {
+                for (segment, fds) in packed.parcels() {
+                    satchel.put(self.wing(), segment, fds)?;
+                }
+                // Without waiting: others need the satchel to make room.
+                let sent = self.send(&bytes, Flags::HANDLES, Patience::Try, company);
+                satchel.sent(sent.ok());
+                Ok(sent)
+            });
+            match sent {
+                Ok(Ok(_)) => {
+                    packed.delivered();
+                    return Ok(());
+                }
+                Ok(Err(Stop::NotNow)) if !matches!(patience, Patience::Try) => {
+                    self.wait_for_room(bytes.len(), patience, company)?;
+                }
+                Ok(Err(stop)) => return Err(stop.into()),
+                Err(SegmentError::NoSpace) => return Err(Stop::NoSpace.into()),
+                Err(error) => return Err(CodecError(error.to_string()).into()),
+            }
+        }
+    }
+
+    /// Receives a value; waits for it.
+    #[inline]
+    pub(crate) fn receive_value<T: DeserializeOwned>(
+        &self,
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<T, Failure> {
+        let mut note = Note::default();
+        if self.receive_note(&mut note, patience, company)? {
+            return Ok(decode(note.bytes())?);
+        }
+        self.receive_long_value(patience, company)
+    }
+
+    /// Takes values out that are short, as long as there are some and they can be decoded; at most so many.
+    pub(crate) fn receive_values<T: DeserializeOwned>(&self, most: usize, values: &mut Vec<T>) -> Result<usize, Stop> {
+        self.receive_short(most, &mut |note| decode(note.bytes()).map(|value| values.push(value)).is_ok())
+    }
+
+    #[inline(never)]
+    fn receive_long_value<T: DeserializeOwned>(
+        &self,
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<T, Failure> {
+        let mut buffer = Buffer::new();
+        let mut found = Vec::new();
+        let mut before = |bytes: &[u8]| self.find_descriptors(bytes, &mut found);
+        let note = self.receive(patience, usize::MAX, buffer.bytes(), &mut before, company)?;
+        let bytes = if note.is_here() { note.bytes() } else { &buffer.0 };
+        match note.flags().has_handles() {
+            false => Ok(decode(bytes)?),
+            true => Ok(self.decode_with_handles(bytes, found)?),
+        }
+    }
+
+    #[cold]
+    fn decode_with_handles<T: DeserializeOwned>(&self, bytes: &[u8], found: Found) -> Result<T, CodecError> {
+        let value = arrive(bytes, found).and_then(Arrived::unpack);
+        self.tidy_satchel(); // the message is out, and what its handles lead to is attached
+        value
+    }
+
+    #[cold]
+    pub(crate) fn tidy_satchel(&self) {
+        let _ = self.with_satchel(&|| self.marks(), |satchel| {
+            satchel.tidy();
+            Ok(())
+        });
+    }
+
+    /// The descriptors that a message with handles needs, while it is still in.
+    #[cold]
+    pub(crate) fn find_descriptors(&self, bytes: &[u8], found: &mut Found) -> Result<(), Stop> {
+        let Some(wanted) = split(bytes).and_then(|(manifest, _)| travel::wanted(manifest).ok()) else {
+            return Ok(()); // to be told when it is decoded
+        };
+        if !wanted.is_empty() {
+            *found = self.with_satchel(&|| self.marks(), |satchel| Ok(satchel.find(&wanted)?))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the bytes of a message out, whatever it is; waits for it. Handles in it are given up.
+    pub(crate) fn receive_bytes(
+        &self,
+        most: usize,
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<Vec<u8>, Stop> {
+        let (mut room, mut found) = (Vec::new(), Vec::new());
+        let mut before = |bytes: &[u8]| self.find_descriptors(bytes, &mut found);
+        let note = self.receive(patience, most, &mut room, &mut before, company)?;
+        if note.is_here() {
+            room.extend_from_slice(note.bytes());
+        }
+        Ok(if note.flags().has_handles() { discard(&room, found) } else { room })
+    }
+
+    /// Nobody will receive what is in: its handles are given up.
+    #[cold]
+    pub(crate) fn discard_all(&self) {
+        while self.receive_bytes(usize::MAX, Patience::Try, &|| Company::Unknown).is_ok() {}
+    }
+}
+
+/// Descriptors by segment.
+pub(crate) type Found = Vec<(u128, Vec<crate::sys::Fd>)>;

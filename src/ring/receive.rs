@@ -1,0 +1,306 @@
+//! Messages out of a ring.
+#![allow(unsafe_code)] // bytes in shared memory
+
+use super::mail::Mail;
+use super::note::{Kind, Note, SHORT, SLOT};
+use super::post::copy_out;
+use super::{Company, For, KeptPopping, Popping, Stop};
+use crate::sync::Patience;
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// How messages come: in their note, or in the buffer that was brought along.
+pub(crate) type Got = Note;
+
+impl Mail {
+    /// Waits until there is a message.
+    #[inline]
+    pub(crate) fn wait_for_message(&self, patience: Patience, company: &dyn Fn() -> Company) -> Result<(), Stop> {
+        if self.has_messages() {
+            return Ok(());
+        }
+        self.ring.wait(SLOT, For::Items, patience, &self.looks, &|| self.has_messages(), company)
+    }
+
+    /// Takes a message out; waits for it. A long one comes in `room`, which is emptied before; one of more than `most`
+    /// bytes stays. `before` is asked about a message with handles before it is taken.
+    #[inline]
+    pub(crate) fn receive(
+        &self,
+        patience: Patience,
+        most: usize,
+        room: &mut Vec<u8>,
+        before: &mut dyn FnMut(&[u8]) -> Result<(), Stop>,
+        company: &dyn Fn() -> Company,
+    ) -> Result<Got, Stop> {
+        loop {
+            self.wait_for_message(patience, company)?;
+            let popping = self.ring.begin_pop(SLOT, patience)?;
+            match self.look(&popping, 0) {
+                Ok(Some(note)) if note.is_plain() => {
+                    let length = note.bytes().len();
+                    if length > most {
+                        return Err(popping.fail(Stop::TooShort(length)));
+                    }
+                    popping.finish(1);
+                    self.tidy();
+                    return Ok(note);
+                }
+                Ok(Some(note)) => return self.receive_long(popping, note, most, room, before),
+                Ok(None) => {
+                    let _ = popping.fail(Stop::NotNow);
+                }
+                Err(stop) => return Err(popping.fail(stop)),
+            }
+        }
+    }
+
+    /// Takes a short message without handles out; waits for one. False: the next one is another.
+    #[inline(always)]
+    pub(crate) fn receive_note(
+        &self,
+        note: &mut Note,
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<bool, Stop> {
+        loop {
+            self.wait_for_message(patience, company)?;
+            let popping = self.ring.begin_pop(SLOT, patience)?;
+            // SAFETY: a note is as large as an item, and any bytes are one.
+            let stop = match unsafe { popping.copy(0, std::ptr::from_mut(note).cast()) } {
+                Ok(true) if note.is_plain() => {
+                    popping.finish(1);
+                    self.tidy();
+                    return Ok(true);
+                }
+                Ok(true) => {
+                    let _ = popping.fail(Stop::NotNow);
+                    return Ok(false);
+                }
+                Ok(false) => Stop::NotNow,
+                Err(stop) => stop,
+            };
+            match popping.fail(stop) {
+                Stop::NotNow => {}
+                stop => return Err(stop),
+            }
+        }
+    }
+
+    /// Takes short messages without handles out, at most so many, as long as the next is one and `each` can use it. That is
+    /// the program's code, so the lock is a guard's meanwhile: what it cannot use is the next one's.
+    pub(crate) fn receive_short(&self, most: usize, each: &mut dyn FnMut(&Note) -> bool) -> Result<usize, Stop> {
+        /// Lets the lock go, also when the program's code panics; then all stay.
+        struct Batch<'a>(Option<KeptPopping<'a>>, u32);
+        impl Drop for Batch<'_> {
+            fn drop(&mut self) {
+                if let Some(popping) = self.0.take().map(KeptPopping::resume) {
+                    match self.1 {
+                        0 => {
+                            let _ = popping.fail(Stop::NotNow);
+                        }
+                        taken => popping.finish(taken),
+                    }
+                }
+            }
+        }
+        let mut notes = Vec::new();
+        let popping = self.ring.begin_pop(SLOT, Patience::Forever)?;
+        while notes.len() < most.min(256) {
+            match self.look(&popping, notes.len() as u64) {
+                Ok(Some(note)) if note.is_plain() => notes.push(note),
+                Ok(_) => break,
+                Err(stop) => return Err(popping.fail(stop)),
+            }
+        }
+        let mut batch = Batch(Some(popping.keep()), 0);
+        let taken = notes.iter().take_while(|note| each(note)).count();
+        batch.1 = taken as u32;
+        drop(batch);
+        self.tidy();
+        Ok(taken)
+    }
+
+    /// The next note but so many.
+    #[inline(always)]
+    pub(crate) fn look(&self, popping: &Popping<'_>, offset: u64) -> Result<Option<Note>, Stop> {
+        let mut note = Note::default();
+        // SAFETY: a note is as large as an item, and any bytes are one.
+        let is_there = unsafe { popping.copy(offset, (&raw mut note).cast())? };
+        Ok(is_there.then_some(note))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn receive_long(
+        &self,
+        popping: Popping<'_>,
+        note: Note,
+        most: usize,
+        room: &mut Vec<u8>,
+        before: &mut dyn FnMut(&[u8]) -> Result<(), Stop>,
+    ) -> Result<Got, Stop> {
+        if let Err(stop) = self.read(&note, most, room) {
+            return Err(popping.fail(stop));
+        }
+        if !note.flags().has_handles() {
+            self.take(popping, &note);
+            return Ok(note);
+        }
+        let kept = popping.keep(); // other locks are taken
+        let done = before(if note.kind() == Some(Kind::Here) { note.bytes() } else { room });
+        let popping = kept.resume();
+        if let Err(stop) = done {
+            return Err(popping.fail(stop));
+        }
+        self.take(popping, &note);
+        Ok(note)
+    }
+
+    /// Takes a message out, whatever it is, into the front of a buffer; waits for it. Says how long it is.
+    pub(crate) fn receive_bytes_into(
+        &self,
+        buffer: &mut [u8],
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<usize, Stop> {
+        loop {
+            self.wait_for_message(patience, company)?;
+            let popping = self.ring.begin_pop(SLOT, patience)?;
+            let note = match self.look(&popping, 0) {
+                Ok(Some(note)) => note,
+                Ok(None) => {
+                    let _ = popping.fail(Stop::NotNow);
+                    continue;
+                }
+                Err(stop) => return Err(popping.fail(stop)),
+            };
+            let read = match note.kind() {
+                _ if note.flags().has_handles() => None, // whose bytes are not all the message's
+                Some(Kind::Here) => Some(copy_short(note.bytes(), buffer)),
+                Some(Kind::Area) => Some(self.read_area(&note, buffer)),
+                _ => None,
+            };
+            match read {
+                Some(Ok(length)) => {
+                    self.take(popping, &note);
+                    return Ok(length);
+                }
+                Some(Err(stop)) => return Err(popping.fail(stop)),
+                None => {
+                    let _ = popping.fail(Stop::NotNow);
+                    let bytes = self.receive_bytes(buffer.len(), patience, company)?;
+                    return copy_short(&bytes, buffer);
+                }
+            }
+        }
+    }
+
+    /// The bytes of a message in an area.
+    fn read_area(&self, note: &Note, buffer: &mut [u8]) -> Result<usize, Stop> {
+        let from = self.space.locate(self.ring.growth.as_ref(), note)?;
+        let length = note.length() as usize; // at most an area's, by `locate`
+        if length > buffer.len() {
+            return Err(Stop::TooShort(length));
+        }
+        // SAFETY: `locate` has checked the range; `buffer` has room for it.
+        unsafe { copy_out(from, buffer.as_mut_ptr(), length) };
+        Ok(length)
+    }
+
+    /// The bytes of a message into `room`, unless they are in the note.
+    pub(crate) fn read(&self, note: &Note, most: usize, room: &mut Vec<u8>) -> Result<(), Stop> {
+        room.clear();
+        let length = usize::try_from(note.length()).map_err(|_| Stop::Corrupt)?;
+        let kind = note.kind().ok_or(Stop::Corrupt)?;
+        if kind == Kind::Here && length > SHORT {
+            return Err(Stop::Corrupt);
+        }
+        // Whatever it says: there are no more bytes than memory that was taken.
+        if kind == Kind::Letter && note.length() > self.segment()?.taken() {
+            return Err(Stop::Corrupt);
+        }
+        let from = if kind == Kind::Area { Some(self.space.locate(self.ring.growth.as_ref(), note)?) } else { None };
+        if length > most {
+            return Err(Stop::TooShort(length));
+        }
+        if kind == Kind::Here {
+            return Ok(());
+        }
+        room.try_reserve_exact(length).map_err(|_| Stop::NoSpace)?;
+        match from {
+            Some(from) => {
+                // SAFETY: `locate` has checked the range; `room` has room for it.
+                unsafe {
+                    copy_out(from, room.as_mut_ptr(), length);
+                    room.set_len(length);
+                }
+            }
+            None => {
+                room.resize(length, 0);
+                if !self.segment()?.read_letter(self.wing, note.place(), room)? {
+                    return Err(Stop::Truncated);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The message is out.
+    pub(super) fn take(&self, popping: Popping<'_>, note: &Note) {
+        popping.commit(1);
+        self.leave_taken(popping, note);
+    }
+
+    /// The first half of that.
+    pub(crate) fn commit_taken(&self, popping: &Popping<'_>) {
+        popping.commit(1);
+    }
+
+    /// The second half.
+    pub(crate) fn leave_taken(&self, popping: Popping<'_>, note: &Note) {
+        self.space.count_read(self.ring.growth.as_ref(), note);
+        if note.kind() == Some(Kind::Area) && note.level() != 0 {
+            self.has_large.store(true, Relaxed);
+        }
+        popping.leave(1);
+        self.tidy();
+    }
+
+    /// The next message, which stays; the head's lock stays ours. Where its bytes are, or else they are in `room`.
+    pub(crate) fn peek(
+        &self,
+        patience: Patience,
+        room: &mut Vec<u8>,
+        company: &dyn Fn() -> Company,
+    ) -> Result<(Popping<'_>, Note, Option<NonNull<u8>>), Stop> {
+        loop {
+            self.wait_for_message(patience, company)?;
+            let popping = self.ring.begin_pop(SLOT, patience)?;
+            let found = self.look(&popping, 0).and_then(|note| {
+                let Some(note) = note else { return Ok(None) };
+                match note.kind() {
+                    Some(Kind::Area) => Ok(Some((note, Some(self.space.locate(self.ring.growth.as_ref(), &note)?)))),
+                    _ => self.read(&note, usize::MAX, room).map(|()| Some((note, None))),
+                }
+            });
+            match found {
+                Ok(Some((note, at))) => return Ok((popping, note, at)),
+                Ok(None) => {
+                    let _ = popping.fail(Stop::NotNow);
+                }
+                Err(stop) => return Err(popping.fail(stop)),
+            }
+        }
+    }
+
+    pub(crate) fn consume(&self, popping: Popping<'_>, note: &Note) {
+        self.take(popping, note);
+    }
+}
+
+fn copy_short(bytes: &[u8], buffer: &mut [u8]) -> Result<usize, Stop> {
+    let room = buffer.get_mut(..bytes.len()).ok_or(Stop::TooShort(bytes.len()))?;
+    room.copy_from_slice(bytes);
+    Ok(bytes.len())
+}

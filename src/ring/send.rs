@@ -1,0 +1,188 @@
+//! Messages into a ring.
+#![allow(unsafe_code)] // bytes in shared memory
+
+use super::mail::Mail;
+use super::note::{Flags, Note, SHORT, SLOT};
+use super::post::{PAGE, Spot, copy_in};
+use super::{Company, For, Pushing, Stop};
+use crate::sync::{Patience, words};
+
+impl Mail {
+    /// Puts a message in; waits for room. Gives its number.
+    #[inline]
+    pub(crate) fn send(
+        &self,
+        message: &[u8],
+        flags: Flags,
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<u64, Stop> {
+        loop {
+            match self.try_send(message, flags, patience) {
+                Err(Stop::NotNow) => self.wait_for_room(message.len(), patience, company)?,
+                done => return done,
+            }
+        }
+    }
+
+    /// Puts one short message in.
+    #[inline]
+    pub(crate) fn send_short(
+        &self,
+        note: &Note,
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<(), Stop> {
+        loop {
+            let mut pushing = self.ring.begin_push(SLOT, patience)?;
+            match pushing.room().and_then(|_| self.commit(&pushing, note, 0)) {
+                Ok(()) => {
+                    pushing.finish(1);
+                    return Ok(());
+                }
+                Err(stop) => match pushing.fail(stop) {
+                    Stop::NotNow => self.wait_for_room(0, patience, company)?,
+                    stop => return Err(stop),
+                },
+            }
+        }
+    }
+
+    #[inline]
+    fn try_send(&self, message: &[u8], flags: Flags, patience: Patience) -> Result<u64, Stop> {
+        let mut pushing = self.ring.begin_push(SLOT, patience)?;
+        let number = pushing.tail;
+        let put = pushing.room().and_then(|_| match message.len() {
+            0..=SHORT => Ok(Note::here(message, flags)),
+            _ => self.write(message, flags),
+        });
+        match put.and_then(|note| self.commit(&pushing, &note, 0)) {
+            Ok(()) => {
+                pushing.finish(1);
+                Ok(number)
+            }
+            Err(stop) => Err(pushing.fail(stop)),
+        }
+    }
+
+    /// Puts short messages in, as many as there is room for: at least one, for which it waits.
+    pub(crate) fn send_many(
+        &self,
+        notes: &[Note],
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<usize, Stop> {
+        loop {
+            let mut pushing = self.ring.begin_push(SLOT, patience)?;
+            let put = pushing.room().and_then(|room| {
+                let count = notes.len().min(room as usize);
+                (0..count).try_for_each(|i| self.commit(&pushing, &notes[i], i as u64)).map(|()| count)
+            });
+            match put {
+                Ok(count) => {
+                    pushing.finish(count as u32);
+                    return Ok(count);
+                }
+                Err(stop) => match pushing.fail(stop) {
+                    Stop::NotNow => self.wait_for_room(0, patience, company)?,
+                    stop => return Err(stop),
+                },
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn commit(&self, pushing: &Pushing<'_>, note: &Note, offset: u64) -> Result<(), Stop> {
+        let stamp = pushing.slot(offset)?;
+        // SAFETY: a slot has room for a note behind its stamp.
+        unsafe { words::store(std::ptr::from_ref(stamp).add(1), std::ptr::from_ref(note).cast(), SLOT) };
+        pushing.commit(stamp, offset);
+        Ok(())
+    }
+
+    /// Writes the bytes of a long message, under the tail's lock.
+    fn write(&self, message: &[u8], flags: Flags) -> Result<Note, Stop> {
+        let spot = self.space.find(&self.ring, self.ring.growth.as_ref(), message.len())?;
+        match spot {
+            // SAFETY: `find` has found so much room.
+            Spot::Area { at, .. } => unsafe { copy_in(at, message) },
+            Spot::Letter { place } => {
+                let written = self.segment()?.write_letter(self.wing, place, message);
+                written.inspect_err(|_| self.punch_letters(place, place.wrapping_add(message.len() as u64)))?;
+            }
+        }
+        self.space.count(spot, message.len());
+        Ok(Note::elsewhere(spot, message.len(), flags))
+    }
+
+    /// Gives the pages of letters back.
+    #[cold]
+    fn punch_letters(&self, from: u64, to: u64) {
+        if let Ok(segment) = self.segment() {
+            segment.punch_letters(self.wing, from, to.wrapping_add(PAGE - 1) & !(PAGE - 1));
+        }
+    }
+
+    /// Waits until a message of that length seems to have room.
+    #[cold]
+    pub(super) fn wait_for_room(
+        &self,
+        length: usize,
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<(), Stop> {
+        let ready = || self.ring.has_room() && (length <= SHORT || self.space.fits(&self.ring, length));
+        self.ring.wait(SLOT, For::Room, patience, &self.looks, &ready, company)
+    }
+
+    /// Room for a message that is written in place; the tail's lock stays ours.
+    pub(crate) fn reserve(
+        &self,
+        length: usize,
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<(Pushing<'_>, Option<Spot>), Stop> {
+        loop {
+            let mut pushing = self.ring.begin_push(SLOT, patience)?;
+            let spot = pushing.room().and_then(|_| match length {
+                0..=SHORT => Ok(None),
+                _ => self.space.find(&self.ring, self.ring.growth.as_ref(), length).map(Some),
+            });
+            match spot {
+                Ok(spot) => return Ok((pushing, spot)),
+                Err(stop) => match pushing.fail(stop) {
+                    Stop::NotNow => self.wait_for_room(length, patience, company)?,
+                    stop => return Err(stop),
+                },
+            }
+        }
+    }
+
+    /// What was written in place is in.
+    pub(crate) fn send_reserved(&self, pushing: Pushing<'_>, spot: Spot, length: usize) -> Result<(), Stop> {
+        self.space.count(spot, length);
+        self.send_note(pushing, &Note::elsewhere(spot, length, Flags::default()))
+    }
+
+    /// The same for what was written elsewhere.
+    pub(crate) fn send_from(&self, pushing: Pushing<'_>, message: &[u8]) -> Result<(), Stop> {
+        let note = match message.len() {
+            0..=SHORT => Note::here(message, Flags::default()),
+            _ => match self.write(message, Flags::default()) {
+                Ok(note) => note,
+                Err(stop) => return Err(pushing.fail(stop)),
+            },
+        };
+        self.send_note(pushing, &note)
+    }
+
+    fn send_note(&self, pushing: Pushing<'_>, note: &Note) -> Result<(), Stop> {
+        match self.commit(&pushing, note, 0) {
+            Ok(()) => {
+                pushing.finish(1);
+                Ok(())
+            }
+            Err(stop) => Err(pushing.fail(stop)),
+        }
+    }
+}
