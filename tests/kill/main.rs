@@ -18,12 +18,16 @@ mod array;
 mod common;
 mod keeper;
 mod lock;
+mod mail;
 mod memory;
 mod named;
 mod nested;
+mod parcel;
+mod peers;
 mod ring;
 mod spawn;
 mod stepper;
+mod task;
 mod travel;
 mod value;
 
@@ -87,6 +91,10 @@ fn scenarios() -> Vec<Scenario> {
         travel::scenarios(),
         named::scenarios(),
         ring::scenarios(),
+        mail::scenarios(),
+        peers::scenarios(),
+        parcel::scenarios(),
+        task::scenarios(),
         spawn::scenarios(),
     ]
     .into_iter()

@@ -1,0 +1,297 @@
+//! Messages with others about: whether those who sleep hear of what there is, and what becomes of those who are at work, or
+//! alone.
+
+use super::common::{Flags, demand_all};
+use super::mail::{BEDTIME, DOORS_AT, Deed, HEAD_AT, LETTER, LONG, Line, MINE, SHORT, Seen};
+use super::mail::{act, demand_works, elsewhere, eventually, put_to_bed};
+use super::stepper::{Kill, Scenario, Stop, Survivor, Victim, Watched, World, asleep, until_asleep};
+use crossproc::{Pipe, Receiver, RecvError, SendError, Sender, travel};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+const KILLED: usize = 1;
+const TO_BED: Duration = Duration::from_secs(10);
+/// What is counted as written to the area, and of letters.
+const BYTES_AT: usize = DOORS_AT + 128 + 8;
+const LETTERS_AT: usize = DOORS_AT + 128 + 24;
+
+/// The victim does something that others sleep for: they want messages (0), or to know of one (1), or room for those of
+/// some lengths.
+struct Watchers {
+    deed: Deed,
+    before: Vec<Seen>,
+    wishes: Vec<usize>,
+    sleepers: Vec<Survivor>,
+    line: Line,
+}
+
+impl Watchers {
+    fn scenario(
+        name: &str,
+        line: fn() -> Line,
+        deed: Deed,
+        before: &'static [Seen],
+        wishes: &'static [usize],
+    ) -> Scenario {
+        Scenario::new(format!("mail/{name}"), move || {
+            let (line, mut sleepers) = (line(), Vec::new());
+            before.iter().for_each(|message| line.put(*message));
+            for (i, length) in wishes.iter().enumerate() {
+                let flags = Flags::new();
+                let sleeper = Survivor::start(|| {
+                    flags.wait_for(BEDTIME);
+                    match length {
+                        0 => (line.get().0 != 255).into(),
+                        1 => line.polls().into(),
+                        length => {
+                            line.put((80 + i as u8, *length));
+                            1
+                        }
+                    }
+                });
+                sleepers.push(sleeper);
+                put_to_bed(&flags, &sleepers[i..]);
+            }
+            Watchers { deed, before: before.to_vec(), wishes: wishes.to_vec(), sleepers, line }
+        })
+    }
+
+    fn produces(&self) -> bool {
+        self.wishes[0] > 1
+    }
+
+    /// How many have come back, once the others sleep.
+    fn served(&self) -> usize {
+        eventually(|| self.sleepers.iter().all(|sleeper| sleeper.has_result() || asleep(sleeper.pid())));
+        self.sleepers.iter().filter(|sleeper| sleeper.has_result()).count()
+    }
+}
+
+impl World for Watchers {
+    fn prepare(&mut self) {
+        super::common::warm_up();
+    }
+
+    fn operation(&mut self) {
+        act(self.deed, &self.line);
+    }
+
+    fn watched(&self) -> Vec<Watched> {
+        self.line.watched()
+    }
+
+    fn check(&mut self, kill: &mut Kill) {
+        let line = &self.line;
+        if !self.produces() {
+            kill.demand(eventually(|| line.is_empty()), "a message lies there, and a receiver sleeps");
+            kill.recovered();
+            let served = self.served();
+            kill.demand(!kill.finished || served > 0, "an acknowledged message is lost");
+            kill.committed(served > 0);
+            let missing =
+                |wish| self.sleepers.iter().zip(&self.wishes).filter(move |(s, w)| **w == wish && !s.has_result());
+            (0..missing(0).count()).for_each(|_| line.put((20, LONG)));
+            eventually(|| missing(0).count() == 0);
+            if missing(1).count() > 0 {
+                line.put((20, LONG));
+                eventually(|| missing(1).count() == 0);
+                line.get();
+            }
+            demand_all(kill, &mut self.sleepers);
+            kill.demand(line.is_empty(), "a message was there twice");
+            demand_works(kill, line);
+            return;
+        }
+        let taken = line.word(HEAD_AT) > 0;
+        kill.committed(taken);
+        kill.demand(taken || !kill.finished, "what was taken is there again");
+        if taken {
+            // One that has room now; there may be one in front of it that has not.
+            let least = self.wishes.iter().min();
+            let modest = self.sleepers.iter().zip(&self.wishes).filter(|(_, wish)| Some(*wish) == least);
+            let modest = || modest.clone().any(|(sleeper, _)| sleeper.has_result());
+            kill.demand(eventually(modest), "there is room, and a sender sleeps");
+            kill.recovered();
+        }
+        let mut content = Vec::new();
+        eventually(|| {
+            content.extend(line.drain());
+            self.sleepers.iter().all(Survivor::has_result) && line.is_empty()
+        });
+        content.sort_unstable();
+        let mut all = self.before[usize::from(taken)..].to_vec();
+        all.extend(self.wishes.iter().enumerate().map(|(i, length)| (80 + i as u8, *length)));
+        kill.demand(content == all, format!("{content:?}"));
+        demand_all(kill, &mut self.sleepers);
+        demand_works(kill, line);
+    }
+}
+
+/// A sender has counted its message, and not committed it, while the victim receives another one and is killed.
+struct Between {
+    first: Victim,
+    message: Seen,
+    line: Line,
+}
+
+impl Between {
+    fn scenario(name: &str, length: usize, counted: usize) -> Scenario {
+        Scenario::new(format!("mail/{name}"), move || {
+            let line = Line::pipe();
+            let message = (MINE, length);
+            let prepare = || {
+                super::common::warm_up();
+                // So that it has looked who receives.
+                line.put((1, SHORT));
+                line.put((2, SHORT));
+            };
+            let mut first = Victim::start(prepare, |()| line.put(message));
+            let blocks = line.blocks();
+            while length == LETTER && line.blocks() == blocks {
+                assert_eq!(first.run_to_call(), Stop::Call, "it writes its letter");
+            }
+            while line.word(counted) == 0 {
+                assert!(matches!(first.step(), Stop::Trap | Stop::Call), "it counts its message");
+            }
+            Between { first, message, line }
+        })
+    }
+}
+
+impl World for Between {
+    fn prepare(&mut self) {
+        super::common::warm_up();
+    }
+
+    fn operation(&mut self) {
+        self.line.get();
+    }
+
+    fn watched(&self) -> Vec<Watched> {
+        self.line.watched()
+    }
+
+    fn check(&mut self, kill: &mut Kill) {
+        const CALLS: usize = 16;
+        let taken = self.line.word(HEAD_AT) > 0;
+        kill.committed(taken);
+        // Whoever is next takes the lock over.
+        let mut content = Vec::new();
+        if !elsewhere(kill, "nobody can receive", || {
+            let wanted = if taken { 2 } else { 1 };
+            (self.line.get() == (wanted, SHORT)).into()
+        }) {
+            return;
+        }
+        if !taken {
+            content.push(self.line.get());
+            kill.demand(content == [(2, SHORT)], format!("{content:?}"));
+        }
+        for _ in 0..CALLS {
+            if !self.first.finished() {
+                self.first.run_to_call();
+            }
+        }
+        kill.demand(self.first.finished(), "the sender does not come to its end");
+        // More than has room: what comes behind must not lie where the first one is.
+        let (line, length) = (&self.line, self.message.1);
+        let count = 2 + (4096 / length) as u8;
+        let mut more = Survivor::start(|| {
+            (0..count).for_each(|i| line.put((60 + i, length)));
+            1
+        });
+        eventually(|| more.has_result() || more.asleep());
+        let mut content = Vec::new();
+        eventually(|| {
+            content.extend(line.drain());
+            more.has_result() && line.is_empty()
+        });
+        let all: Vec<Seen> = [MINE].into_iter().chain(60..60 + count).map(|number| (number, length)).collect();
+        kill.demand(content == all, format!("{content:?}"));
+        demand_all(kill, std::slice::from_mut(&mut more));
+        demand_works(kill, line);
+    }
+}
+
+/// The last holder of one side, which is the victim, goes, and somebody sleeps on the other side.
+struct Leaver {
+    sends: bool,
+    sleeper: Vec<Survivor>,
+    stream: UnixStream,
+    flags: Flags,
+    sender: Option<Sender<u64>>,
+    receiver: Option<Receiver<u64>>,
+}
+
+impl Leaver {
+    fn scenario(name: &str, sends: bool) -> Scenario {
+        Scenario::new(format!("mail/{name}"), move || {
+            let (flags, (near, stream)) = (Flags::new(), UnixStream::pair().expect("a pair of sockets"));
+            // It is on its own side only, and the tester on none.
+            let sleeper = Survivor::start(|| match sends {
+                true => {
+                    let receiver: Receiver<u64> = travel::recv(&near).expect("the victim sends it");
+                    flags.set(BEDTIME);
+                    (receiver.recv_bytes() == Err(RecvError::Eof)).into()
+                }
+                false => {
+                    let sender: Sender<u64> = travel::recv(&near).expect("the victim sends it");
+                    flags.set(BEDTIME);
+                    // Two have room, and a third one when the victim has thrown those away.
+                    let sent = (0..3).all(|_| sender.send_bytes(&[2; 1900]).is_ok());
+                    if sent {
+                        flags.wait_for(KILLED);
+                    }
+                    (sender.send_bytes(&[2; 1900]) == Err(SendError::BrokenPipe)).into()
+                }
+            });
+            Leaver { sends, sleeper: vec![sleeper], stream, flags, sender: None, receiver: None }
+        })
+    }
+}
+
+impl World for Leaver {
+    fn prepare(&mut self) {
+        let (sender, receiver) = Pipe::one_way_with_capacity(4096).expect("memory for a pipe");
+        match self.sends {
+            true => {
+                travel::send(&self.stream, &receiver).expect("the sleeper receives it");
+                self.sender = Some(sender);
+            }
+            false => {
+                travel::send(&self.stream, &sender).expect("the sleeper receives it");
+                self.receiver = Some(receiver);
+            }
+        }
+        self.flags.wait_for(BEDTIME);
+        assert!(until_asleep(self.sleeper[0].pid(), TO_BED), "the sleeper does not sleep");
+        super::common::warm_up();
+    }
+
+    fn operation(&mut self) {
+        if self.sends { drop(self.sender.take()) } else { drop(self.receiver.take()) }
+    }
+
+    fn check(&mut self, kill: &mut Kill) {
+        self.flags.set(KILLED);
+        demand_all(kill, &mut self.sleeper);
+        kill.recovered();
+    }
+}
+
+pub fn scenarios() -> Vec<Scenario> {
+    use Deed::{Get, Put};
+    vec![
+        Watchers::scenario("put-one-receiver", Line::queue, Put(LONG), &[], &[0]),
+        Watchers::scenario("put-two-receivers", Line::pipe, Put(LONG), &[], &[0, 0]),
+        Watchers::scenario("put-poller-and-receiver", Line::pipe, Put(LONG), &[], &[1, 0]),
+        Watchers::scenario("put-letter-two-receivers", Line::pipe, Put(LETTER), &[], &[0, 0]),
+        Watchers::scenario("get-one-sender", Line::pipe, Get, &[(1, 1900), (2, 1900)], &[500]),
+        Watchers::scenario("get-two-senders", Line::pipe, Get, &[(1, 1900), (2, 1900)], &[3000, 500]),
+        Watchers::scenario("get-letter-two-senders", Line::pipe, Get, &[(1, LETTER), (2, SHORT)], &[LETTER, LETTER]),
+        Between::scenario("get-during-put", LONG, BYTES_AT),
+        Between::scenario("get-during-letter", LETTER, LETTERS_AT),
+        Leaver::scenario("sender-leaves", true),
+        Leaver::scenario("receiver-leaves", false),
+    ]
+}
