@@ -21,6 +21,22 @@ pub struct Shared<T>(NonNull<T>);
 
 impl<T: Sync> Shared<T> {
     pub fn new(value: T) -> Result<Self> {
+        let shared = Self::map()?;
+        // SAFETY: mapped, big enough, aligned to a page.
+        unsafe { shared.0.write(value) };
+        Ok(shared)
+    }
+
+    /// For what is too large for a stack.
+    ///
+    /// # Safety
+    /// Zeros are a value.
+    pub unsafe fn zeroed() -> Result<Self> {
+        Self::map()
+    }
+
+    /// Not a value yet.
+    fn map() -> Result<Self> {
         const { assert!(!std::mem::needs_drop::<T>() && align_of::<T>() <= 4096) };
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         // SAFETY: a new mapping, at no address in particular.
@@ -28,10 +44,7 @@ impl<T: Sync> Shared<T> {
         if at == libc::MAP_FAILED {
             return Err(Error::last_os_error()).context("mmap");
         }
-        let at = NonNull::new(at.cast::<T>()).context("mapped at 0")?;
-        // SAFETY: mapped, big enough, aligned to a page.
-        unsafe { at.write(value) };
-        Ok(Shared(at))
+        Ok(Shared(NonNull::new(at.cast::<T>()).context("mapped at 0")?))
     }
 
     pub fn as_ptr(&self) -> *mut T {
@@ -42,14 +55,14 @@ impl<T: Sync> Shared<T> {
 impl<T> Deref for Shared<T> {
     type Target = T;
     fn deref(&self) -> &T {
-        // SAFETY: initialised by `new`, mapped until `drop`.
+        // SAFETY: initialised by `new` or by its caller's promise, mapped until `drop`.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        // SAFETY: the mapping of `new`; nobody refers into it any more.
+        // SAFETY: the mapping of `map`; nobody refers into it any more.
         unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<T>().max(1)) };
     }
 }

@@ -1,16 +1,23 @@
 //! Ways for items of eight bytes, under one interface: from producers to consumers, first in, first out.
 
+mod byte_ring;
+mod bytes;
 mod futex;
 mod kernel;
 mod ours;
+mod pipes;
 mod ring;
+mod serde_queue;
 mod threads;
 mod vyukov;
 
+pub use byte_ring::byte_ring;
 pub use futex::slot;
 pub use kernel::{pipe, seqpacket};
 pub use ours::{batched, one_by_one};
+pub use pipes::{copied, in_place};
 pub use ring::ring;
+pub use serde_queue::serde_queue;
 pub use threads::{crossbeam, rtrb};
 pub use vyukov::vyukov;
 

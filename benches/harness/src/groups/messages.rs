@@ -22,6 +22,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
 fn one_to_one(plan: &Plan) -> Vec<Job<'_>> {
     vec![
         job("1:1: SimpleQueue", |name| between_processes(name, plan, Apart, || channels::one_by_one(1))),
+        job("1:1: Queue of a small struct", |name| between_processes(name, plan, Apart, || channels::serde_queue(1))),
         job("1:1: raw ring, index each time", |name| between_processes(name, plan, Apart, || channels::ring(1))),
         job("1:1: raw ring, index every 32", |name| between_processes(name, plan, Apart, || channels::ring(SELDOM))),
         job("1:1: crossbeam bounded, threads", |name| between_threads(name, plan, Apart, || channels::crossbeam(1))),

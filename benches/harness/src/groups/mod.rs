@@ -4,6 +4,7 @@ mod locks;
 mod memory;
 mod messages;
 mod ping_pong;
+mod pipes;
 mod recovery;
 mod stalls;
 mod start;
@@ -33,6 +34,7 @@ pub static GROUPS: &[Group] = &[
     },
     Group { name: "recovery", about: "from the kill of a holder to the waiter that has the lock", run: recovery::run },
     Group { name: "messages", about: "items of 8 bytes through queues, as fast as they go", run: messages::run },
+    Group { name: "pipes", about: "messages of 64 bytes to 1 MiB: copied, and in place", run: pipes::run },
     Group { name: "ping-pong", about: "8 bytes there and back: spinning, and sleeping", run: ping_pong::run },
     Group { name: "stalls", about: "the longest time without an item when somebody is killed", run: stalls::run },
     Group { name: "start", about: "starting a child and joining it", run: start::run },

@@ -27,6 +27,10 @@ fn spinning(plan: &Plan) -> Result<Vec<Row>> {
     let one = || channels::one_by_one(1);
     let jobs = vec![
         job("spinning: SimpleQueue".into(), move |name| between_processes(name, plan, court, one)),
+        job("spinning: Queue of a small struct".into(), move |name| {
+            between_processes(name, plan, court, || channels::serde_queue(1))
+        }),
+        job("spinning: Pipe, 64 B".into(), move |name| between_processes(name, plan, court, || channels::copied(64))),
         job("spinning: raw ring".into(), move |name| between_processes(name, plan, court, || channels::ring(1))),
         job("spinning: rtrb, threads".into(), move |name| between_threads(name, plan, court, channels::rtrb)),
         job("spinning: crossbeam bounded, threads".into(), move |name| {
@@ -41,6 +45,7 @@ fn sleeping(place: &str, plan: &Plan, court: Court) -> Result<Vec<Row>> {
     let named = |peer: &str| format!("{place}: {peer}");
     let jobs = vec![
         job(named("SimpleQueue"), move |name| between_processes(name, plan, court, one)),
+        job(named("Pipe, 64 B"), move |name| between_processes(name, plan, court, || channels::copied(64))),
         job(named("futex"), move |name| between_processes(name, plan, court, channels::slot)),
         job(named("pipe(2)"), move |name| between_processes(name, plan, court, || channels::pipe(1))),
         job(named("SEQPACKET sockets"), move |name| between_processes(name, plan, court, || channels::seqpacket(1))),

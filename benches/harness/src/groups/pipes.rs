@@ -1,0 +1,72 @@
+//! Messages of 64 bytes to 1 MiB from one process to another: copied in and out, and made and read in place.
+
+use crate::channels;
+use crate::measure::{Job, Plan, Row, check, interleave};
+use crate::process::{busy, cores, pin, two_cores, unpin};
+use crate::traffic::Places::Apart;
+use crate::traffic::{Traffic, between_processes};
+use anyhow::Result;
+use std::hint::black_box;
+
+const GROUP: &str = "pipes";
+const LENGTHS: [(&str, usize); 5] =
+    [("64 B", 64), ("1 KiB", 1 << 10), ("16 KiB", 16 << 10), ("64 KiB", 64 << 10), ("1 MiB", 1 << 20)];
+
+pub fn run(plan: &Plan) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (title, length) in LENGTHS {
+        let jobs = vec![
+            job(format!("{title} copied: Pipe"), length, move |name| {
+                between_processes(name, plan, Apart, || channels::copied(length))
+            }),
+            job(format!("{title} copied: raw ring"), length, move |name| {
+                between_processes(name, plan, Apart, || channels::byte_ring(length, true))
+            }),
+            job(format!("{title} in place: Pipe"), length, move |name| {
+                between_processes(name, plan, Apart, || channels::in_place(length))
+            }),
+            job(format!("{title} in place: raw ring"), length, move |name| {
+                between_processes(name, plan, Apart, || channels::byte_ring(length, false))
+            }),
+            memcpy(format!("{title}: memcpy alone"), length),
+        ];
+        rows.append(&mut interleave(GROUP, plan, jobs)?);
+    }
+    Ok(rows)
+}
+
+fn job<'a>(name: String, length: usize, run: impl Fn(&str) -> Result<Traffic> + 'a) -> Job<'a> {
+    if let Err(error) = two_cores() {
+        return Job::missing(&name, error);
+    }
+    let rows = vec![
+        (name.clone(), "M/s"),
+        (format!("{name}: bytes"), "GB/s"),
+        (format!("{name}: sleeps"), "per 1,000"),
+        (format!("{name}: cache line"), "ns"),
+    ];
+    Job::new(rows, move || {
+        let traffic = run(&name)?;
+        let (rate, sleeps) = (traffic.million_per_second(), 1000.0 * traffic.sleeps as f64 / traffic.items as f64);
+        let [before, after] = traffic.round_trips;
+        Ok(vec![rate, rate * length as f64 / 1e3, sleeps, before.max(after)])
+    })
+}
+
+/// One process, from one buffer to another one.
+fn memcpy(name: String, length: usize) -> Job<'static> {
+    const BYTES: usize = 256 << 20;
+    let (from, mut to) = (vec![7_u8; length], vec![0_u8; length]);
+    Job::one(&name, "GB/s", move || {
+        pin(cores()[0])?;
+        let start = busy();
+        for _ in 0..BYTES / length {
+            to.copy_from_slice(black_box(&from));
+            black_box(&mut to);
+        }
+        let took = busy() - start;
+        unpin()?;
+        check("the copy", to[length - 1], 7)?;
+        Ok(BYTES as f64 / took as f64)
+    })
+}
