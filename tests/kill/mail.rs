@@ -28,7 +28,7 @@ const LONG_LETTER: usize = 40_000;
 pub type Seen = (u8, usize);
 
 /// What carries messages.
-#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
+#[expect(clippy::large_enum_variant, reason = "there is one in a world")]
 pub enum Line {
     Queue(Queue<u64>),
     Simple(SimpleQueue<u64>),

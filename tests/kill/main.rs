@@ -1,5 +1,5 @@
-//! Kills a process at every instruction of every operation on locks, values, arrays, memory and messages, and of the start of a child, and sees
-//! whether the survivors cope.
+//! Kills a process at every instruction of every operation on locks, values, arrays, memory, messages and tasks, and of the
+//! start of a child, and sees whether the survivors cope.
 //!
 //! `cargo test` runs a short pass, which takes every n-th point. All points, which is what counts, and optimised code:
 //!

@@ -237,12 +237,17 @@ impl Leaver {
                 false => {
                     let sender: Sender<u64> = travel::recv(&near).expect("the victim sends it");
                     flags.set(BEDTIME);
-                    // Two have room, and a third one when the victim has thrown those away.
-                    let sent = (0..3).all(|_| sender.send_bytes(&[2; 1900]).is_ok());
-                    if sent {
-                        flags.wait_for(KILLED);
+                    // Two have room, and a third one when the victim has thrown those away; more, until the death is news.
+                    let mut sent = 0;
+                    loop {
+                        match sender.send_bytes(&[2; 1900]) {
+                            Err(error) => return (error == SendError::BrokenPipe).into(),
+                            Ok(()) => sent += 1,
+                        }
+                        if sent == 3 {
+                            flags.wait_for(KILLED);
+                        }
                     }
-                    (sender.send_bytes(&[2; 1900]) == Err(SendError::BrokenPipe)).into()
                 }
             });
             Leaver { sends, sleeper: vec![sleeper], stream, flags, sender: None, receiver: None }
