@@ -143,7 +143,9 @@ impl End {
     #[inline]
     pub(super) fn recv<T: DeserializeOwned>(&self, patience: Patience) -> Result<T, Unreceived> {
         let mail = self.incoming()?;
-        Ok(mail.receive_value(patience, &|| self.writers(mail))?)
+        let mut message = None;
+        mail.receive_value(&mut message, patience, &|| self.writers(mail))?;
+        message.ok_or(Unreceived::Error(RecvError::Corrupt)) // there is one
     }
 
     pub(super) fn recv_bytes(&self, most: usize, patience: Patience) -> Result<Vec<u8>, Unreceived> {

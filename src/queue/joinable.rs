@@ -330,13 +330,14 @@ impl<T: Message> JoinableQueue<T> {
     }
 
     /// An item for good: what came back comes first.
-    fn receive(&self, patience: Patience) -> Result<T, Failure> {
+    fn receive(&self, to: &mut Option<T>, patience: Patience) -> Result<(), Failure> {
         if !self.mail.looks.knows(&self.mail.ring) || self.mail.ring.returned() != 0 || !self.mail.has_messages() {
             let (content, found) = self.take(patience)?;
             let _got = Undecoded(self, content.grip, Self::let_go);
-            return Ok(self.decode(&content, found)?);
+            *to = Some(self.decode(&content, found)?);
+            return Ok(());
         }
-        self.mail.receive_value(patience, &|| self.company(For::Items))
+        self.mail.receive_value(to, patience, &|| self.company(For::Items))
     }
 
     fn receive_bytes(&self) -> Result<Vec<u8>, Failure> {

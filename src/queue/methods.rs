@@ -121,7 +121,7 @@ impl<T> Iterator for Iter<'_, T> {
     }
 }
 
-/// The methods of both. The type has a `handle`, a `mail`, and a `receive(patience)`.
+/// The methods of both. The type has a `handle`, a `mail`, and a `receive(to, patience)`.
 macro_rules! queue_methods {
     ($name:ident) => {
         $crate::segment::handle_type!($name<T>);
@@ -330,7 +330,9 @@ macro_rules! queue_methods {
             /// ```
             #[inline]
             pub fn get(&self) -> Result<T, GetError> {
-                Ok(self.receive(Patience::Forever)?)
+                let mut item = None;
+                self.receive(&mut item, Patience::Forever)?;
+                item.ok_or(GetError::Corrupt) // there is one
             }
 
             /// Takes the first item out if there is one.
@@ -347,7 +349,9 @@ macro_rules! queue_methods {
             /// ```
             #[inline]
             pub fn try_get(&self) -> Result<T, TryGetError> {
-                Ok(self.receive(Patience::Try)?)
+                let mut item = None;
+                self.receive(&mut item, Patience::Try)?;
+                item.ok_or(TryGetError::Corrupt)
             }
 
             /// Takes the first item out; waits for that long while the queue is empty, by the monotonic clock.
@@ -362,7 +366,9 @@ macro_rules! queue_methods {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn get_timeout(&self, duration: Duration) -> Result<T, GetTimeoutError> {
-                Ok(self.receive(Patience::at_most(duration))?)
+                let mut item = None;
+                self.receive(&mut item, Patience::at_most(duration))?;
+                item.ok_or(GetTimeoutError::Corrupt)
             }
 
             /// Takes out what is there, at most `max` items and, unless `max` is 0, at least one: waits for that.

@@ -113,8 +113,8 @@ impl<T> Queue<T> {
 
 impl<T: Message> Queue<T> {
     #[inline]
-    fn receive(&self, patience: Patience) -> Result<T, Failure> {
-        self.mail.receive_value(patience, &|| self.company(For::Items))
+    fn receive(&self, to: &mut Option<T>, patience: Patience) -> Result<(), Failure> {
+        self.mail.receive_value(to, patience, &|| self.company(For::Items))
     }
 
     fn receive_bytes(&self) -> Result<Vec<u8>, Failure> {

@@ -106,9 +106,19 @@ fn encode_with_handles<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, Code
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(CodecError(format!("{} bytes behind the message", rest.len()))),
+        Ok((_, rest)) => Err(too_long(rest.len())),
         Err(error) => Err(CodecError(error.to_string())),
     }
+}
+
+#[cold]
+fn too_long(rest: usize) -> CodecError {
+    CodecError(format!("{rest} bytes behind the message"))
+}
+
+#[cold]
+fn damaged(error: &postcard::Error) -> Failure {
+    CodecError(error.to_string()).into()
 }
 
 /// Manifest and message, in one piece: the length of the manifest stands in front.
@@ -210,17 +220,30 @@ impl Mail {
     }
 
     /// Receives a value; waits for it.
+    ///
+    /// The value goes to its place: each move of it from one `Result` into another would cost as much as the decoding.
     #[inline]
     pub(crate) fn receive_value<T: DeserializeOwned>(
         &self,
+        to: &mut Option<T>,
         patience: Patience,
         company: &dyn Fn() -> Company,
-    ) -> Result<T, Failure> {
+    ) -> Result<(), Failure> {
         let mut note = Note::default();
-        if self.receive_note(&mut note, patience, company)? {
-            return Ok(decode(note.bytes())?);
+        if !self.receive_note(&mut note, patience, company)? {
+            *to = Some(self.receive_long_value(patience, company)?);
+            return Ok(());
         }
-        self.receive_long_value(patience, company)
+        let mut decoder = postcard::Deserializer::from_bytes(note.bytes());
+        match T::deserialize(&mut decoder) {
+            Ok(value) => *to = Some(value),
+            Err(error) => return Err(damaged(&error)),
+        }
+        match decoder.finalize() {
+            Ok([]) => Ok(()),
+            Ok(rest) => Err(too_long(rest.len()).into()),
+            Err(error) => Err(damaged(&error)),
+        }
     }
 
     /// Takes values out that are short, as long as there are some and they can be decoded; at most so many.
