@@ -345,7 +345,8 @@ fn a_child_that_is_killed_before_it_took_its_end() {
         std::thread::sleep(Duration::from_secs(1000));
     }
     within(120, || {
-        for delay in (0..40).map(|i| Duration::from_micros(i * 20)) {
+        // Sooner than a child can have it. (When it has just said so, an end may count for good: see `Pipe`.)
+        for delay in (0..40).map(|i| Duration::from_micros(i % 4 * 5)) {
             let (sender, receiver) = Pipe::<u8>::one_way().unwrap();
             let waiting = std::thread::spawn(move || receiver.recv());
             let child = Process::spawn(hold, (sender,)).unwrap();

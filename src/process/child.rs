@@ -4,7 +4,7 @@ use super::current::{self, Me};
 use super::entry::CallError;
 use super::wire::{self, CALL, Failure, Order, Received, Who};
 use super::{children, hook};
-use crate::segment::travel::Packed;
+use crate::segment::travel::{Arrived, Packed};
 use crate::sys::image::Start;
 use crate::sys::lifeline::ParentsEnd;
 use crate::sys::process::Process;
@@ -70,10 +70,8 @@ pub(super) fn live(control: Fd, start: &Start) -> Result<i32, NotToBe> {
     }
     let _ = control.set_nonblocking(true); // for the report: who does not fit into the stream is told so
     start.finish();
-    if wire::handles_in(&arguments.manifest).is_some() {
-        let _ = (&*control).write_all(&wire::BEGUN);
-    }
-    Ok(run(way, || order.code.run(arguments)))
+    let taken = wire::handles_in(&arguments.manifest).map(|_| tell_taken as fn());
+    Ok(run(way, || order.code.run(Arrived { taken, ..arguments })))
 }
 
 /// Takes over what came with the order.
@@ -135,6 +133,13 @@ impl Way {
         if let Some(control) = self.open() {
             let _ = wire::report_failure(control, failure);
         }
+    }
+}
+
+/// The handles in the arguments are this process's.
+fn tell_taken() {
+    if let Some(mut control) = WAY.get().and_then(Way::open) {
+        let _ = control.write_all(&wire::TAKEN);
     }
 }
 

@@ -92,17 +92,18 @@ impl Life {
         *end
     }
 
-    /// It has ended: if it was killed before it looked at its arguments, the handles in them are nobody's.
+    /// It has ended: if it was killed before it had taken its arguments, the handles in them are nobody's.
     fn give_up_arguments(&self) {
         if self.parent != std::process::id() || !self.untaken.swap(false, SeqCst) {
             return;
         }
-        let begun = locked(&self.control).as_ref().is_none_or(|control| {
-            let mut hello = [0; HELLO + wire::BEGUN.len()];
-            matches!(socket::peek(control, &mut hello), Ok(got) if got == hello.len())
+        let taken = locked(&self.control).as_ref().is_none_or(|control| {
+            let mut said = [0; HELLO + wire::TAKEN.len()];
+            matches!(socket::peek(control, &mut said), Ok(got) if got == said.len()) && said[HELLO..] == wire::TAKEN
         });
-        if let Some(handles) = self.handles.as_ref().filter(|_| !begun) {
-            Arrived { bytes: Bytes::Here(Vec::new()), manifest: handles.clone(), fds: Vec::new() }.discard();
+        if let Some(handles) = self.handles.as_ref().filter(|_| !taken) {
+            Arrived { bytes: Bytes::Here(Vec::new()), manifest: handles.clone(), fds: Vec::new(), taken: None }
+                .discard();
         }
     }
 
@@ -149,8 +150,9 @@ impl Life {
         let control = locked(&self.control).take()?;
         let mut hello = [0; HELLO];
         (&control).read_exact(&mut hello).ok()?;
-        if self.handles.is_some() {
-            (&control).read_exact(&mut [0; wire::BEGUN.len()]).ok()?;
+        let mut taken = [0; wire::TAKEN.len()];
+        if self.handles.is_some() && socket::peek(&control, &mut taken).is_ok() && taken == wire::TAKEN {
+            (&control).read_exact(&mut taken).ok()?;
         }
         wire::read_report(&control)
     }

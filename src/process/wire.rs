@@ -9,8 +9,8 @@
 //! of which the last three are in a sealed memory if they are long. The prologue comes with descriptors: parent's end, working
 //! folder, the standard streams that are not null, that memory; those of the arguments follow, up to 253 with each byte.
 //! Then comes the *word*: its length, and what the child does not have from its server.
-//! The child answers with its *hello* (4 bytes: its number) before it reads the order, with one byte more before it looks at
-//! handles in its arguments, and at its end with one *report*:
+//! The child answers with its *hello* (4 bytes: its number) before it reads the order, with one byte more when it has taken
+//! the handles in its arguments, and at its end with one *report*:
 //! ```text
 //! head | manifest | bytes
 //! ```
@@ -26,7 +26,7 @@
 //! # If a process dies here
 //! The server, before the answer: step 4; nobody but it and the child has the other end. The child, before it has the order:
 //! the parent cannot write it, or the server's answer names a child that has ended like any other. Before that one byte: the
-//! parent gives up the handles in the arguments (behind it, while they are read, they count until the family ends). If server and child both
+//! parent gives up the handles in the arguments. Right behind it, before the child has: they count until the family ends. If server and child both
 //! die before the hello, the order goes to another child, and nobody knows the number of the first to reap it. The
 //! parent: step 3; behind it the child goes on, unless it is a daemon. A report is read when its writer has ended: a cut
 //! one is none.
@@ -187,7 +187,7 @@ pub(super) fn recv_order(mut stream: &UnixStream) -> io::Result<Received> {
     };
     let order = postcard::from_bytes(&order).map_err(|_| damaged())?;
     let baggage = recv_fds(stream, prologue.chunks as usize)?;
-    Ok(Received { order, environment, arguments: Arrived { bytes, manifest, fds: baggage }, fds })
+    Ok(Received { order, environment, arguments: Arrived { bytes, manifest, fds: baggage, taken: None }, fds })
 }
 
 /// Puts descriptors into a control stream, which does not block.
@@ -205,8 +205,8 @@ fn recv_fds(stream: &UnixStream, chunks: usize) -> io::Result<Vec<Fd>> {
 }
 
 pub(super) const HELLO: usize = 4;
-/// Behind the hello of a child whose arguments have handles in them: from here on these are the child's.
-pub(super) const BEGUN: [u8; 1] = *b"!";
+/// Behind the hello of a child whose arguments have handles in them: these are the child's.
+pub(super) const TAKEN: [u8; 1] = *b"!";
 
 /// The list of handles in arguments, if there are any: without them it is two bytes.
 pub(super) fn handles_in(manifest: &[u8]) -> Option<Vec<u8>> {
@@ -294,7 +294,7 @@ pub(super) fn read_report(stream: &UnixStream) -> Option<Report> {
         }
     };
     match head.kind {
-        RESULT => Some(Report::Returned(Arrived { bytes, manifest, fds })),
+        RESULT => Some(Report::Returned(Arrived { bytes, manifest, fds, taken: None })),
         FAILURE => postcard::from_bytes(bytes.as_slice()).ok().map(Report::Failed),
         _ => None,
     }

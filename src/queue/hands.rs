@@ -154,10 +154,13 @@ impl<'a> Hands<'a> {
         }
         hand.holder.store(FREE, SeqCst);
         if self.kept.load(SeqCst) != 0 {
-            let with_handles = self.in_use().filter(|(_, hand)| hand.has_handles());
-            let oldest = with_handles.map(|(_, hand)| hand.number.load(SeqCst)).min();
-            self.kept.store(oldest.map_or(0, |number| number.wrapping_add(1)), SeqCst);
+            self.kept.store(self.oldest_with_handles().map_or(0, |number| number.wrapping_add(1)), SeqCst);
         }
+    }
+
+    fn oldest_with_handles(&self) -> Option<u64> {
+        let with_handles = self.in_use().filter(|(_, hand)| hand.has_handles());
+        with_handles.map(|(_, hand)| hand.number.load(SeqCst)).min()
     }
 
     /// Those that count (T1).
@@ -248,8 +251,9 @@ impl<'a> Hands<'a> {
         // SAFETY: a note is as large.
         unsafe { words::store(hand.note.as_ptr(), (&raw const note).cast(), size_of::<Note>()) };
         let number = self.popping.head;
-        if note.flags().has_handles() && self.kept.load(SeqCst) == 0 {
-            self.kept.store(number.wrapping_add(1), SeqCst); // T3
+        if note.flags().has_handles() {
+            let oldest = self.oldest_with_handles().unwrap_or(number);
+            self.kept.store(oldest.wrapping_add(1), SeqCst); // T3
         }
         hand.number.store(number, SeqCst);
         hand.deliveries.store(1, SeqCst);

@@ -272,6 +272,9 @@ pub(crate) struct Arrived {
     pub(crate) bytes: Bytes,
     pub(crate) manifest: Vec<u8>,
     pub(crate) fds: Vec<Fd>,
+    /// Run when all its handles are this process's, before any of them counts as on its way no more: for a sender who takes
+    /// back what was not taken.
+    pub(crate) taken: Option<fn()>,
 }
 
 /// The bytes of a message: long ones come in memory of their own, which nobody can write any more.
@@ -361,11 +364,18 @@ impl Arrived {
             None => matches!(label.from, Origin::Host { .. }),
         });
         let manifest = postcard::to_stdvec(&parsed).map_err(|error| CodecError(error.to_string()))?;
-        Ok(Arrived { bytes: Bytes::Here(bytes), manifest, fds })
+        Ok(Arrived { bytes: Bytes::Here(bytes), manifest, fds, taken: None })
     }
 
     /// Decodes the message and attaches its handles.
     pub(crate) fn unpack<T: DeserializeOwned>(self) -> Result<T, CodecError> {
+        if let Some(taken) = self.taken {
+            let manifest = self.manifest.clone();
+            let message = Arrived { taken: None, ..self }.unpack_again();
+            taken();
+            Arrived { bytes: Bytes::Here(Vec::new()), manifest, fds: Vec::new(), taken: None }.discard();
+            return message;
+        }
         let (bytes, arrivals) = self.open()?;
         let bytes = bytes.as_slice();
         let ((message, rest), _) = travelling(Side::In(arrivals), || postcard::take_from_bytes(bytes))?;
@@ -492,7 +502,7 @@ pub fn recv<T: DeserializeOwned>(stream: &UnixStream) -> Result<T, TravelError> 
     }
     let manifest = read(stream, prologue.manifest)?;
     let bytes = read(stream, prologue.bytes)?;
-    Arrived { bytes: Bytes::Here(bytes), manifest, fds }.unpack().map_err(TravelError::Decode)
+    Arrived { bytes: Bytes::Here(bytes), manifest, fds, taken: None }.unpack().map_err(TravelError::Decode)
 }
 
 /// Reads that many bytes; memory grows with what really comes.
