@@ -101,7 +101,9 @@ fn one_who_scribbles_now_and_then() {
             tasks.put("a".repeat(100)).unwrap();
             one.send(&"a".repeat(100)).unwrap();
             for words in [1, 3, 40] {
-                [address(&queue), address(&tasks), address(&one)].map(|at| scribble(at, &mut random, words));
+                for at in [address(&queue), address(&tasks), address(&one)] {
+                    scribble(at, &mut random, words);
+                }
                 use_queue(&queue);
                 use_tasks(&tasks);
                 use_pipe(&one, &other);
