@@ -37,6 +37,8 @@ pub(crate) enum Company {
 #[derive(Debug)]
 pub(crate) struct Looks {
     most: AtomicU32,
+    /// How often somebody waited.
+    turns: AtomicU32,
     /// How often in a row it came within the first looks.
     at_once: AtomicU32,
     known: AtomicU64,
@@ -46,12 +48,19 @@ impl Looks {
     /// Two dozen nanoseconds each: together as long as a wake on another core takes.
     const MOST: u32 = 2000;
     const FEWEST: u32 = 20;
+    /// Each so manyth time that it would be the fewest, it is the most.
+    const PROBE: u32 = 64;
     /// So many at once are a stream, in which a break pays, and how long that is: dozens of items.
     const STREAM: u32 = 8;
     const BREAK: u32 = 40;
 
     pub(crate) fn new() -> Self {
-        Looks { most: AtomicU32::new(Self::MOST / 4), at_once: AtomicU32::new(0), known: AtomicU64::new(u64::MAX) }
+        Looks {
+            most: AtomicU32::new(Self::MOST / 4),
+            turns: AtomicU32::new(0),
+            at_once: AtomicU32::new(0),
+            known: AtomicU64::new(u64::MAX),
+        }
     }
 
     /// Whether there is still the company that there was.
@@ -86,7 +95,11 @@ impl Looks {
             }
             self.at_once.store(0, Relaxed);
         }
-        let most = self.most.load(Relaxed);
+        let usual = self.most.load(Relaxed);
+        // Few looks may never be enough where many would: now and then that is tried.
+        let turn = self.turns.load(Relaxed).wrapping_add(1);
+        self.turns.store(turn, Relaxed);
+        let most = if usual == Self::FEWEST && turn.is_multiple_of(Self::PROBE) { Self::MOST } else { usual };
         for look in 0..most {
             if is_so() {
                 self.at_once.store(if look < 3 { self.at_once.load(Relaxed) + 1 } else { 0 }, Relaxed);
@@ -95,7 +108,7 @@ impl Looks {
             }
             std::hint::spin_loop();
         }
-        self.most.store((most / 2).max(Self::FEWEST), Relaxed);
+        self.most.store((usual / 2).max(Self::FEWEST), Relaxed);
         is_so()
     }
 }
