@@ -109,9 +109,7 @@ pub fn wait(items: &[&dyn Waitable], timeout: Option<Duration>) -> Vec<usize> {
     let sources: Vec<Source<'_>> = items.iter().map(|item| item.source()).collect();
     let rings: Vec<&RingSource<'_>> = sources.iter().filter_map(ring_of).collect();
     let deadline = timeout.map(Deadline::after);
-    let ready = wait_for(&sources, &rings, deadline);
-    rings.iter().for_each(|source| source.ring.pass_on(source.size));
-    ready
+    wait_for(&sources, &rings, deadline)
 }
 
 fn ring_of<'a, 'b>(source: &'b Source<'a>) -> Option<&'b RingSource<'a>> {

@@ -24,8 +24,12 @@
 //! Not modelled: weak memory (steps are sequentially consistent), the backstop (it would hide what is looked for),
 //! corrupt words, owner records and marks, `fork`, locks taken in opposite orders, sleep on two words at once.
 
+#[path = "util/fx.rs"]
+mod fx;
+
+use fx::Fx;
 use std::collections::hash_map::{Entry, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::mem::take;
 
 const THREADS: usize = 5; // thread `i` has the tid `i + 1`
@@ -414,23 +418,6 @@ impl State {
             }
         }
         (met.len(), found)
-    }
-}
-
-#[derive(Default)]
-struct Fx(u64);
-
-impl Hasher for Fx {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only integers are hashed")
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0.rotate_left(26)
     }
 }
 

@@ -4,9 +4,8 @@ use crate::ring::codec::Failure;
 use crate::ring::mail::{Mail, Plan};
 use crate::ring::note::{Flags, SLOT};
 use crate::ring::{Company, RingSource, Stop};
-use crate::segment::{Handle, Holders, Roles, travel};
+use crate::segment::{Handle, Holders, Roles};
 use crate::sync::Patience;
-use crate::sys::watch::{self, Answer};
 use crate::{RecvError, SegmentError, SendError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,11 +17,57 @@ const RECEIVES: Roles = 2;
 /// In which roles which end is.
 pub(super) const ONE_END: Roles = SENDS | RECEIVES << 2;
 pub(super) const OTHER_END: Roles = RECEIVES | SENDS << 2;
+pub(super) const ENDS: [Roles; 2] = [ONE_END, OTHER_END];
 pub(super) const SENDERS: [Roles; 2] = [SENDS, SENDS << 2];
 pub(super) const RECEIVERS: [Roles; 2] = [RECEIVES, RECEIVES << 2];
 pub(super) const ALL: Roles = ONE_END | OTHER_END;
 
 pub(super) const HOLDERS: Holders = Holders { more: |_| {}, changed: crate::ring::mail::tell_change };
+
+/// A type with an `end`, in one of some roles, as an object of a segment.
+macro_rules! end_object {
+    ($name:ident<$($param:ident),+>, $roles:expr) => {
+        handle_type!($name<$($param),+>);
+
+        impl<$($param),+> Object for $name<$($param),+> {
+            const IN_PLACE: bool = false;
+            const HOLDERS: Option<Holders> = Some(end::HOLDERS);
+            const ROLES: Roles = end::ALL;
+
+            fn accepts(roles: Roles) -> bool {
+                $roles.contains(&roles)
+            }
+
+            fn spec(count: usize) -> Result<Spec, SegmentError> {
+                Ok(Spec::of_messages::<Self>(Kind::Pipe, count))
+            }
+
+            fn shape(count: usize) -> Option<Shape> {
+                let (locks, bytes) = end::plan(count)?.shape()?;
+                Some(Shape { locks, bytes })
+            }
+
+            fn of(handle: Handle, count: usize) -> Self {
+                $name::new(End::new(handle, count))
+            }
+
+            fn handle(&self) -> &Handle {
+                &self.end.handle
+            }
+
+            fn count(&self) -> usize {
+                self.end.count
+            }
+        }
+
+        impl<$($param),+> $name<$($param),+> {
+            pub(super) fn new(end: End) -> Self {
+                $name { end, messages: PhantomData }
+            }
+        }
+    };
+}
+pub(super) use end_object;
 
 /// Which kind of pipe: in the object's number of items, beside a size.
 const TWO_WAYS: usize = 1 << 61;
@@ -90,17 +135,11 @@ impl End {
 
     /// Whether anybody is on the other side of that ring: who receives what is sent, or sends what is received.
     fn company(&self, mail: &Mail, roles: [Roles; 2]) -> Company {
-        let role = roles[mail.wing()].trailing_zeros();
-        let mut census = self.handle.census(role);
-        if census.elsewhere == Some(0) {
-            travel::look_out();
-            census = self.handle.census(role);
-        }
+        let census = self.handle.settled_census(roles[mail.wing()].trailing_zeros());
         match census.elsewhere {
             None if census.here == 0 => Company::Alone,
             None => Company::Watched, // by the change that a goodbye is
-            Some(tag) if tag != 0 && watch::process(tag) == Answer::Watched => Company::Watched,
-            Some(_) => Company::Unknown,
+            Some(tag) => Company::of(tag),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `Sender` and `Receiver`: the halves of an end, or the two ends of a pipe of one direction or a channel.
 
-use super::end::{self, ALL, End, HOLDERS, RECEIVERS, SENDERS, Unreceived, Unsent};
+use super::end::{self, End, RECEIVERS, SENDERS, Unreceived, Unsent, end_object};
 use super::pipe::{never_empty, never_full, receives, sends};
 use super::{Frame, Messages, Slot};
 use crate::element::{self, Element};
@@ -22,52 +22,9 @@ macro_rules! half {
             messages: PhantomData<fn() -> T>,
         }
 
-        handle_type!($name<T>);
-
-        // SAFETY: it stands for shared memory for any thread of any process, behind locks of its own, mapped as long as the
-        // handle.
-        #[allow(unsafe_code)]
-        unsafe impl<T> Send for $name<T> {}
-        // SAFETY: as above.
-        #[allow(unsafe_code)]
-        unsafe impl<T> Sync for $name<T> {}
-
-        impl<T> Object for $name<T> {
-            const IN_PLACE: bool = false;
-            const HOLDERS: Option<Holders> = Some(HOLDERS);
-            const ROLES: Roles = ALL;
-
-            fn accepts(roles: Roles) -> bool {
-                $roles.contains(&roles)
-            }
-
-            fn spec(count: usize) -> Result<Spec, SegmentError> {
-                Ok(Spec::of_messages::<Self>(Kind::Pipe, count))
-            }
-
-            fn shape(count: usize) -> Option<Shape> {
-                let (locks, bytes) = end::plan(count)?.shape()?;
-                Some(Shape { locks, bytes })
-            }
-
-            fn of(handle: Handle, count: usize) -> Self {
-                $name::new(End::new(handle, count))
-            }
-
-            fn handle(&self) -> &Handle {
-                &self.end.handle
-            }
-
-            fn count(&self) -> usize {
-                self.end.count
-            }
-        }
+        end_object!($name<T>, $roles);
 
         impl<T> $name<T> {
-            pub(super) fn new(end: End) -> Self {
-                $name { end, messages: PhantomData }
-            }
-
             /// Gives this half up, as dropping it does.
             ///
             /// ```

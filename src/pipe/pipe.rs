@@ -1,6 +1,6 @@
 //! `Pipe`: an end that sends and receives. And what all ends have for methods.
 
-use super::end::{self, ALL, End, HOLDERS, ONE_END, OTHER_END, RECEIVERS, SENDERS, Unreceived, Unsent};
+use super::end::{self, ENDS, End, RECEIVERS, SENDERS, Unreceived, Unsent, end_object};
 use super::{Frame, Receiver, Sender, Slot};
 use crate::element::{self, Element};
 use crate::message::Message;
@@ -47,45 +47,7 @@ pub struct Pipe<S, R = S> {
     messages: PhantomData<fn(S) -> R>,
 }
 
-handle_type!(Pipe<S, R>);
-
-// SAFETY: it stands for shared memory for any thread of any process, behind locks of its own, mapped as long as the handle.
-#[allow(unsafe_code)]
-unsafe impl<S, R> Send for Pipe<S, R> {}
-// SAFETY: as above.
-#[allow(unsafe_code)]
-unsafe impl<S, R> Sync for Pipe<S, R> {}
-
-impl<S, R> Object for Pipe<S, R> {
-    const IN_PLACE: bool = false;
-    const HOLDERS: Option<Holders> = Some(HOLDERS);
-    const ROLES: Roles = ALL;
-
-    fn accepts(roles: Roles) -> bool {
-        roles == ONE_END || roles == OTHER_END
-    }
-
-    fn spec(count: usize) -> Result<Spec, SegmentError> {
-        Ok(Spec::of_messages::<Self>(Kind::Pipe, count))
-    }
-
-    fn shape(count: usize) -> Option<Shape> {
-        let (locks, bytes) = end::plan(count)?.shape()?;
-        Some(Shape { locks, bytes })
-    }
-
-    fn of(handle: Handle, count: usize) -> Self {
-        Pipe { end: End::new(handle, count), messages: PhantomData }
-    }
-
-    fn handle(&self) -> &Handle {
-        &self.end.handle
-    }
-
-    fn count(&self) -> usize {
-        self.end.count
-    }
-}
+end_object!(Pipe<S, R>, ENDS);
 
 impl<S: Message, R: Message> Pipe<S, R> {
     /// Both ends of a pipe.
@@ -119,8 +81,7 @@ impl<S: Message, R: Message> Pipe<S, R> {
     #[allow(clippy::type_complexity, reason = "the two ends, as they are")]
     pub fn pair_with_capacity(bytes: usize) -> Result<(Pipe<S, R>, Pipe<R, S>), SegmentError> {
         let all: Pipe<S, R> = segment::create(end::two_ways(bytes)?, |_| ())?;
-        let end = |roles| all.end.in_roles(roles);
-        Ok((Pipe { end: end(ONE_END), messages: PhantomData }, Pipe { end: end(OTHER_END), messages: PhantomData }))
+        Ok((Pipe::new(all.end.in_roles(ENDS[0])), Pipe::new(all.end.in_roles(ENDS[1]))))
     }
 
     /// The two halves of this end, which may go to different threads or processes.

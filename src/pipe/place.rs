@@ -228,7 +228,7 @@ impl<'a> Frame<'a> {
             return Err(RecvError::Deadlock);
         }
         let Some(popping) = frame.popping.take() else { return Err(RecvError::Corrupt) };
-        frame.mail.consume(popping.resume(), &frame.note);
+        frame.mail.take(popping.resume(), &frame.note);
         Ok(())
     }
 }

@@ -258,7 +258,7 @@ impl<'a> Hands<'a> {
         hand.number.store(number, SeqCst);
         hand.deliveries.store(1, SeqCst);
         hand.holder.store(Process::current().tag(), SeqCst);
-        self.mail.commit_taken(&self.popping);
+        self.popping.commit(1);
         Ok(Some(Content { grip: Grip { hand: at, number, deliveries: 1 }, note, bytes }))
     }
 

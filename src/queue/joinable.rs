@@ -11,7 +11,6 @@ use crate::ring::{Company, Failure, For, RingSource, Stop, codec};
 use crate::segment::{self, Handle, Holders, Kind, Object, Shape, Spec};
 use crate::sync::Patience;
 use crate::sys::process::Process;
-use crate::sys::watch;
 use crate::{
     CodecError, GetError, GetTimeoutError, PutError, PutTimeoutError, SegmentError, TaskDoneError, TryGetError,
     TryPutError,
@@ -111,7 +110,8 @@ impl<T> JoinableQueue<T> {
     fn company(&self, what: For) -> Company {
         let company = company(&self.handle, &self.mail.ring, what);
         let others = self.handle.others(0);
-        let unknown = others.iter().filter(|tag| **tag == 0 || watch::process(**tag) != watch::Answer::Watched).count();
+        // All of them, not up to the first.
+        let unknown = others.iter().filter(|tag| Company::of(**tag) != Company::Watched).count();
         // Whoever has the lock now may be stopped: then it is done another time.
         if let Ok(hands) = self.hands(Patience::Try) {
             hands.bring_back();

@@ -1,5 +1,6 @@
 //! Queues between processes.
 
+mod failure;
 mod hands;
 mod joinable;
 mod methods;
@@ -16,8 +17,7 @@ pub use task::Task;
 
 use crate::ring::mail::Plan;
 use crate::ring::{Company, For, Ring};
-use crate::segment::{Handle, travel};
-use crate::sys::watch::{self, Answer};
+use crate::segment::Handle;
 
 /// The number of items that stands for no limit.
 const UNBOUNDED: usize = 0;
@@ -29,11 +29,7 @@ fn plan(items: usize) -> Plan {
 /// Whether anybody else has the queue, and so may bring an item. Who waits for room is never alone: a thread may borrow its
 /// handle.
 fn company(handle: &Handle, ring: &Ring, what: For) -> Company {
-    let mut census = handle.census(0);
-    if census.elsewhere == Some(0) {
-        travel::look_out();
-        census = handle.census(0);
-    }
+    let census = handle.settled_census(0);
     match census.elsewhere {
         None if census.here > 1 => {
             ring.share();
@@ -43,12 +39,7 @@ fn company(handle: &Handle, ring: &Ring, what: For) -> Company {
         None => Company::Watched,
         Some(tag) => {
             ring.share();
-            follow(tag)
+            Company::of(tag)
         }
     }
-}
-
-/// Has the end of another holder become news.
-fn follow(tag: u64) -> Company {
-    if tag != 0 && watch::process(tag) == Answer::Watched { Company::Watched } else { Company::Unknown }
 }

@@ -3,7 +3,7 @@
 
 use super::methods::{Get, Iter};
 use crate::element::Element;
-use crate::ring::{For, Growth, Looks, Ring, RingSource, Site, Stop};
+use crate::ring::{Failure, For, Growth, Looks, Ring, RingSource, Site, Stop};
 use crate::segment::{self, Handle, Holders, Kind, LINE, Object, Shape, Spec, Wing, handle_type};
 use crate::sync::Patience;
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, SegmentError, TryGetError, TryPutError};
@@ -51,11 +51,6 @@ pub struct SimpleQueue<T> {
 }
 
 handle_type!(SimpleQueue<T>);
-
-// SAFETY: the ring is shared memory for any thread of any process, behind locks of its own, mapped as long as the handle.
-unsafe impl<T> Send for SimpleQueue<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for SimpleQueue<T> {}
 
 impl<T> Object for SimpleQueue<T> {
     const IN_PLACE: bool = false;
@@ -162,9 +157,7 @@ impl<T: Element> SimpleQueue<T> {
     pub fn put(&self, item: T) -> Result<(), PutError<T>> {
         match self.add(std::slice::from_ref(&item), Patience::Forever) {
             Ok(_) => Ok(()),
-            Err(Stop::Closed) => Err(PutError::Closed(item)),
-            Err(Stop::NoSpace) => Err(PutError::NoSpace(item)),
-            Err(_) => Err(PutError::Corrupt(item)),
+            Err(stop) => Err(PutError::of(item, stop.into())),
         }
     }
 
@@ -183,10 +176,7 @@ impl<T: Element> SimpleQueue<T> {
     pub fn try_put(&self, item: T) -> Result<(), TryPutError<T>> {
         match self.add(std::slice::from_ref(&item), Patience::Try) {
             Ok(_) => Ok(()),
-            Err(Stop::Closed) => Err(TryPutError::Closed(item)),
-            Err(Stop::NoSpace) => Err(TryPutError::NoSpace(item)),
-            Err(Stop::Corrupt) => Err(TryPutError::Corrupt(item)),
-            Err(_) => Err(TryPutError::Full(item)),
+            Err(stop) => Err(TryPutError::of(item, stop.into())),
         }
     }
 
@@ -203,10 +193,7 @@ impl<T: Element> SimpleQueue<T> {
     pub fn put_timeout(&self, item: T, duration: Duration) -> Result<(), PutTimeoutError<T>> {
         match self.add(std::slice::from_ref(&item), Patience::at_most(duration)) {
             Ok(_) => Ok(()),
-            Err(Stop::Closed) => Err(PutTimeoutError::Closed(item)),
-            Err(Stop::NoSpace) => Err(PutTimeoutError::NoSpace(item)),
-            Err(Stop::Corrupt) => Err(PutTimeoutError::Corrupt(item)),
-            Err(_) => Err(PutTimeoutError::Timeout(item)),
+            Err(stop) => Err(PutTimeoutError::of(item, stop.into())),
         }
     }
 
@@ -234,15 +221,9 @@ impl<T: Element> SimpleQueue<T> {
             }
             let mut rest = batch.as_slice();
             while let [first, ..] = rest {
-                match self.add(rest, Patience::Forever) {
-                    Ok(added) => {
-                        put += added;
-                        rest = &rest[added..];
-                    }
-                    Err(Stop::Closed) => return Err(PutError::Closed(*first)),
-                    Err(Stop::NoSpace) => return Err(PutError::NoSpace(*first)),
-                    Err(_) => return Err(PutError::Corrupt(*first)),
-                }
+                let added = self.add(rest, Patience::Forever).map_err(|stop| PutError::of(*first, stop.into()))?;
+                put += added;
+                rest = &rest[added..];
             }
         }
     }
@@ -251,7 +232,7 @@ impl<T: Element> SimpleQueue<T> {
     ///
     /// # Errors
     /// Of an empty queue: [`Closed`](GetError::Closed); [`Disconnected`](GetError::Disconnected) where others have
-    /// held it and nobody does any more. [`Corrupt`](GetError::Corrupt).
+    /// held it and nobody does any more. [`NoSpace`](GetError::NoSpace), [`Corrupt`](GetError::Corrupt).
     ///
     /// ```
     /// let queue = crossproc::SimpleQueue::bounded(3)?;
@@ -261,11 +242,7 @@ impl<T: Element> SimpleQueue<T> {
     /// ```
     #[inline]
     pub fn get(&self) -> Result<T, GetError> {
-        self.take(Patience::Forever).map_err(|stop| match stop {
-            Stop::Closed => GetError::Closed,
-            Stop::Alone => GetError::Disconnected,
-            _ => GetError::Corrupt,
-        })
+        self.take(Patience::Forever).map_err(|stop| Failure::from(stop).into())
     }
 
     /// Takes the first item out if there is one.
@@ -282,12 +259,7 @@ impl<T: Element> SimpleQueue<T> {
     /// ```
     #[inline]
     pub fn try_get(&self) -> Result<T, TryGetError> {
-        self.take(Patience::Try).map_err(|stop| match stop {
-            Stop::Closed => TryGetError::Closed,
-            Stop::Alone => TryGetError::Disconnected,
-            Stop::NotNow | Stop::Timeout => TryGetError::Empty,
-            _ => TryGetError::Corrupt,
-        })
+        self.take(Patience::Try).map_err(|stop| Failure::from(stop).into())
     }
 
     /// Takes the first item out; waits for that long while the queue is empty, by the monotonic clock.
@@ -302,12 +274,7 @@ impl<T: Element> SimpleQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn get_timeout(&self, duration: Duration) -> Result<T, GetTimeoutError> {
-        self.take(Patience::at_most(duration)).map_err(|stop| match stop {
-            Stop::Closed => GetTimeoutError::Closed,
-            Stop::Alone => GetTimeoutError::Disconnected,
-            Stop::NotNow | Stop::Timeout => GetTimeoutError::Timeout,
-            _ => GetTimeoutError::Corrupt,
-        })
+        self.take(Patience::at_most(duration)).map_err(|stop| Failure::from(stop).into())
     }
 
     /// Takes out what is there, at most `max` items and, unless `max` is 0, at least one: waits for that.
@@ -332,13 +299,9 @@ impl<T: Element> SimpleQueue<T> {
         items.reserve_exact(max.min(self.len()).max(1));
         let room = items.spare_capacity_mut();
         let most = max.min(room.len());
-        match self.take_into(&mut room[..most], Patience::Forever) {
-            // SAFETY: so many were filled, and are valid.
-            Ok(taken) => unsafe { items.set_len(taken) },
-            Err(Stop::Closed) => return Err(GetError::Closed),
-            Err(Stop::Alone) => return Err(GetError::Disconnected),
-            Err(_) => return Err(GetError::Corrupt),
-        }
+        let taken = self.take_into(&mut room[..most], Patience::Forever).map_err(Failure::from)?;
+        // SAFETY: so many were filled, and are valid.
+        unsafe { items.set_len(taken) };
         Ok(items)
     }
 

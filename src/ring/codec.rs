@@ -101,14 +101,26 @@ fn encode_with_handles<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, Code
     travel::pack(value).map(|packed| Encoded::Packed(Box::new(packed)))
 }
 
-/// Decodes a value without handles.
-#[inline]
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(too_long(rest.len())),
-        Err(error) => Err(CodecError(error.to_string())),
+/// Decodes a value without handles, and puts it where it is wanted: each move of it from one `Result` into another would cost
+/// as much as the decoding.
+#[inline(always)]
+fn decode_to<T: DeserializeOwned>(bytes: &[u8], to: &mut Option<T>) -> Result<(), CodecError> {
+    let mut decoder = postcard::Deserializer::from_bytes(bytes);
+    match T::deserialize(&mut decoder) {
+        Ok(value) => *to = Some(value),
+        Err(error) => return Err(damaged(&error)),
     }
+    match decoder.finalize() {
+        Ok([]) => Ok(()),
+        Ok(rest) => Err(too_long(rest.len())),
+        Err(error) => Err(damaged(&error)),
+    }
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let mut value = None;
+    decode_to(bytes, &mut value)?;
+    value.ok_or_else(|| too_long(0)) // there is one
 }
 
 #[cold]
@@ -117,8 +129,8 @@ fn too_long(rest: usize) -> CodecError {
 }
 
 #[cold]
-fn damaged(error: &postcard::Error) -> Failure {
-    CodecError(error.to_string()).into()
+fn damaged(error: &postcard::Error) -> CodecError {
+    CodecError(error.to_string())
 }
 
 /// Manifest and message, in one piece: the length of the manifest stands in front.
@@ -193,9 +205,8 @@ impl Mail {
     #[cold]
     fn send_packed(&self, packed: Packed, patience: Patience, company: &dyn Fn() -> Company) -> Result<(), Failure> {
         let bytes = join(&packed);
-        let marks = || self.marks();
         loop {
-            let sent = self.with_satchel(&marks, |mut satchel| {
+            let sent = self.with_satchel(|mut satchel| {
                 for (segment, fds) in packed.parcels() {
                     satchel.put(self.wing(), segment, fds)?;
                 }
@@ -220,8 +231,6 @@ impl Mail {
     }
 
     /// Receives a value; waits for it.
-    ///
-    /// The value goes to its place: each move of it from one `Result` into another would cost as much as the decoding.
     #[inline]
     pub(crate) fn receive_value<T: DeserializeOwned>(
         &self,
@@ -230,19 +239,12 @@ impl Mail {
         company: &dyn Fn() -> Company,
     ) -> Result<(), Failure> {
         let mut note = Note::default();
-        if !self.receive_note(&mut note, patience, company)? {
-            *to = Some(self.receive_long_value(patience, company)?);
-            return Ok(());
-        }
-        let mut decoder = postcard::Deserializer::from_bytes(note.bytes());
-        match T::deserialize(&mut decoder) {
-            Ok(value) => *to = Some(value),
-            Err(error) => return Err(damaged(&error)),
-        }
-        match decoder.finalize() {
-            Ok([]) => Ok(()),
-            Ok(rest) => Err(too_long(rest.len()).into()),
-            Err(error) => Err(damaged(&error)),
+        match self.receive_note(&mut note, patience, company)? {
+            true => Ok(decode_to(note.bytes(), to)?),
+            false => {
+                *to = Some(self.receive_long_value(patience, company)?);
+                Ok(())
+            }
         }
     }
 
@@ -277,7 +279,7 @@ impl Mail {
 
     #[cold]
     pub(crate) fn tidy_satchel(&self) {
-        let _ = self.with_satchel(&|| self.marks(), |satchel| {
+        let _ = self.with_satchel(|satchel| {
             satchel.tidy();
             Ok(())
         });
@@ -290,7 +292,7 @@ impl Mail {
             return Ok(()); // to be told when it is decoded
         };
         if !wanted.is_empty() {
-            *found = self.with_satchel(&|| self.marks(), |satchel| Ok(satchel.find(&wanted)?))?;
+            *found = self.with_satchel(|satchel| Ok(satchel.find(&wanted)?))?;
         }
         Ok(())
     }

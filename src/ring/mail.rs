@@ -86,6 +86,11 @@ pub(crate) struct Mail {
     pub(crate) looks: Looks,
 }
 
+// SAFETY: as of the ring: the posts and areas are used under its locks.
+unsafe impl Send for Mail {}
+// SAFETY: as above.
+unsafe impl Sync for Mail {}
+
 /// The doors of a ring of an object, for who only says that holders have come or gone.
 pub(crate) fn tell_change(object: NonNull<u8>) {
     (0..2).for_each(|wing| bare_ring(object, wing).tell_change());
@@ -138,16 +143,16 @@ impl Mail {
     /// Does something with the satchel open.
     pub(super) fn with_satchel<R>(
         &self,
-        marks: &dyn Fn() -> [(u64, u64); 2],
         job: impl FnOnce(OpenSatchel<'_>) -> Result<R, SegmentError>,
     ) -> Result<R, SegmentError> {
         let satchel = self.segment()?.satchel().ok_or(SegmentError::NotASegment)?;
+        let marks = || self.marks();
         // SAFETY: the table lies there by `Plan::shape`, and is mapped as long as the segment.
-        job(unsafe { satchel.open(self.object.add(TABLE_AT), marks, Patience::Forever)? })
+        job(unsafe { satchel.open(self.object.add(TABLE_AT), &marks, Patience::Forever)? })
     }
 
     /// Of both rings of the object: the numbers of the first message that somebody may still read, and of the next.
-    pub(crate) fn marks(&self) -> [(u64, u64); 2] {
+    fn marks(&self) -> [(u64, u64); 2] {
         let marks = [0, 1].map(|wing| bare_ring(self.object, wing).marks());
         // SAFETY: a line of the object; zeros where there are no tasks.
         let kept = unsafe { self.tasks().add(KEPT_AT).cast::<AtomicU64>().as_ref() }.load(SeqCst);
@@ -191,7 +196,7 @@ impl Mail {
         let Ok(pushing) = self.ring.begin_push(SLOT, Patience::Try) else { return };
         let (head, tail) = self.ring.marks();
         if head == tail {
-            self.space.shrink(self.ring.growth.as_ref());
+            self.space.shrink(&self.ring);
         }
         let _ = pushing.fail(Stop::NotNow);
     }

@@ -130,6 +130,12 @@ pub(crate) struct Ring {
     wakes_all: bool,
 }
 
+// SAFETY: it stands for shared memory for any thread of any process, behind locks of its own; its owner has the handle that
+// keeps that mapped.
+unsafe impl Send for Ring {}
+// SAFETY: as above.
+unsafe impl Sync for Ring {}
+
 /// What somebody did before rule R.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Did {

@@ -60,7 +60,7 @@ const _: () = assert!(POST == 2 * LINE && std::mem::offset_of!(Post, bytes_read)
 const LONGEST_IN_AREA: u64 = 4 << 20;
 /// An area with less than that stays.
 const WORTH_SHRINKING: u64 = 1 << 20;
-pub(super) const PAGE: u64 = 4096;
+const PAGE: u64 = 4096;
 /// Below that, copies are done word by word.
 const LONG_COPY: usize = 512;
 
@@ -133,7 +133,7 @@ impl Space {
     }
 
     /// Room for a message, under the tail's lock.
-    pub(super) fn find(&self, ring: &Ring, growth: Option<&Growth>, length: usize) -> Result<Spot, Stop> {
+    pub(super) fn find(&self, ring: &Ring, length: usize) -> Result<Spot, Stop> {
         let post = self.post();
         let length = (length as u64).checked_next_multiple_of(8).ok_or(Stop::NoSpace)?;
         if self.is_letter(length) {
@@ -150,7 +150,7 @@ impl Space {
         let start = self.start(bytes, length, level);
         // What was free once is free until it is used: as long as that is enough, no line of a consumer's is touched.
         if start.wrapping_add(length).wrapping_sub(post.floor.load(Relaxed)) <= self.size_of(level) {
-            return self.spot(growth, level, start);
+            return self.spot(ring, level, start);
         }
         let marks = ring.marks();
         let floor = self.floor(marks, start);
@@ -158,31 +158,31 @@ impl Space {
         if start.wrapping_add(length).wrapping_sub(floor) <= self.size_of(level) {
             let is_read = marks.0 == marks.1 || post.bytes_read.load(SeqCst) >= post.since.load(Relaxed);
             if post.stale.load(Relaxed) != 0 && is_read {
-                self.give_back_stale(growth);
+                self.give_back_stale(ring);
             }
-            return self.spot(growth, level, start);
+            return self.spot(ring, level, start);
         }
         if !self.grows {
             return Err(Stop::NotNow);
         }
-        self.grow(growth.ok_or(Stop::NoSpace)?, level, bytes, length)
+        self.grow(ring, level, bytes, length)
     }
 
     #[cold]
-    fn grow(&self, growth: &Growth, level: u32, bytes: u64, length: u64) -> Result<Spot, Stop> {
-        let post = self.post();
+    fn grow(&self, ring: &Ring, level: u32, bytes: u64, length: u64) -> Result<Spot, Stop> {
+        let (post, growth) = (self.post(), ring.growth.as_ref().ok_or(Stop::NoSpace)?);
         let next = (level + 1..31).find(|next| self.size_of(*next) / 4 >= length).ok_or(Stop::NoSpace)?;
         growth.segment().allocate_area(growth.wing(), self.size, next)?;
         post.level.store(next, SeqCst); // P3
         post.since.store(bytes, SeqCst);
         post.floor.store(bytes, SeqCst);
         post.stale.fetch_or(1 << level, SeqCst);
-        self.spot(Some(growth), next, self.start(bytes, length, next))
+        self.spot(ring, next, self.start(bytes, length, next))
     }
 
     #[cold]
-    fn give_back_stale(&self, growth: Option<&Growth>) {
-        let Some(growth) = growth else { return };
+    fn give_back_stale(&self, ring: &Ring) {
+        let Some(growth) = &ring.growth else { return };
         let stale = self.post().stale.swap(0, SeqCst);
         let now = self.post().level.load(Relaxed);
         for level in (1..32).filter(|level| stale >> level & 1 == 1 && *level != now) {
@@ -191,7 +191,7 @@ impl Space {
     }
 
     /// Nothing is in, and the tail's lock is ours: a large area goes back.
-    pub(super) fn shrink(&self, growth: Option<&Growth>) {
+    pub(super) fn shrink(&self, ring: &Ring) {
         let (post, level) = (self.post(), self.post().level.load(Relaxed).min(31));
         if level != 0 && self.size_of(level) >= WORTH_SHRINKING {
             // With those that somebody who died has left behind.
@@ -199,7 +199,7 @@ impl Space {
             post.since.store(post.bytes.load(Relaxed), SeqCst);
             post.floor.store(post.bytes.load(Relaxed), SeqCst);
             post.level.store(0, SeqCst);
-            self.give_back_stale(growth);
+            self.give_back_stale(ring);
         }
     }
 
@@ -209,8 +209,8 @@ impl Space {
         level != 0 && self.size_of(level) >= WORTH_SHRINKING
     }
 
-    fn spot(&self, growth: Option<&Growth>, level: u32, place: u64) -> Result<Spot, Stop> {
-        let base = match (level, growth) {
+    fn spot(&self, ring: &Ring, level: u32, place: u64) -> Result<Spot, Stop> {
+        let base = match (level, &ring.growth) {
             (0, _) => self.area,
             (_, Some(growth)) => growth.segment().area(growth.wing(), self.size, level)?,
             (_, None) => return Err(Stop::Corrupt),
@@ -230,30 +230,33 @@ impl Space {
     }
 
     /// Where the bytes of an item are (P2).
-    pub(super) fn locate(&self, growth: Option<&Growth>, note: &Note) -> Result<NonNull<u8>, Stop> {
+    pub(super) fn locate(&self, ring: &Ring, note: &Note) -> Result<NonNull<u8>, Stop> {
         let (level, length) = (note.level(), note.length().checked_next_multiple_of(8).ok_or(Stop::Corrupt)?);
         let size = if level < 31 { self.size_of(level) } else { return Err(Stop::Corrupt) };
         if length > size || (note.place() & (size - 1)) > size - length || !note.place().is_multiple_of(8) {
             return Err(Stop::Corrupt);
         }
-        match self.spot(growth, level, note.place())? {
+        match self.spot(ring, level, note.place())? {
             Spot::Area { at, .. } => Ok(at),
             Spot::Letter { .. } => Err(Stop::Corrupt),
         }
     }
 
     /// An item was read, and that is committed. Under the head's lock.
-    pub(super) fn count_read(&self, growth: Option<&Growth>, note: &Note) {
+    pub(super) fn count_read(&self, ring: &Ring, note: &Note) {
         let Some(length) = note.length().checked_next_multiple_of(8) else { return };
-        match note.kind() {
-            Some(Kind::Area) => self.post().bytes_read.store(note.place().wrapping_add(length), SeqCst),
-            Some(Kind::Letter) => {
-                let end = note.place().checked_add(length).and_then(|end| end.checked_next_multiple_of(PAGE));
-                if let (Some(end), Some(growth)) = (end, growth) {
-                    end_letters(growth, self.post(), end);
-                }
-            }
-            Some(Kind::Here) | None => {}
+        match (note.kind(), &ring.growth) {
+            (Some(Kind::Area), _) => self.post().bytes_read.store(note.place().wrapping_add(length), SeqCst),
+            (Some(Kind::Letter), Some(growth)) => end_letters(growth, self.post(), end_of_letter(note.place(), length)),
+            _ => {}
+        }
+    }
+
+    /// A letter had no room to its end: gives back the pages that it had.
+    #[cold]
+    pub(super) fn give_back(&self, ring: &Ring, place: u64, length: usize) {
+        if let Some(growth) = &ring.growth {
+            growth.segment().punch_letters(growth.wing(), place, end_of_letter(place, length as u64));
         }
     }
 }

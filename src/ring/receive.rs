@@ -9,9 +9,6 @@ use crate::sync::Patience;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// How messages come: in their note, or in the buffer that was brought along.
-pub(crate) type Got = Note;
-
 impl Mail {
     /// Waits until there is a message.
     #[inline]
@@ -22,9 +19,8 @@ impl Mail {
         self.ring.wait(SLOT, For::Items, patience, &self.looks, &|| self.has_messages(), company)
     }
 
-    /// Takes a message out; waits for it. A long one comes in `room`, which is emptied before; one of more than `most`
-    /// bytes stays. `before` is asked about a message with handles before it is taken.
-    #[inline]
+    /// Takes a message out; waits for it. What is not in its note comes in `room`, which is emptied before; one of more than
+    /// `most` bytes stays. `before` is asked about a message with handles before it is taken.
     pub(crate) fn receive(
         &self,
         patience: Patience,
@@ -32,25 +28,39 @@ impl Mail {
         room: &mut Vec<u8>,
         before: &mut dyn FnMut(&[u8]) -> Result<(), Stop>,
         company: &dyn Fn() -> Company,
-    ) -> Result<Got, Stop> {
+    ) -> Result<Note, Stop> {
+        let mut note = Note::default();
+        let mut popping = self.next(&mut note, patience, company)?;
+        let mut done = self.read(&note, most, room);
+        if done.is_ok() && note.flags().has_handles() {
+            let kept = popping.keep(); // other locks are taken
+            done = before(if note.is_here() { note.bytes() } else { room });
+            popping = kept.resume();
+        }
+        match done {
+            Ok(()) => {
+                self.take(popping, &note);
+                Ok(note)
+            }
+            Err(stop) => Err(popping.fail(stop)),
+        }
+    }
+
+    /// The next message, which stays as yet, under the head's lock; waits for it.
+    #[inline(always)]
+    fn next(&self, note: &mut Note, patience: Patience, company: &dyn Fn() -> Company) -> Result<Popping<'_>, Stop> {
         loop {
             self.wait_for_message(patience, company)?;
             let popping = self.ring.begin_pop(SLOT, patience)?;
-            match self.look(&popping, 0) {
-                Ok(Some(note)) if note.is_plain() => {
-                    let length = note.bytes().len();
-                    if length > most {
-                        return Err(popping.fail(Stop::TooShort(length)));
-                    }
-                    popping.finish(1);
-                    self.tidy();
-                    return Ok(note);
-                }
-                Ok(Some(note)) => return self.receive_long(popping, note, most, room, before),
-                Ok(None) => {
-                    let _ = popping.fail(Stop::NotNow);
-                }
-                Err(stop) => return Err(popping.fail(stop)),
+            // SAFETY: a note is as large as an item, and any bytes are one.
+            let stop = match unsafe { popping.copy(0, std::ptr::from_mut(note).cast()) } {
+                Ok(true) => return Ok(popping),
+                Ok(false) => Stop::NotNow,
+                Err(stop) => stop,
+            };
+            match popping.fail(stop) {
+                Stop::NotNow => {}
+                stop => return Err(stop),
             }
         }
     }
@@ -63,28 +73,14 @@ impl Mail {
         patience: Patience,
         company: &dyn Fn() -> Company,
     ) -> Result<bool, Stop> {
-        loop {
-            self.wait_for_message(patience, company)?;
-            let popping = self.ring.begin_pop(SLOT, patience)?;
-            // SAFETY: a note is as large as an item, and any bytes are one.
-            let stop = match unsafe { popping.copy(0, std::ptr::from_mut(note).cast()) } {
-                Ok(true) if note.is_plain() => {
-                    popping.finish(1);
-                    self.tidy();
-                    return Ok(true);
-                }
-                Ok(true) => {
-                    let _ = popping.fail(Stop::NotNow);
-                    return Ok(false);
-                }
-                Ok(false) => Stop::NotNow,
-                Err(stop) => stop,
-            };
-            match popping.fail(stop) {
-                Stop::NotNow => {}
-                stop => return Err(stop),
-            }
+        let popping = self.next(note, patience, company)?;
+        if !note.is_plain() {
+            let _ = popping.fail(Stop::NotNow);
+            return Ok(false);
         }
+        popping.finish(1);
+        self.tidy();
+        Ok(true)
     }
 
     /// Takes short messages without handles out, at most so many, as long as the next is one and `each` can use it. That is
@@ -130,33 +126,6 @@ impl Mail {
         Ok(is_there.then_some(note))
     }
 
-    #[cold]
-    #[inline(never)]
-    fn receive_long(
-        &self,
-        popping: Popping<'_>,
-        note: Note,
-        most: usize,
-        room: &mut Vec<u8>,
-        before: &mut dyn FnMut(&[u8]) -> Result<(), Stop>,
-    ) -> Result<Got, Stop> {
-        if let Err(stop) = self.read(&note, most, room) {
-            return Err(popping.fail(stop));
-        }
-        if !note.flags().has_handles() {
-            self.take(popping, &note);
-            return Ok(note);
-        }
-        let kept = popping.keep(); // other locks are taken
-        let done = before(if note.kind() == Some(Kind::Here) { note.bytes() } else { room });
-        let popping = kept.resume();
-        if let Err(stop) = done {
-            return Err(popping.fail(stop));
-        }
-        self.take(popping, &note);
-        Ok(note)
-    }
-
     /// Takes a message out, whatever it is, into the front of a buffer; waits for it. Says how long it is.
     pub(crate) fn receive_bytes_into(
         &self,
@@ -164,41 +133,30 @@ impl Mail {
         patience: Patience,
         company: &dyn Fn() -> Company,
     ) -> Result<usize, Stop> {
-        loop {
-            self.wait_for_message(patience, company)?;
-            let popping = self.ring.begin_pop(SLOT, patience)?;
-            let note = match self.look(&popping, 0) {
-                Ok(Some(note)) => note,
-                Ok(None) => {
-                    let _ = popping.fail(Stop::NotNow);
-                    continue;
-                }
-                Err(stop) => return Err(popping.fail(stop)),
-            };
-            let read = match note.kind() {
-                _ if note.flags().has_handles() => None, // whose bytes are not all the message's
-                Some(Kind::Here) => Some(copy_short(note.bytes(), buffer)),
-                Some(Kind::Area) => Some(self.read_area(&note, buffer)),
-                _ => None,
-            };
-            match read {
-                Some(Ok(length)) => {
-                    self.take(popping, &note);
-                    return Ok(length);
-                }
-                Some(Err(stop)) => return Err(popping.fail(stop)),
-                None => {
-                    let _ = popping.fail(Stop::NotNow);
-                    let bytes = self.receive_bytes(buffer.len(), patience, company)?;
-                    return copy_short(&bytes, buffer);
-                }
+        let mut note = Note::default();
+        let popping = self.next(&mut note, patience, company)?;
+        let read = match note.kind() {
+            _ if note.flags().has_handles() => None, // whose bytes are not all the message's
+            Some(Kind::Here) => Some(copy_short(note.bytes(), buffer)),
+            Some(Kind::Area) => Some(self.read_area(&note, buffer)),
+            _ => None,
+        };
+        match read {
+            Some(Ok(length)) => {
+                self.take(popping, &note);
+                Ok(length)
+            }
+            Some(Err(stop)) => Err(popping.fail(stop)),
+            None => {
+                let _ = popping.fail(Stop::NotNow);
+                copy_short(&self.receive_bytes(buffer.len(), patience, company)?, buffer)
             }
         }
     }
 
     /// The bytes of a message in an area.
     fn read_area(&self, note: &Note, buffer: &mut [u8]) -> Result<usize, Stop> {
-        let from = self.space.locate(self.ring.growth.as_ref(), note)?;
+        let from = self.space.locate(&self.ring, note)?;
         let length = note.length() as usize; // at most an area's, by `locate`
         if length > buffer.len() {
             return Err(Stop::TooShort(length));
@@ -220,7 +178,7 @@ impl Mail {
         if kind == Kind::Letter && note.length() > self.segment()?.taken() {
             return Err(Stop::Corrupt);
         }
-        let from = if kind == Kind::Area { Some(self.space.locate(self.ring.growth.as_ref(), note)?) } else { None };
+        let from = if kind == Kind::Area { Some(self.space.locate(&self.ring, note)?) } else { None };
         if length > most {
             return Err(Stop::TooShort(length));
         }
@@ -247,19 +205,14 @@ impl Mail {
     }
 
     /// The message is out.
-    pub(super) fn take(&self, popping: Popping<'_>, note: &Note) {
+    pub(crate) fn take(&self, popping: Popping<'_>, note: &Note) {
         popping.commit(1);
         self.leave_taken(popping, note);
     }
 
-    /// The first half of that.
-    pub(crate) fn commit_taken(&self, popping: &Popping<'_>) {
-        popping.commit(1);
-    }
-
-    /// The second half.
+    /// The second half of that.
     pub(crate) fn leave_taken(&self, popping: Popping<'_>, note: &Note) {
-        self.space.count_read(self.ring.growth.as_ref(), note);
+        self.space.count_read(&self.ring, note);
         if note.kind() == Some(Kind::Area) && note.level() != 0 {
             self.has_large.store(true, Relaxed);
         }
@@ -274,28 +227,16 @@ impl Mail {
         room: &mut Vec<u8>,
         company: &dyn Fn() -> Company,
     ) -> Result<(Popping<'_>, Note, Option<NonNull<u8>>), Stop> {
-        loop {
-            self.wait_for_message(patience, company)?;
-            let popping = self.ring.begin_pop(SLOT, patience)?;
-            let found = self.look(&popping, 0).and_then(|note| {
-                let Some(note) = note else { return Ok(None) };
-                match note.kind() {
-                    Some(Kind::Area) => Ok(Some((note, Some(self.space.locate(self.ring.growth.as_ref(), &note)?)))),
-                    _ => self.read(&note, usize::MAX, room).map(|()| Some((note, None))),
-                }
-            });
-            match found {
-                Ok(Some((note, at))) => return Ok((popping, note, at)),
-                Ok(None) => {
-                    let _ = popping.fail(Stop::NotNow);
-                }
-                Err(stop) => return Err(popping.fail(stop)),
-            }
+        let mut note = Note::default();
+        let popping = self.next(&mut note, patience, company)?;
+        let found = match note.kind() {
+            Some(Kind::Area) => self.space.locate(&self.ring, &note).map(Some),
+            _ => self.read(&note, usize::MAX, room).map(|()| None),
+        };
+        match found {
+            Ok(at) => Ok((popping, note, at)),
+            Err(stop) => Err(popping.fail(stop)),
         }
-    }
-
-    pub(crate) fn consume(&self, popping: Popping<'_>, note: &Note) {
-        self.take(popping, note);
     }
 }
 

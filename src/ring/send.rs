@@ -3,7 +3,7 @@
 
 use super::mail::Mail;
 use super::note::{Flags, Note, SHORT, SLOT};
-use super::post::{PAGE, Spot, copy_in};
+use super::post::{Spot, copy_in};
 use super::{Company, For, Pushing, Stop};
 use crate::sync::{Patience, words};
 
@@ -33,39 +33,19 @@ impl Mail {
         patience: Patience,
         company: &dyn Fn() -> Company,
     ) -> Result<(), Stop> {
-        loop {
-            let mut pushing = self.ring.begin_push(SLOT, patience)?;
-            match pushing.room().and_then(|_| self.commit(&pushing, note, 0)) {
-                Ok(()) => {
-                    pushing.finish(1);
-                    return Ok(());
-                }
-                Err(stop) => match pushing.fail(stop) {
-                    Stop::NotNow => self.wait_for_room(0, patience, company)?,
-                    stop => return Err(stop),
-                },
-            }
-        }
+        self.send_many(std::slice::from_ref(note), patience, company).map(drop)
     }
 
     #[inline]
     fn try_send(&self, message: &[u8], flags: Flags, patience: Patience) -> Result<u64, Stop> {
         let mut pushing = self.ring.begin_push(SLOT, patience)?;
         let number = pushing.tail;
-        let put = pushing.room().and_then(|_| match message.len() {
-            0..=SHORT => Ok(Note::here(message, flags)),
-            _ => self.write(message, flags),
-        });
-        match put.and_then(|note| self.commit(&pushing, &note, 0)) {
-            Ok(()) => {
-                pushing.finish(1);
-                Ok(number)
-            }
-            Err(stop) => Err(pushing.fail(stop)),
-        }
+        let note = pushing.room().and_then(|_| self.compose(message, flags));
+        self.send_note(pushing, note).map(|()| number)
     }
 
     /// Puts short messages in, as many as there is room for: at least one, for which it waits.
+    #[inline]
     pub(crate) fn send_many(
         &self,
         notes: &[Note],
@@ -100,27 +80,28 @@ impl Mail {
         Ok(())
     }
 
-    /// Writes the bytes of a long message, under the tail's lock.
+    /// The note of a message whose bytes are in it, or were written, under the tail's lock.
+    #[inline(always)]
+    fn compose(&self, message: &[u8], flags: Flags) -> Result<Note, Stop> {
+        match message.len() {
+            0..=SHORT => Ok(Note::here(message, flags)),
+            _ => self.write(message, flags),
+        }
+    }
+
+    /// Writes the bytes of a long message.
     fn write(&self, message: &[u8], flags: Flags) -> Result<Note, Stop> {
-        let spot = self.space.find(&self.ring, self.ring.growth.as_ref(), message.len())?;
+        let spot = self.space.find(&self.ring, message.len())?;
         match spot {
             // SAFETY: `find` has found so much room.
             Spot::Area { at, .. } => unsafe { copy_in(at, message) },
             Spot::Letter { place } => {
                 let written = self.segment()?.write_letter(self.wing, place, message);
-                written.inspect_err(|_| self.punch_letters(place, place.wrapping_add(message.len() as u64)))?;
+                written.inspect_err(|_| self.space.give_back(&self.ring, place, message.len()))?;
             }
         }
         self.space.count(spot, message.len());
         Ok(Note::elsewhere(spot, message.len(), flags))
-    }
-
-    /// Gives the pages of letters back.
-    #[cold]
-    fn punch_letters(&self, from: u64, to: u64) {
-        if let Ok(segment) = self.segment() {
-            segment.punch_letters(self.wing, from, to.wrapping_add(PAGE - 1) & !(PAGE - 1));
-        }
     }
 
     /// Waits until a message of that length seems to have room.
@@ -146,7 +127,7 @@ impl Mail {
             let mut pushing = self.ring.begin_push(SLOT, patience)?;
             let spot = pushing.room().and_then(|_| match length {
                 0..=SHORT => Ok(None),
-                _ => self.space.find(&self.ring, self.ring.growth.as_ref(), length).map(Some),
+                _ => self.space.find(&self.ring, length).map(Some),
             });
             match spot {
                 Ok(spot) => return Ok((pushing, spot)),
@@ -161,23 +142,18 @@ impl Mail {
     /// What was written in place is in.
     pub(crate) fn send_reserved(&self, pushing: Pushing<'_>, spot: Spot, length: usize) -> Result<(), Stop> {
         self.space.count(spot, length);
-        self.send_note(pushing, &Note::elsewhere(spot, length, Flags::default()))
+        self.send_note(pushing, Ok(Note::elsewhere(spot, length, Flags::default())))
     }
 
     /// The same for what was written elsewhere.
     pub(crate) fn send_from(&self, pushing: Pushing<'_>, message: &[u8]) -> Result<(), Stop> {
-        let note = match message.len() {
-            0..=SHORT => Note::here(message, Flags::default()),
-            _ => match self.write(message, Flags::default()) {
-                Ok(note) => note,
-                Err(stop) => return Err(pushing.fail(stop)),
-            },
-        };
-        self.send_note(pushing, &note)
+        let note = self.compose(message, Flags::default());
+        self.send_note(pushing, note)
     }
 
-    fn send_note(&self, pushing: Pushing<'_>, note: &Note) -> Result<(), Stop> {
-        match self.commit(&pushing, note, 0) {
+    #[inline(always)]
+    fn send_note(&self, pushing: Pushing<'_>, note: Result<Note, Stop>) -> Result<(), Stop> {
+        match note.and_then(|note| self.commit(&pushing, &note, 0)) {
             Ok(()) => {
                 pushing.finish(1);
                 Ok(())

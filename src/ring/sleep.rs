@@ -1,10 +1,12 @@
 //! Waiting for an item, or for room: looking for a while, then sleeping (step 4 of the ring's protocol).
 
 use super::{Did, Ring, Side, Stop};
+use crate::segment::UNKNOWN;
 use crate::sync::Patience;
 use crate::sync::gate::{self, Gate};
 use crate::sync::section::{self, Mark};
-use crate::sys::{Deadline, process, thread, watch};
+use crate::sys::watch::{self, Answer};
+use crate::sys::{Deadline, process, thread};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
@@ -30,6 +32,16 @@ pub(crate) enum Company {
     Watched,
     /// Somebody of whom nothing is known, so that one has to look again.
     Unknown,
+}
+
+impl Company {
+    /// Another process, by its tag: its end is news from here on.
+    pub(crate) fn of(tag: u64) -> Self {
+        match tag != UNKNOWN && watch::process(tag) == Answer::Watched {
+            true => Company::Watched,
+            false => Company::Unknown,
+        }
+    }
 }
 
 /// What a handle has learned, privately: how many looks pay before a sleep (more when they have paid lately, fewer when

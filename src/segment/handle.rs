@@ -46,9 +46,12 @@ pub(super) fn each(roles: Roles) -> impl Iterator<Item = u32> {
 pub(crate) struct Census {
     /// So many handles of this process.
     pub(crate) here: usize,
-    /// Another process, or a message; by its tag, if it is known.
+    /// Another process, by its tag; or [`UNKNOWN`].
     pub(crate) elsewhere: Option<u64>,
 }
+
+/// In place of a tag: a message, or a process whose name is not known yet.
+pub(crate) const UNKNOWN: u64 = 0;
 
 #[derive(Debug)]
 pub struct Handle {
@@ -137,6 +140,16 @@ impl Handle {
     /// Who holds the object in this role, which is 0 where there is but one. For an object with a [`Holders`].
     pub(crate) fn census(&self, role: u32) -> Census {
         heap::lock().census(&self.place, role)
+    }
+
+    /// The same, where who waits wants to know: handles on their way to somebody who has ended are given up before.
+    pub(crate) fn settled_census(&self, role: u32) -> Census {
+        let census = self.census(role);
+        if census.elsewhere != Some(UNKNOWN) {
+            return census;
+        }
+        travel::look_out();
+        self.census(role)
     }
 
     /// All other processes that hold it, as far as their names are known.

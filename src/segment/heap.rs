@@ -11,7 +11,7 @@
 //! All of this is private; what it stands for is in the rosters.
 
 use super::arena::{self, Arena};
-use super::handle::{self, Census, Roles};
+use super::handle::{self, Census, Roles, UNKNOWN};
 use super::ids::Table;
 use super::kind::{Kind, Shape};
 use super::mapping::{Backing, Segment};
@@ -177,7 +177,6 @@ impl Locked {
 
     /// Who holds the object in this role.
     pub(crate) fn census(&mut self, place: &Place, role: u32) -> Census {
-        const UNKNOWN: u64 = 0;
         let (segment, key) = (place.segment(), place.key(role));
         let (here, on_its_way) = match place {
             Place::Block { arena, block } => (arena.handles(*block), arena.flies(*block)),

@@ -20,7 +20,7 @@ mod within;
 
 pub(crate) use annex::{LETTER_ROOM, Wing};
 pub use handle::{Handle, Holders, Object};
-pub(crate) use handle::{Roles, create, deserialize, handle_type, serialize};
+pub(crate) use handle::{Roles, UNKNOWN, create, deserialize, handle_type, serialize};
 pub(crate) use heap::{Place, watch_forks};
 pub(crate) use kind::{Kind, LINE};
 pub use kind::{Shape, Spec};

@@ -377,19 +377,14 @@ impl Arrived {
             return message;
         }
         let (bytes, arrivals) = self.open()?;
-        let bytes = bytes.as_slice();
-        let ((message, rest), _) = travelling(Side::In(arrivals), || postcard::take_from_bytes(bytes))?;
-        match rest {
-            [] => Ok(message),
-            _ => Err(CodecError(format!("{} bytes behind the message", rest.len()))),
-        }
+        unpack_from(&bytes, arrivals)
     }
 
     /// The same, of a message that may be read again: its handles stay on their way.
     pub(crate) fn unpack_again<T: DeserializeOwned>(self) -> Result<T, CodecError> {
-        let manifest = Manifest { flights: Vec::new(), ..read_manifest(&self.manifest)? };
-        let manifest = postcard::to_stdvec(&manifest).map_err(|error| CodecError(error.to_string()))?;
-        Arrived { manifest, ..self }.unpack()
+        let (bytes, mut arrivals) = self.open()?;
+        arrivals.flights.clear();
+        unpack_from(&bytes, arrivals)
     }
 
     /// Nobody wants the message: gives up the handles in it.
@@ -400,6 +395,15 @@ impl Arrived {
     fn open(self) -> Result<(Bytes, Arrivals), CodecError> {
         let manifest = read_manifest(&self.manifest)?;
         Ok((self.bytes, Arrivals::new(manifest, self.fds)))
+    }
+}
+
+fn unpack_from<T: DeserializeOwned>(bytes: &Bytes, arrivals: Arrivals) -> Result<T, CodecError> {
+    let bytes = bytes.as_slice();
+    let ((message, rest), _) = travelling(Side::In(arrivals), || postcard::take_from_bytes(bytes))?;
+    match rest {
+        [] => Ok(message),
+        _ => Err(CodecError(format!("{} bytes behind the message", rest.len()))),
     }
 }
 

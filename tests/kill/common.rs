@@ -1,6 +1,6 @@
 //! What the worlds of all scenarios need.
 
-use super::stepper::{Child, Kill, Shared, Survivor, Watched};
+use super::stepper::{Child, Kill, Shared, Survivor, Watched, until_asleep};
 use std::fmt::Debug;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -32,6 +32,29 @@ pub fn settle(full: bool) {
     let guards: Vec<_> = locks.iter().map(|lock| lock.lock().expect("a new lock")).collect();
     assert!(locks[0].try_lock().is_err(), "a slow path, after which the number of processors is known");
     drop(guards);
+}
+
+/// The flag that sends sleepers to sleep, and how long they may take.
+pub const BEDTIME: usize = 0;
+pub const TO_BED: Duration = Duration::from_secs(10);
+
+pub fn put_to_bed(flags: &Flags, sleepers: &[Survivor]) {
+    flags.set(BEDTIME);
+    for sleeper in sleepers {
+        assert!(until_asleep(sleeper.pid(), TO_BED), "a sleeper does not sleep");
+    }
+}
+
+/// Whether it comes to be so, while a survivor may take.
+pub fn eventually(mut is_so: impl FnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    while !is_so() {
+        if begun.elapsed() > patience() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(20));
+    }
+    true
 }
 
 /// In the victim: its thread has locked something before.

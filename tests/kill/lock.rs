@@ -1,13 +1,9 @@
 //! Sleepers: whoever waits for a lock gets it, wherever the holder or another waiter dies.
 
-use super::common::{Flags, demand_all, die_after, pinned, watch};
-use super::stepper::{Asleep, Kill, Scenario, Stop, Strategy, Survivor, Victim, Watched, World, until_asleep};
+use super::common::{BEDTIME, Flags, demand_all, die_after, pinned, put_to_bed, watch};
+use super::stepper::{Asleep, Kill, Scenario, Stop, Strategy, Survivor, Victim, Watched, World};
 use crossproc::{Lock, Value, ValueGuard};
 use std::time::Duration;
-
-/// Flag 0: the sleepers may go to bed.
-const BEDTIME: usize = 0;
-const TO_BED: Duration = Duration::from_secs(10);
 
 /// A process that goes to bed when it is told to, and reports 1 when it has had the lock.
 fn sleeper(flags: &Flags, value: &Value<u64>) -> Survivor {
@@ -15,13 +11,6 @@ fn sleeper(flags: &Flags, value: &Value<u64>) -> Survivor {
         flags.wait_for(BEDTIME);
         value.lock().map_or(2, |guard| u64::from(*guard != 0))
     })
-}
-
-fn put_to_bed(flags: &Flags, sleepers: &[Survivor]) {
-    flags.set(BEDTIME);
-    for sleeper in sleepers {
-        assert!(until_asleep(sleeper.pid(), TO_BED), "a sleeper does not sleep");
-    }
 }
 
 fn boxed_value() -> Box<Value<u64>> {

@@ -2,15 +2,13 @@
 //!
 //! A message here is bytes that are all the same, its number, so that one which is not whole shows.
 
-use super::common::{Flags, address, patience, watch};
-use super::stepper::{Kill, Scenario, Survivor, Watched, World, until_asleep};
+use super::common::{address, patience, watch};
+use super::stepper::{Kill, Scenario, Survivor, Watched, World};
 use crossproc::{Pipe, Queue, Receiver, Sender, SimpleQueue};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-pub const BEDTIME: usize = 0;
-const TO_BED: Duration = Duration::from_secs(10);
 /// Where in the object the sides are, and the head's number.
 const SIDES: usize = 256;
 pub const HEAD_AT: usize = 64 + 48;
@@ -144,24 +142,6 @@ pub fn demand_works(kill: &mut Kill, line: &Line) {
         };
         lengths.iter().enumerate().all(passes).into()
     });
-}
-
-pub fn eventually(mut is_so: impl FnMut() -> bool) -> bool {
-    let begun = Instant::now();
-    while !is_so() {
-        if begun.elapsed() > patience() {
-            return false;
-        }
-        std::thread::sleep(Duration::from_micros(20));
-    }
-    true
-}
-
-pub fn put_to_bed(flags: &Flags, sleepers: &[Survivor]) {
-    flags.set(BEDTIME);
-    for sleeper in sleepers {
-        assert!(until_asleep(sleeper.pid(), TO_BED), "a sleeper does not sleep");
-    }
 }
 
 /// What the victim does.

@@ -1,16 +1,14 @@
 //! Messages with others about: whether those who sleep hear of what there is, and what becomes of those who are at work, or
 //! alone.
 
-use super::common::{Flags, demand_all};
-use super::mail::{BEDTIME, DOORS_AT, Deed, HEAD_AT, LETTER, LONG, Line, MINE, SHORT, Seen};
-use super::mail::{act, demand_works, elsewhere, eventually, put_to_bed};
+use super::common::{BEDTIME, Flags, TO_BED, demand_all, eventually, put_to_bed};
+use super::mail::{DOORS_AT, Deed, HEAD_AT, LETTER, LONG, Line, MINE, SHORT, Seen};
+use super::mail::{act, demand_works, elsewhere};
 use super::stepper::{Kill, Scenario, Stop, Survivor, Victim, Watched, World, asleep, until_asleep};
 use crossproc::{Pipe, Receiver, RecvError, SendError, Sender, travel};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 const KILLED: usize = 1;
-const TO_BED: Duration = Duration::from_secs(10);
 /// What is counted as written to the area, and of letters.
 const BYTES_AT: usize = DOORS_AT + 128 + 8;
 const LETTERS_AT: usize = DOORS_AT + 128 + 24;

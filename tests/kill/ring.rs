@@ -2,14 +2,11 @@
 //!
 //! The worlds look at the queue without calling it as long as they wait for somebody to be woken: a call would wake too.
 
-use super::common::{Flags, address, demand_all, patience, watch};
-use super::stepper::{Asleep, Kill, Scenario, Stop, Strategy, Survivor, Victim, Watched, World, asleep, until_asleep};
+use super::common::{BEDTIME, Flags, address, demand_all, eventually, patience, put_to_bed, watch};
+use super::stepper::{Asleep, Kill, Scenario, Stop, Strategy, Survivor, Victim, Watched, World, asleep};
 use crossproc::SimpleQueue;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::time::{Duration, Instant};
 
-const BEDTIME: usize = 0;
-const TO_BED: Duration = Duration::from_secs(10);
 /// Locks, doors and the slots of the queues here.
 const BYTES: usize = 256;
 /// Where the tail's side says that the queue is closed.
@@ -26,17 +23,6 @@ fn queue_with(items: usize, numbers: std::ops::Range<u64>) -> Queue {
 /// What is in, in the end: it leaves nothing.
 fn drain(queue: &Queue) -> Vec<u64> {
     std::iter::from_fn(|| queue.try_get().ok()).collect()
-}
-
-fn eventually(mut is_so: impl FnMut() -> bool) -> bool {
-    let begun = Instant::now();
-    while !is_so() {
-        if begun.elapsed() > patience() {
-            return false;
-        }
-        std::thread::sleep(Duration::from_micros(20));
-    }
-    true
 }
 
 fn is_closed(queue: &Queue) -> bool {
@@ -62,13 +48,6 @@ fn producer(flags: &Flags, queue: &Queue) -> Survivor {
         flags.wait_for(BEDTIME);
         queue.put(100).map_or(3, |()| 1)
     })
-}
-
-fn put_to_bed(flags: &Flags, sleepers: &[Survivor]) {
-    flags.set(BEDTIME);
-    for sleeper in sleepers {
-        assert!(until_asleep(sleeper.pid(), TO_BED), "a sleeper does not sleep");
-    }
 }
 
 /// The queue works for everybody.

@@ -1,13 +1,12 @@
 //! Tasks: each is done once or comes back once, whoever is killed; and who joins hears of the last.
 
-use super::common::{Flags, address, demand_all, die_after, patience, watch};
-use super::mail::{elsewhere, eventually, put_to_bed};
+use super::common::{BEDTIME, Flags, address, demand_all, die_after, eventually, patience, put_to_bed, watch};
+use super::mail::elsewhere;
 use super::stepper::{Kill, Scenario, Survivor, Watched, World};
 use crossproc::{JoinableQueue, Task};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-const BEDTIME: usize = 0;
 /// Sides of the ring; behind the table of the satchel its doors, and how many tasks are done.
 const SIDES: usize = 256;
 const DOORS_AT: usize = SIDES + 6208;

@@ -1,8 +1,9 @@
 //! Every state that can be reached.
 
+use super::fx::Fx;
 use super::state::*;
 use std::collections::hash_map::{Entry, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 impl State {
     /// What is wrong in a state from which neither a thread nor the kernel goes on.
@@ -92,22 +93,5 @@ impl State {
             next += 1;
         }
         String::new()
-    }
-}
-
-#[derive(Default)]
-struct Fx(u64);
-
-impl Hasher for Fx {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only integers are hashed")
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0.rotate_left(26)
     }
 }

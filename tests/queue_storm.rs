@@ -1,4 +1,4 @@
-//! Producers, consumers and workers of queues of messages are killed at random, and others take their places. Ledgers in shared
+//! Producers, consumers and workers of queues are killed at random, and others take their places. Ledgers in shared
 //! memory say what was begun and what was acknowledged. `CROSSPROC_STORM_SECONDS` has it go on for longer.
 
 mod util;
@@ -20,8 +20,8 @@ struct Letter {
 }
 
 impl Letter {
-    fn new(id: u64, number: u64) -> Self {
-        let id = id << 32 | number;
+    fn new(id: u64) -> Self {
+        let number = id & 0xffff_ffff;
         let lengths = [0, 3, 20, 60, 300, 5_000, 70_000];
         let length = if number % 97 == 96 { 5 << 20 } else { lengths[(number % 7) as usize] };
         let value = number.is_multiple_of(5).then(|| Value::new(id).unwrap());
@@ -30,7 +30,7 @@ impl Letter {
 
     /// Its number, if nothing of it is another's.
     fn check(&self) -> u64 {
-        let wanted = Letter { value: None, ..Letter::new(self.id >> 32, self.id & 0xffff_ffff) };
+        let wanted = Letter { value: None, ..Letter::new(self.id) };
         assert!(self.bytes == wanted.bytes, "letter {:#x} has {} bytes", self.id, self.bytes.len());
         assert!(self.value.as_ref().is_none_or(|value| value.get() == self.id), "another value");
         assert_eq!(self.value.is_some(), (self.id & 0xffff_ffff).is_multiple_of(5));
@@ -38,21 +38,41 @@ impl Letter {
     }
 }
 
-/// What a storm goes over.
+/// What a storm goes over: items that are known by who put them, in the upper half of a number, and as its how manyth.
 trait Way: Message + Clone {
-    fn put(&self, letter: Letter);
+    fn put(&self, id: u64);
     /// Gets one, and tells which.
     fn get(&self, tell: &mut dyn FnMut(u64));
     fn try_get(&self) -> Option<u64>;
-    /// How many times a letter may be told.
+    /// Whether one may be told more than once.
     const AT_LEAST_ONCE: bool;
+    /// So many microseconds at most between two kills.
+    const PAUSE: u64;
+}
+
+impl Way for SimpleQueue<u64> {
+    const AT_LEAST_ONCE: bool = false;
+    const PAUSE: u64 = 4000;
+
+    fn put(&self, id: u64) {
+        SimpleQueue::put(self, id).unwrap();
+    }
+
+    fn get(&self, tell: &mut dyn FnMut(u64)) {
+        tell(SimpleQueue::get(self).unwrap());
+    }
+
+    fn try_get(&self) -> Option<u64> {
+        SimpleQueue::try_get(self).ok()
+    }
 }
 
 impl Way for Queue<Letter> {
     const AT_LEAST_ONCE: bool = false;
+    const PAUSE: u64 = 8000;
 
-    fn put(&self, letter: Letter) {
-        Queue::put(self, letter).unwrap();
+    fn put(&self, id: u64) {
+        Queue::put(self, Letter::new(id)).unwrap();
     }
 
     fn get(&self, tell: &mut dyn FnMut(u64)) {
@@ -66,9 +86,10 @@ impl Way for Queue<Letter> {
 
 impl Way for JoinableQueue<Letter> {
     const AT_LEAST_ONCE: bool = true;
+    const PAUSE: u64 = 8000;
 
-    fn put(&self, letter: Letter) {
-        JoinableQueue::put(self, letter).unwrap();
+    fn put(&self, id: u64) {
+        JoinableQueue::put(self, Letter::new(id)).unwrap();
     }
 
     fn get(&self, tell: &mut dyn FnMut(u64)) {
@@ -85,7 +106,7 @@ impl Way for JoinableQueue<Letter> {
 fn put_all<W: Way>(way: W, begun: Value<u64>, done: Value<u64>, id: u64) {
     for i in 0.. {
         begun.set(i + 1).unwrap();
-        way.put(Letter::new(id, i));
+        way.put(id << 32 | i);
         done.set(i + 1).unwrap();
     }
 }
@@ -119,12 +140,12 @@ fn storm<W: Way>(way: W) {
     let mut children: Vec<_> = (0..PLACES).map(&mut spawn).collect();
     let mut note = |id: u64| {
         let is_new = seen.entry(id >> 32).or_default().insert(id & 0xffff_ffff);
-        assert!(is_new || W::AT_LEAST_ONCE, "letter {id:#x} came twice");
+        assert!(is_new || W::AT_LEAST_ONCE, "{id:#x} came twice");
         twice += u64::from(!is_new);
     };
     let (end, mut last) = (Instant::now() + Duration::from_secs(seconds), Instant::now());
     while Instant::now() < end {
-        let pause = Instant::now() + Duration::from_micros(random.next() % 8000);
+        let pause = Instant::now() + Duration::from_micros(random.next() % W::PAUSE);
         while Instant::now() < pause {
             match ledger.try_get() {
                 Ok(id) => {
@@ -159,15 +180,20 @@ fn storm<W: Way>(way: W) {
         let (begun, done) = (begun.get(), done.get());
         let empty = HashSet::new();
         let came = seen.get(&(id as u64)).unwrap_or(&empty);
-        assert!(came.iter().all(|number| *number < begun), "a letter that nobody put");
+        assert!(came.iter().all(|number| *number < begun), "one that nobody put");
         lost += (0..done).filter(|number| !came.contains(number)).count() as u64;
         all += done;
     }
-    println!("{all} letters, {kills} kills, {killed_consumers} of consumers: {lost} lost, {twice} twice");
+    println!("{all} items, {kills} kills, {killed_consumers} of consumers: {lost} lost, {twice} twice");
     let most = if W::AT_LEAST_ONCE { 0 } else { killed_consumers };
     assert!(lost <= most, "{lost} lost with {killed_consumers} killed consumers");
     assert!(twice <= killed_consumers, "{twice} twice with {killed_consumers} killed consumers");
     assert!(all > 100, "{all}");
+}
+
+#[test]
+fn a_storm_over_plain_data() {
+    within(600, || storm(SimpleQueue::<u64>::bounded(16).unwrap()));
 }
 
 #[test]

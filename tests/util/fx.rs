@@ -1,0 +1,21 @@
+//! A fast hash for the sets of states of the models, which consist of integers. By the multiplication and rotation of Firefox's
+//! `FxHasher`.
+
+use std::hash::Hasher;
+
+#[derive(Default)]
+pub struct Fx(u64);
+
+impl Hasher for Fx {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only integers are hashed")
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(26)
+    }
+}
