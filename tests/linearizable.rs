@@ -1,4 +1,4 @@
-//! Whether `SimpleQueue` is one queue for all: several processes write down when each call began and ended and what it
+//! Whether `SimpleQueue` and `Queue` are each one queue for all: several processes write down when each call began and ended and what it
 //! said, some are killed on the way, and a search looks for one order of all calls that explains every answer.
 //!
 //! The order must keep to the times: a call that ended before another began comes first. The last call of a killed process
@@ -11,13 +11,96 @@
 mod util;
 
 use crossproc::{
-    GetError, GetTimeoutError, Process, PutTimeoutError, RawArray, RawValue, SimpleQueue, TryGetError, TryPutError,
+    Error, GetError, GetTimeoutError, Process, PutTimeoutError, Queue, RawArray, RawValue, SimpleQueue, TryGetError,
+    TryPutError,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use util::{Random, within};
 
-type Queue = SimpleQueue<u64>;
+/// What both kinds of queue say, in the words of a sheet.
+trait Fifo: Clone + Serialize + DeserializeOwned + Send + 'static {
+    /// `get_many` takes all its items at one moment, not one after the other.
+    const AT_ONCE: bool;
+    fn bounded(capacity: usize) -> Result<Self, Error>;
+    fn put(&self, item: u64) -> u64;
+    fn try_put(&self, item: u64) -> u64;
+    fn put_timeout(&self, item: u64) -> u64;
+    fn get(&self) -> Result<Vec<u64>, u64>;
+    fn try_get(&self) -> Result<Vec<u64>, u64>;
+    fn get_timeout(&self) -> Result<Vec<u64>, u64>;
+    fn get_many(&self, most: usize) -> Result<Vec<u64>, u64>;
+    fn len(&self) -> usize;
+    fn close(&self);
+}
+
+macro_rules! fifo { ($($queue:ident $at_once:literal)*) => { $(
+    impl Fifo for $queue<u64> {
+        const AT_ONCE: bool = $at_once;
+
+        fn bounded(capacity: usize) -> Result<Self, Error> {
+            Ok($queue::bounded(capacity)?)
+        }
+
+        fn put(&self, item: u64) -> u64 {
+            $queue::put(self, item).map_or(TIMEOUT, |()| 1)
+        }
+
+        fn try_put(&self, item: u64) -> u64 {
+            match $queue::try_put(self, item) {
+                Ok(()) => 1,
+                Err(TryPutError::Full(_)) => REFUSED,
+                Err(error) => panic!("{error}"),
+            }
+        }
+
+        fn put_timeout(&self, item: u64) -> u64 {
+            match $queue::put_timeout(self, item, MOMENT) {
+                Ok(()) => 1,
+                Err(PutTimeoutError::Timeout(_)) => TIMEOUT,
+                Err(error) => panic!("{error}"),
+            }
+        }
+
+        fn get(&self) -> Result<Vec<u64>, u64> {
+            $queue::get(self).map(|item| vec![item]).map_err(|error| closed(&error))
+        }
+
+        fn try_get(&self) -> Result<Vec<u64>, u64> {
+            match $queue::try_get(self) {
+                Ok(item) => Ok(vec![item]),
+                // The last of the others may have been killed a moment ago.
+                Err(TryGetError::Empty | TryGetError::Disconnected) => Err(REFUSED),
+                Err(TryGetError::Closed) => Err(CLOSED),
+                Err(error) => panic!("{error}"),
+            }
+        }
+
+        fn get_timeout(&self) -> Result<Vec<u64>, u64> {
+            match $queue::get_timeout(self, MOMENT) {
+                Ok(item) => Ok(vec![item]),
+                Err(GetTimeoutError::Timeout) => Err(TIMEOUT),
+                Err(GetTimeoutError::Closed) => Err(CLOSED),
+                Err(error) => panic!("{error}"),
+            }
+        }
+
+        fn get_many(&self, most: usize) -> Result<Vec<u64>, u64> {
+            $queue::get_many(self, most).map_err(|error| closed(&error))
+        }
+
+        fn len(&self) -> usize {
+            $queue::len(self)
+        }
+
+        fn close(&self) {
+            $queue::close(self);
+        }
+    }
+)* } }
+fifo! { SimpleQueue true Queue false }
 
 const NEVER: u64 = u64::MAX;
 
@@ -184,7 +267,7 @@ impl Log {
         })
     }
 
-    fn len(&mut self, queue: &Queue) {
+    fn len(&mut self, queue: &impl Fifo) {
         self.call(LEN, 0, || (1, vec![queue.len() as u64]));
     }
 }
@@ -197,7 +280,7 @@ fn now() -> u64 {
 }
 
 /// Reads the calls of one process.
-fn calls(words: &RawArray<u64>) -> Vec<Call> {
+fn calls<Q: Fifo>(words: &RawArray<u64>) -> Vec<Call> {
     let mut calls = vec![];
     for at in (0..words.len()).step_by(WORDS) {
         let word = |word: usize| words.get(at + word).unwrap();
@@ -212,9 +295,13 @@ fn calls(words: &RawArray<u64>) -> Vec<Call> {
             _ if !killed && saw_nothing => {}
             PUT if killed || word(ANSWER) != REFUSED => add(Put(word(ITEM))),
             PUT => add(Full),
-            GET if killed => add(Lost(word(ITEM) as usize)),
+            GET if killed && Q::AT_ONCE => add(Lost(word(ITEM) as usize)),
+            GET if killed => (0..word(ITEM)).for_each(|_| add(Lost(1))),
             GET if matches!(word(ANSWER), REFUSED | CLOSED) => add(Empty),
-            GET => add(Get((0..word(ANSWER) as usize).map(|i| word(ANSWER + 1 + i)).collect())),
+            GET => {
+                let items: Vec<_> = (0..word(ANSWER) as usize).map(|i| word(ANSWER + 1 + i)).collect();
+                items.chunks(if Q::AT_ONCE { items.len() } else { 1 }).for_each(|items| add(Get(items.to_vec())));
+            }
             _ if killed => {}
             _ => {
                 add(Head);
@@ -235,7 +322,7 @@ fn begin(go: &RawValue<u64>) {
 }
 
 /// Puts numbers that nobody else puts.
-fn put_some(queue: Queue, words: RawArray<u64>, go: RawValue<u64>, id: u64) {
+fn put_some<Q: Fifo>(queue: Q, words: RawArray<u64>, go: RawValue<u64>, id: u64) {
     let (mut log, mut random) = (Log { words, at: 0 }, Random(id * 977 + 1));
     begin(&go);
     for item in id << 32.. {
@@ -243,29 +330,11 @@ fn put_some(queue: Queue, words: RawArray<u64>, go: RawValue<u64>, id: u64) {
             break;
         }
         match random.next() % 8 {
-            0..4 => log.put(item, |item| queue.put(item).map_or(TIMEOUT, |()| 1)),
-            4..6 => log.put(item, |item| match queue.try_put(item) {
-                Ok(()) => 1,
-                Err(TryPutError::Full(_)) => REFUSED,
-                Err(error) => panic!("{error}"),
-            }),
-            6 => log.put(item, |item| match queue.put_timeout(item, MOMENT) {
-                Ok(()) => 1,
-                Err(PutTimeoutError::Timeout(_)) => TIMEOUT,
-                Err(error) => panic!("{error}"),
-            }),
+            0..4 => log.put(item, |item| queue.put(item)),
+            4..6 => log.put(item, |item| queue.try_put(item)),
+            6 => log.put(item, |item| queue.put_timeout(item)),
             _ => log.len(&queue),
         }
-    }
-}
-
-fn try_get(queue: &Queue) -> Result<Vec<u64>, u64> {
-    match queue.try_get() {
-        Ok(item) => Ok(vec![item]),
-        // The last of the others may have been killed a moment ago.
-        Err(TryGetError::Empty | TryGetError::Disconnected) => Err(REFUSED),
-        Err(TryGetError::Closed) => Err(CLOSED),
-        Err(error) => panic!("{error}"),
     }
 }
 
@@ -275,21 +344,16 @@ fn closed(error: &GetError) -> u64 {
 }
 
 /// Gets until the queue is closed, or there is no more room to write it down.
-fn get_some(queue: Queue, words: RawArray<u64>, go: RawValue<u64>, id: u64) {
+fn get_some<Q: Fifo>(queue: Q, words: RawArray<u64>, go: RawValue<u64>, id: u64) {
     let (mut log, mut random) = (Log { words, at: 0 }, Random(id * 977 + 1));
     begin(&go);
     while !log.is_full() {
         let most = 1 + random.next() as usize % 3;
         let answer = match random.next() % 8 {
-            0..3 => log.get(1, || queue.get().map(|item| vec![item]).map_err(|error| closed(&error))),
-            3..5 => log.get(most, || queue.get_many(most).map_err(|error| closed(&error))),
-            5 => log.get(1, || try_get(&queue)),
-            6 => log.get(1, || match queue.get_timeout(MOMENT) {
-                Ok(item) => Ok(vec![item]),
-                Err(GetTimeoutError::Timeout) => Err(TIMEOUT),
-                Err(GetTimeoutError::Closed) => Err(CLOSED),
-                Err(error) => panic!("{error}"),
-            }),
+            0..3 => log.get(1, || queue.get()),
+            3..5 => log.get(most, || queue.get_many(most)),
+            5 => log.get(1, || queue.try_get()),
+            6 => log.get(1, || queue.get_timeout()),
             _ => {
                 log.len(&queue);
                 1
@@ -310,13 +374,13 @@ struct Plan {
     kills: usize,
 }
 
-fn record(plan: &Plan, random: &mut Random) -> Vec<Vec<Call>> {
-    let queue = Queue::bounded(plan.capacity).unwrap();
+fn record<Q: Fifo>(plan: &Plan, random: &mut Random) -> Vec<Vec<Call>> {
+    let queue = Q::bounded(plan.capacity).unwrap();
     let go = RawValue::new(0).unwrap();
     let count = plan.putters + plan.getters;
     let sheets: Vec<_> = (0..count).map(|_| RawArray::<u64>::zeroed(plan.calls * WORDS).unwrap()).collect();
     let mut spawn = |i: usize| {
-        let run = if i < plan.putters { put_some } else { get_some };
+        let run = if i < plan.putters { put_some::<Q> } else { get_some::<Q> };
         let id = (random.next() << 8) | (i as u64 + 1);
         let args = (queue.clone(), sheets[i].clone(), go.clone(), id & 0xfff_ffff);
         Process::builder().daemon(true).spawn(run, args).unwrap()
@@ -340,16 +404,16 @@ fn record(plan: &Plan, random: &mut Random) -> Vec<Vec<Call>> {
     let (putters, getters) = children.split_at(plan.putters);
     let over = |children: &[Process<()>]| children.iter().all(|child| child.exit_code().is_some());
     util::until("all have put", || {
-        if over(getters) && !queue.is_empty() {
-            log.get(1, || try_get(&queue));
+        if over(getters) && queue.len() > 0 {
+            log.get(1, || queue.try_get());
         }
         over(putters)
     });
     queue.close();
     util::until("all have got", || over(getters));
-    while log.get(1, || try_get(&queue)) != CLOSED {}
+    while log.get(1, || queue.try_get()) != CLOSED {}
     children.iter().for_each(|child| assert!([0, -9].contains(&child.wait()), "{child:?}"));
-    sheets.iter().chain([&log.words]).map(calls).collect()
+    sheets.iter().chain([&log.words]).map(calls::<Q>).collect()
 }
 
 const PLANS: [Plan; 6] = [
@@ -361,8 +425,7 @@ const PLANS: [Plan; 6] = [
     Plan { capacity: 4, putters: 4, getters: 1, calls: 20, kills: 1 },
 ];
 
-#[test]
-fn every_history_has_an_order() {
+fn every_history_has_an_order<Q: Fifo>() {
     let seconds = std::env::var("CROSSPROC_HISTORIES_SECONDS").map_or(5, |seconds| seconds.parse().unwrap());
     let mut random = Random(u64::from(std::process::id()) << 20 | 1);
     let (mut count, mut total, mut killed, mut too_large) = (0, 0, 0, 0);
@@ -370,7 +433,7 @@ fn every_history_has_an_order() {
     while Instant::now() < end {
         let plan = &PLANS[count % PLANS.len()];
         within(60, || {
-            let history = record(plan, &mut random);
+            let history = record::<Q>(plan, &mut random);
             total += history.iter().map(Vec::len).sum::<usize>();
             killed += history.iter().flatten().filter(|call| call.ended == NEVER).count();
             let verdict = judge(&history, plan.capacity);
@@ -381,6 +444,16 @@ fn every_history_has_an_order() {
     }
     println!("{count} histories, {total} calls, {killed} of them cut off, {too_large} histories too large");
     assert!(too_large * 10 <= count, "{too_large} of {count} were not decided");
+}
+
+#[test]
+fn every_history_of_a_simple_queue_has_an_order() {
+    every_history_has_an_order::<SimpleQueue<u64>>();
+}
+
+#[test]
+fn every_history_of_a_queue_has_an_order() {
+    every_history_has_an_order::<Queue<u64>>();
 }
 
 /// One call: its process, when it began and ended, and what it was.
@@ -475,7 +548,7 @@ fn bad_histories_are_refused() {
 fn a_history_with_two_answers_exchanged_is_refused() {
     within(60, || {
         let plan = Plan { capacity: 4, putters: 1, getters: 1, calls: 30, kills: 0 };
-        let mut history = record(&plan, &mut Random(5));
+        let mut history = record::<SimpleQueue<u64>>(&plan, &mut Random(5));
         assert_eq!(judge(&history, plan.capacity), Verdict::Explained);
         let is_get = |call: &Call| matches!(call.what, Get(_));
         let got: Vec<_> = history.concat().iter().filter(|call| is_get(call)).cloned().collect();

@@ -289,7 +289,8 @@ macro_rules! queue_methods {
                 item.ok_or(GetTimeoutError::Corrupt)
             }
 
-            /// Takes out what is there, at most `max` items and, unless `max` is 0, at least one: waits for that.
+            /// Takes out what is there, at most `max` items and, unless `max` is 0, at least one: waits for that. They are in
+            /// order, but others may take some that lie between them.
             ///
             /// # Errors
             /// As [`get`](Self::get), of the first item. One behind it that cannot be decoded stays for the next call.
