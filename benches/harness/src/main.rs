@@ -3,11 +3,16 @@
 //! ```text
 //! cargo run --release -p crossproc-bench -- list
 //! cargo run --release -p crossproc-bench -- run [GROUP..] [--quick] [--json FILE] [--targets]
+//! cargo run --release -p crossproc-bench -- report FILE --out DIR
+//! cargo run --release -p crossproc-bench -- compare BASE NEW
 //! ```
 //!
 //! On a machine with other work, `chrt -f 1 target/release/crossproc-bench run ..` (as root) keeps that off the cores.
 
 mod channels;
+mod compare;
+mod contest;
+mod crowd;
 mod duel;
 mod groups;
 mod machine;
@@ -24,13 +29,14 @@ mod traffic;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
+use compare::Change;
 use groups::{GROUPS, Group};
 use machine::Machine;
 use measure::Plan;
-use report::Report;
+use report::{Report, tables};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use targets::TARGETS;
+use targets::{Outcome, TARGETS};
 
 #[derive(Parser)]
 #[command(about = "Measures crossproc beside its peers", version)]
@@ -45,6 +51,15 @@ enum Command {
     List,
     /// Measures the groups, or all of them
     Run(RunArguments),
+    /// Makes a page with plots of what a run wrote
+    Report {
+        file: PathBuf,
+        /// Where `benchmarks.md` and `benchmarks/` come
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Tells what is slower in a newer run; the exit code is 1 when something is
+    Compare { base: PathBuf, new: PathBuf },
     #[command(name = groups::COUNT_LIVE_VALUES, hide = true)]
     CountLiveValues,
     #[command(name = groups::PARENT, hide = true)]
@@ -77,6 +92,8 @@ fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::List => list(),
         Command::Run(arguments) => return run(&arguments),
+        Command::Report { file, out } => Report::load(&file)?.publish(&out)?,
+        Command::Compare { base, new } => return compare(&Report::load(&base)?, &Report::load(&new)?),
         Command::CountLiveValues => groups::count_live_values()?,
         Command::Parent { grown } => groups::parent(grown)?,
     }
@@ -84,8 +101,8 @@ fn main() -> Result<ExitCode> {
 }
 
 fn list() {
-    println!("{}", report::table(["group", "what"], GROUPS.iter().map(|g| [g.name.into(), g.about.into()])));
-    println!("{}", report::targets(TARGETS));
+    println!("{}", tables::table(["group", "what"], GROUPS.iter().map(|g| [g.name.into(), g.about.into()])));
+    println!("{}", tables::targets(TARGETS));
 }
 
 fn run(arguments: &RunArguments) -> Result<ExitCode> {
@@ -101,20 +118,27 @@ fn run(arguments: &RunArguments) -> Result<ExitCode> {
         eprintln!("{}: {}", group.name, group.about);
         let mut measured = (group.run)(&plan).with_context(|| format!("group {}", group.name))?;
         process::unpin()?;
-        println!("{}", report::rows(&measured));
+        println!("{}", tables::rows(&measured));
         rows.append(&mut measured);
     }
     let mine = TARGETS.iter().filter(|target| groups.iter().any(|group| group.name == target.group));
     let targets: Vec<_> = mine.map(|target| target.judge(&rows)).collect();
-    let missed = targets.iter().filter(|verdict| !verdict.met).count();
+    let missed = targets.iter().filter(|verdict| verdict.outcome == Outcome::Missed).count();
     if arguments.targets {
-        println!("{}\n{} of {} targets missed", report::verdicts(&targets), missed, targets.len());
+        println!("{}\n{} of {} targets missed", tables::verdicts(&targets), missed, targets.len());
     }
     if let Some(path) = &arguments.json {
-        let text = serde_json::to_string_pretty(&Report { machine, plan, rows, targets })?;
-        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        Report { machine, plan, rows, targets }.save(path)?;
     }
     Ok(if arguments.targets && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn compare(base: &Report, new: &Report) -> Result<ExitCode> {
+    let comparisons = compare::compare(base, new);
+    println!("{}", tables::comparisons(&comparisons));
+    let slower = comparisons.iter().filter(|row| row.change == Change::Slower).count();
+    println!("{slower} of {} rows are slower", comparisons.len());
+    Ok(if slower > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Group>> {

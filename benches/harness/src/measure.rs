@@ -28,12 +28,31 @@ impl Plan {
     }
 }
 
+/// What a row is in the comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Ours,
+    /// What the machine allows, without any safety.
+    Limit,
+    /// Between threads.
+    InProcess,
+    /// Between processes.
+    Peer,
+    /// Something else about the row before.
+    Detail,
+}
+
 /// One measured thing; the samples of a group's rows belong together by their index.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     pub group: String,
+    /// What comes before `: ` is the contest that it takes part in.
     pub name: String,
     pub unit: String,
+    pub role: Role,
+    /// How much work it was, where that grows.
+    pub at: Option<f64>,
     pub samples: Vec<f64>,
     /// Why there are no samples.
     pub missing: Option<String>,
@@ -41,7 +60,15 @@ pub struct Row {
 
 impl Row {
     pub fn new(group: &str, name: &str, unit: &str) -> Self {
-        Row { group: group.into(), name: name.into(), unit: unit.into(), samples: Vec::new(), missing: None }
+        Row {
+            group: group.into(),
+            name: name.into(),
+            unit: unit.into(),
+            role: Role::Peer,
+            at: None,
+            samples: Vec::new(),
+            missing: None,
+        }
     }
 
     pub fn missing(group: &str, name: &str, reason: impl std::fmt::Display) -> Self {
@@ -57,6 +84,23 @@ impl Row {
         let min = self.samples.iter().copied().reduce(f64::min)?;
         Some((min, self.samples.iter().copied().reduce(f64::max)?))
     }
+}
+
+/// What that share of the samples does not exceed (the nearest rank); not a number without samples.
+pub fn quantile(samples: &mut [f64], share: f64) -> f64 {
+    samples.sort_unstable_by(f64::total_cmp);
+    let rank = (samples.len() as f64 * share).ceil() as usize;
+    samples.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
+/// Repetition by repetition: both sides of each were measured right after each other.
+pub fn ratios(metric: &Row, reference: &Row) -> Vec<f64> {
+    metric.samples.iter().zip(&reference.samples).map(|(a, b)| a / b).collect()
+}
+
+/// Whether more is better.
+pub fn is_rate(unit: &str) -> bool {
+    unit.ends_with("/s") || unit == "%"
 }
 
 pub fn median(samples: &[f64]) -> Option<f64> {
@@ -75,14 +119,33 @@ pub type Run<'a> = Box<dyn FnMut() -> Result<Vec<f64>> + 'a>;
 
 /// Something to measure, or the reason why it cannot be.
 pub struct Job<'a> {
+    role: Role,
     rows: Vec<(String, &'static str)>,
     run: Result<Run<'a>, String>,
 }
 
 impl<'a> Job<'a> {
-    /// `rows` are names and units, for the values that `run` gives.
+    /// `rows` are names and units, for the values that `run` gives. Those that begin with the first one's name and `: ` are
+    /// details of it.
     pub fn new(rows: Vec<(String, &'static str)>, run: impl FnMut() -> Result<Vec<f64>> + 'a) -> Self {
-        Job { rows, run: Ok(Box::new(run)) }
+        Job { role: Role::Peer, rows, run: Ok(Box::new(run)) }
+    }
+
+    /// One of a peer, unless it is said what else it is.
+    pub fn role(self, role: Role) -> Self {
+        Job { role, ..self }
+    }
+
+    pub fn ours(self) -> Self {
+        self.role(Role::Ours)
+    }
+
+    pub fn limit(self) -> Self {
+        self.role(Role::Limit)
+    }
+
+    pub fn in_process(self) -> Self {
+        self.role(Role::InProcess)
     }
 
     pub fn one(name: &str, unit: &'static str, mut run: impl FnMut() -> Result<f64> + 'a) -> Self {
@@ -103,7 +166,7 @@ impl<'a> Job<'a> {
     }
 
     pub fn missing(name: &str, reason: impl std::fmt::Display) -> Self {
-        Job { rows: vec![(name.into(), "")], run: Err(reason.to_string()) }
+        Job { role: Role::Peer, rows: vec![(name.into(), "")], run: Err(reason.to_string()) }
     }
 }
 
@@ -143,9 +206,13 @@ pub fn interleave(group: &str, plan: &Plan, mut jobs: Vec<Job<'_>>) -> Result<Ve
 }
 
 fn empty_rows(group: &str, job: &Job<'_>) -> Vec<Row> {
-    let row = |(name, unit): &(String, &'static str)| match &job.run {
-        Ok(_) => Row::new(group, name, unit),
-        Err(reason) => Row::missing(group, name, reason),
+    let row = |(name, unit): &(String, &'static str)| {
+        let row = match &job.run {
+            Ok(_) => Row::new(group, name, unit),
+            Err(reason) => Row::missing(group, name, reason),
+        };
+        let is_detail = name.strip_prefix(&job.rows[0].0).is_some_and(|rest| rest.starts_with(": "));
+        Row { role: if is_detail { Role::Detail } else { job.role }, ..row }
     };
     job.rows.iter().map(row).collect()
 }

@@ -1,11 +1,12 @@
 //! One item to the other side and one back, again and again: how long that takes.
 
 use crate::channels::{Consumer, Ends, Producer};
-use crate::measure::{Plan, check, median};
+use crate::measure::{Plan, check, median, quantile};
 use crate::own_child::OwnChild;
 use crate::probe::{distance, is_far};
 use crate::process::{Line, Meeting, Shared, now, pin, switches, two_cores};
 use anyhow::{Context, Result, anyhow, ensure};
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -41,6 +42,8 @@ impl Court {
 pub struct Rally {
     /// The median round trip.
     pub nanoseconds: f64,
+    /// What 99 % and 99.9 % do not exceed, each timed by itself, the two looks at the clock included.
+    pub tails: [f64; 2],
     /// Context switches that both sides asked for, for each round trip.
     pub sleeps: f64,
     /// Cache-line round trips between the two cores in nanoseconds, the mean of before and after. None on one core.
@@ -107,15 +110,22 @@ fn sides<P, C>((mut there, mut back): Sides<P, C>) -> Result<[(P, C); 2]> {
     Ok([a, both(&mut back, &mut there).context("no ends")?])
 }
 
-/// Median nanoseconds, sleeps, round trips.
-type Served = (f64, u64, u64);
+/// What the side that has the clock knows.
+#[derive(Serialize, Deserialize)]
+struct Served {
+    nanoseconds: f64,
+    tails: [f64; 2],
+    slept: u64,
+    rounds: u64,
+}
 
 fn near(name: &str, plan: &Plan, court: Court, run: impl Fn() -> Result<(Served, u64)>) -> Result<Rally> {
     for attempt in 0.. {
         let apart = court.cores[0] != court.cores[1];
         let look = || if apart { distance(court.cores).map(Some) } else { Ok(None) };
         let before = look()?;
-        let ((nanoseconds, slept, rounds), others) = run().with_context(|| name.to_string())?;
+        let (served, others) = run().with_context(|| name.to_string())?;
+        let Served { nanoseconds, tails, slept, rounds } = served;
         let round_trips = before.zip(look()?);
         let far = round_trips.is_some_and(|(before, after)| is_far([before, after]));
         let cache_line = round_trips.map(|(before, after)| f64::midpoint(before, after));
@@ -126,7 +136,7 @@ fn near(name: &str, plan: &Plan, court: Court, run: impl Fn() -> Result<(Served,
             if far { " (far)" } else { "" }
         );
         if !far || attempt == plan.retries {
-            return Ok(Rally { nanoseconds, sleeps, cache_line });
+            return Ok(Rally { nanoseconds, tails, sleeps, cache_line });
         }
     }
     unreachable!()
@@ -141,7 +151,7 @@ fn serve(
 ) -> Result<Served> {
     board.meeting.0.meet(2)?;
     let mut next = 0;
-    let mut chunk = |rounds: u64| {
+    let mut chunk = |rounds: u64| -> Result<f64> {
         let mut outside = 0;
         let start = now();
         for number in next..next + rounds {
@@ -162,10 +172,18 @@ fn serve(
     while now() - start < plan.contended_ms * 1_000_000 {
         chunks.push(chunk(court.chunk)?);
     }
+    let nanoseconds = median(&chunks).context("no round trips")?;
+    if court.chunk > 1 {
+        chunks.clear();
+        let start = now();
+        while now() - start < plan.contended_ms * 500_000 {
+            chunks.push(chunk(1)?);
+        }
+    }
     let slept = switches().0 - before.0;
     let rounds = next - WARM_UP;
     put.put(END..END + 1)?;
-    Ok((median(&chunks).context("no round trips")?, slept, rounds))
+    Ok(Served { nanoseconds, tails: [quantile(&mut chunks, 0.99), quantile(&mut chunks, 0.999)], slept, rounds })
 }
 
 /// The side that sends back what it gets: how often it slept.

@@ -1,7 +1,7 @@
 //! What has to be reached, in one table.
 
-use crate::measure::{Row, median};
-use serde::Serialize;
+use crate::measure::{Row, median, ratios};
+use serde::{Deserialize, Serialize};
 
 /// What a metric is compared to.
 pub enum Against {
@@ -12,7 +12,7 @@ pub enum Against {
     BestOf(&'static [&'static str]),
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
     AtMost(f64),
@@ -41,14 +41,20 @@ pub struct Target {
     pub figure: Figure,
     pub against: Against,
     pub bound: Bound,
+    /// The library has what it is about. Whoever builds that part says so here.
+    pub part_exists: bool,
 }
 
 const fn target(group: &'static str, metric: &'static str, against: Against, bound: Bound) -> Target {
-    Target { group, metric, figure: Figure::Median, against, bound }
+    Target { group, metric, figure: Figure::Median, against, bound, part_exists: true }
 }
 
 const fn worst(group: &'static str, metric: &'static str, bound: Bound) -> Target {
-    Target { group, metric, figure: Figure::Worst, against: Against::Nothing, bound }
+    Target { figure: Figure::Worst, ..target(group, metric, Against::Nothing, bound) }
+}
+
+const fn absent(group: &'static str, metric: &'static str, against: Against, bound: Bound) -> Target {
+    Target { part_exists: false, ..target(group, metric, against, bound) }
 }
 
 const PROCESS_PEERS: &[&str] =
@@ -63,9 +69,9 @@ pub static TARGETS: &[Target] = &[
     target("locks", "alone: Value guard", To("alone: std::sync::Mutex"), AtMost(1.10)),
     target("locks", "two processes: Value guard", BestOf(PROCESS_PEERS), AtLeast(1.3)),
     target("locks", "two processes: Value guard: slower side", Nothing, AtLeast(25.0)),
-    target("values", "get 8 bytes", Nothing, AtMost(1.5)),
-    target("values", "get 8 bytes, lock held", Nothing, AtMost(1.5)),
-    target("values", "get 64 bytes", Nothing, AtMost(4.0)),
+    target("values", "get 8 bytes: Value", Nothing, AtMost(1.5)),
+    target("values", "get 8 bytes: Value, lock held", Nothing, AtMost(1.5)),
+    target("values", "get 64 bytes: Value", Nothing, AtMost(4.0)),
     target("memory", "create and drop: Value", Nothing, AtMost(500.0)),
     target("memory", "create and drop: the only Value", Nothing, AtMost(500.0)),
     target("memory", "64 MiB: Array<u8>", To("64 MiB: memfd, allocated and mapped"), AtMost(1.1)),
@@ -86,7 +92,7 @@ pub static TARGETS: &[Target] = &[
     target("ping-pong", "same core: SimpleQueue", To("same core: pipe(2)"), AtMost(1.4)),
     target("pipes", "64 KiB copied: Pipe", To("64 KiB copied: raw ring"), AtLeast(0.9)),
     target("pipes", "1 MiB copied: Pipe", To("1 MiB copied: raw ring"), AtLeast(0.9)),
-    target("pipes", "1 MiB in place: Pipe", Nothing, AtLeast(4.2)), // what iceoryx2 lends in a second, in millions
+    target("pipes", "1 MiB in place: Pipe: messages", Nothing, AtLeast(4.2)), // what iceoryx2 lends in a second, in millions
     worst("stalls", "consumer killed", AtMost(50.0)),
     worst("stalls", "producer killed", AtMost(50.0)),
     target("start", "fork server", To("Command of /bin/true"), AtMost(0.5)),
@@ -97,18 +103,32 @@ pub static TARGETS: &[Target] = &[
         To("fork server, the same parent without these"),
         AtMost(1.2),
     ),
+    absent("pool", "map: Pool", Nothing, AtLeast(1.0)),
+    absent("pool", "map: Pool", To("map: Python Pool"), AtLeast(20.0)),
+    absent("pool", "apply: Pool", To("apply: sleeping ping-pong"), AtMost(1.5)),
+    absent("manager", "get: Manager dict", To("get: redis over a unix socket"), AtMost(0.5)),
+    absent("manager", "set: Manager dict", To("set: redis over a unix socket"), AtMost(0.5)),
 ];
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Met,
+    Missed,
+    /// The library does not have that part.
+    Absent,
+}
+
 /// How a target came out.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Verdict {
-    pub group: &'static str,
-    pub metric: &'static str,
+    pub group: String,
+    pub metric: String,
     pub reference: Option<String>,
     pub bound: Bound,
     /// The metric, or its ratio to the reference; none when one of the two was not measured.
     pub figure: Option<f64>,
-    pub met: bool,
+    pub outcome: Outcome,
 }
 
 impl Target {
@@ -128,8 +148,13 @@ impl Target {
             AtMost(bound) => figure <= bound,
             AtLeast(bound) => figure >= bound,
         });
+        let outcome = match (self.part_exists, met) {
+            (false, _) => Outcome::Absent,
+            (true, true) => Outcome::Met,
+            (true, false) => Outcome::Missed,
+        };
         let reference = reference.map(|row| row.name.clone());
-        Verdict { group: self.group, metric: self.metric, reference, bound: self.bound, figure, met }
+        Verdict { group: self.group.into(), metric: self.metric.into(), reference, bound: self.bound, figure, outcome }
     }
 
     fn figure_of(&self, samples: &[f64]) -> Option<f64> {
@@ -146,11 +171,6 @@ fn best<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<&'a Row> {
     known.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, row)| row)
 }
 
-/// Repetition by repetition: both sides of each were measured right after each other.
-fn ratios(metric: &Row, reference: &Row) -> Vec<f64> {
-    metric.samples.iter().zip(&reference.samples).map(|(a, b)| a / b).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,16 +183,19 @@ mod tests {
     fn a_ratio_is_the_median_of_the_repetitions_ratios() {
         let rows = [row("a", &[1.0, 20.0, 3.0]), row("b", &[1.0, 10.0, 3.0])];
         let verdict = target("g", "a", To("b"), AtMost(1.0)).judge(&rows);
-        assert_eq!((verdict.figure, verdict.met), (Some(1.0), true));
+        assert_eq!((verdict.figure, verdict.outcome), (Some(1.0), Outcome::Met));
     }
 
     #[test]
     fn the_best_peer_counts_and_a_missing_one_meets_nothing() {
         let rows = [row("a", &[3.0]), row("slow", &[1.0]), row("fast", &[2.0]), Row::missing("g", "gone", "why")];
         let verdict = target("g", "a", BestOf(&["slow", "fast", "gone"]), AtLeast(1.3)).judge(&rows);
-        assert_eq!((verdict.figure, verdict.met, verdict.reference.as_deref()), (Some(1.5), true, Some("fast")));
-        assert!(!target("g", "gone", Nothing, AtMost(1.0)).judge(&rows).met);
-        assert!(!target("g", "a", To("gone"), AtMost(9.0)).judge(&rows).met);
+        assert_eq!((verdict.figure, verdict.reference.as_deref()), (Some(1.5), Some("fast")));
+        let outcome = |target: Target| target.judge(&rows).outcome;
+        assert_eq!(verdict.outcome, Outcome::Met);
+        assert_eq!(outcome(target("g", "gone", Nothing, AtMost(1.0))), Outcome::Missed);
+        assert_eq!(outcome(target("g", "a", To("gone"), AtMost(9.0))), Outcome::Missed);
+        assert_eq!(outcome(absent("g", "a", Nothing, AtMost(0.0))), Outcome::Absent);
     }
 
     #[test]

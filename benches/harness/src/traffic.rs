@@ -36,7 +36,8 @@ const WARM_UP_ROUNDS: u64 = 8;
 const END: u64 = u64::MAX - 1;
 /// The bits above tell whose item it is; those below count.
 const NUMBER_BITS: u32 = 56;
-const MOST_PRODUCERS: usize = 2;
+/// A power of two.
+const MOST_PRODUCERS: usize = 32;
 
 #[derive(Default)]
 struct Board {

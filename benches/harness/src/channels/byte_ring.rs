@@ -4,15 +4,15 @@
 use super::bytes::{ends, in_rounds, mark, mark_ends, number, room};
 use super::{Consumer, Ends, Producer};
 use crate::process::{Line, Shared};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
-/// For four messages of the longest.
-const MOST_BYTES: usize = 4 << 20;
+/// For four messages of the longest; what is not touched costs nothing.
+const MOST_BYTES: usize = 256 << 20;
 
 struct Memory {
     tail: Line<AtomicU64>,
@@ -36,6 +36,7 @@ pub struct ByteRing {
 pub fn byte_ring(length: usize, copied: bool) -> Result<Ends<ByteRing, ByteRing>> {
     // SAFETY: atomics and bytes.
     let memory = Rc::new(unsafe { Shared::<Memory>::zeroed() }?);
+    ensure!(room(length) <= MOST_BYTES, "no room for messages of {length} bytes");
     let slots = (room(length) / length) as u64;
     let end = || {
         let message = copied.then(|| vec![7; length]);

@@ -20,15 +20,15 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
 
 fn alone(plan: &Plan) -> Result<Vec<Row>> {
     let jobs = vec![
-        solo("spin word", plan, SpinWord::new),
-        solo("futex word", plan, FutexWord::new),
-        solo("std::sync::Mutex", plan, || Ok(Std(std::sync::Mutex::new(0)))),
-        solo("parking_lot::Mutex", plan, || Ok(ParkingLot(parking_lot::Mutex::new(0)))),
+        solo("spin word", plan, SpinWord::new).limit(),
+        solo("futex word", plan, FutexWord::new).limit(),
+        solo("std::sync::Mutex", plan, || Ok(Std(std::sync::Mutex::new(0)))).in_process(),
+        solo("parking_lot::Mutex", plan, || Ok(ParkingLot(parking_lot::Mutex::new(0)))).in_process(),
         solo("pthread pshared", plan, || Pthread::new(false)),
         solo("pthread robust pshared", plan, || Pthread::new(true)),
         solo("raw_sync Mutex", plan, RawSync::new),
-        solo("Value guard", plan, ValueGuard::new),
-        solo("Lock", plan, LockAndCell::new),
+        solo("Value guard", plan, ValueGuard::new).ours(),
+        solo("Lock", plan, LockAndCell::new).ours(),
     ];
     interleave(GROUP, plan, jobs)
 }
@@ -56,13 +56,13 @@ fn solo<'a, C: Counter + 'a>(name: &str, plan: &Plan, make: impl Fn() -> Result<
 
 fn contended(plan: &Plan) -> Result<Vec<Row>> {
     let jobs = vec![
-        pair("fetch_add", plan, FetchAdd::new()),
-        pair("futex word", plan, FutexWord::new()),
+        pair("fetch_add", plan, FetchAdd::new()).limit(),
+        pair("futex word", plan, FutexWord::new()).limit(),
         pair("pthread pshared", plan, Pthread::new(false)),
         pair("pthread robust pshared", plan, Pthread::new(true)),
         pair("raw_sync Mutex", plan, RawSync::new()),
-        pair("Value guard", plan, ValueGuard::new()),
-        pair("Lock", plan, LockAndCell::new()),
+        pair("Value guard", plan, ValueGuard::new()).ours(),
+        pair("Lock", plan, LockAndCell::new()).ours(),
     ];
     interleave(GROUP, plan, jobs)
 }

@@ -2,7 +2,7 @@
 
 use crate::measure::{Job, Plan, Row, check, interleave};
 use crate::process::{busy, cores, pin};
-use crate::raw_memory::{create_and_drop, named_and_dropped};
+use crate::raw_memory::{Mapping, allocated_memfd, named_and_dropped};
 use anyhow::{Context, Result, ensure};
 use crossproc::{Array, Value};
 use serde::{Deserialize, Serialize};
@@ -16,25 +16,30 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
     pin(cores()[0])?;
     let create = |count: u64| (0..count).try_for_each(|i| check("a new Value", Value::new(i)?.get(), i));
     let small = vec![
-        Job::per_op("create and drop: the only Value", plan, create),
         Job::per_op("create and drop: Value", plan, |count| {
             let _another = Value::new(0_u64)?;
             create(count)
-        }),
+        })
+        .ours(),
+        Job::per_op("create and drop: the only Value", plan, create).ours(),
         Job::one("create and drop: 10,000 Values, each", "ns", || {
             let start = busy();
             drop(ten_thousand()?);
             Ok((busy() - start) as f64 / MANY as f64)
-        }),
+        })
+        .ours(),
         Job::per_op("create and drop: shm_open .. unlink", plan, |count| {
             (0..count).try_for_each(|_| named_and_dropped())
         }),
-        Job::per_op("create and drop: memfd", plan, |count| (0..count).try_for_each(|_| create_and_drop(4096, false))),
+        Job::per_op("create and drop: memfd", plan, |count| {
+            (0..count).try_for_each(|_| Mapping::of_memfd(4096).map(drop))
+        }),
     ];
     let mut rows = interleave(GROUP, plan, small)?;
     let big = vec![
-        Job::one("64 MiB: memfd, allocated and mapped", "ms", || timed(|| create_and_drop(BIG, true))),
-        Job::one("64 MiB: Array<u8>", "ms", || timed(|| check("the length", Array::<u8>::zeroed(BIG)?.len(), BIG))),
+        Job::one("64 MiB: memfd, allocated and mapped", "ms", || timed(|| allocated_memfd(BIG).map(drop))).limit(),
+        Job::one("64 MiB: Array<u8>", "ms", || timed(|| check("the length", Array::<u8>::zeroed(BIG)?.len(), BIG)))
+            .ours(),
     ];
     rows.append(&mut interleave(GROUP, plan, big)?);
     rows.append(&mut live_values(plan)?);
@@ -91,5 +96,5 @@ fn live_values(plan: &Plan) -> Result<Vec<Row>> {
         let cost: Cost = serde_json::from_slice(&output.stdout).context("its answer")?;
         Ok(vec![cost.descriptors as f64, cost.mappings as f64])
     });
-    interleave(GROUP, plan, vec![job])
+    interleave(GROUP, plan, vec![job.ours()])
 }

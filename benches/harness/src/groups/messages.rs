@@ -21,12 +21,16 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
 
 fn one_to_one(plan: &Plan) -> Vec<Job<'_>> {
     vec![
-        job("1:1: SimpleQueue", |name| between_processes(name, plan, Apart, || channels::one_by_one(1))),
-        job("1:1: Queue of a small struct", |name| between_processes(name, plan, Apart, || channels::serde_queue(1))),
-        job("1:1: raw ring, index each time", |name| between_processes(name, plan, Apart, || channels::ring(1))),
-        job("1:1: raw ring, index every 32", |name| between_processes(name, plan, Apart, || channels::ring(SELDOM))),
-        job("1:1: crossbeam bounded, threads", |name| between_threads(name, plan, Apart, || channels::crossbeam(1))),
-        job("1:1: rtrb, threads", |name| between_threads(name, plan, Apart, channels::rtrb)),
+        job("1:1: SimpleQueue", |name| between_processes(name, plan, Apart, || channels::one_by_one(1))).ours(),
+        job("1:1: Queue of a small struct", |name| between_processes(name, plan, Apart, || channels::serde_queue(1)))
+            .ours(),
+        job("1:1: raw ring, index each time", |name| between_processes(name, plan, Apart, || channels::ring(1)))
+            .limit(),
+        job("1:1: raw ring, index every 32", |name| between_processes(name, plan, Apart, || channels::ring(SELDOM)))
+            .limit(),
+        job("1:1: crossbeam bounded, threads", |name| between_threads(name, plan, Apart, || channels::crossbeam(1)))
+            .in_process(),
+        job("1:1: rtrb, threads", |name| between_threads(name, plan, Apart, channels::rtrb)).in_process(),
         job("1:1: pipe(2)", |name| between_processes(name, plan, Apart, || channels::pipe(1))),
         job("1:1: SEQPACKET sockets", |name| between_processes(name, plan, Apart, || channels::seqpacket(1))),
     ]
@@ -34,22 +38,26 @@ fn one_to_one(plan: &Plan) -> Vec<Job<'_>> {
 
 fn batched(plan: &Plan) -> Vec<Job<'_>> {
     vec![
-        job("1:1, 256 at once: SimpleQueue", |name| between_processes(name, plan, Apart, || channels::batched(1))),
-        job("1:1, 256 at once: raw ring", |name| between_processes(name, plan, Apart, || channels::ring(BATCH))),
+        job("1:1, 256 at once: SimpleQueue", |name| between_processes(name, plan, Apart, || channels::batched(1)))
+            .ours(),
+        job("1:1, 256 at once: raw ring", |name| between_processes(name, plan, Apart, || channels::ring(BATCH)))
+            .limit(),
     ]
 }
 
 fn two_to_two(plan: &Plan) -> Vec<Job<'_>> {
     vec![
-        job("2:2: SimpleQueue", |name| between_processes(name, plan, Mixed, || channels::one_by_one(2))),
-        job("2:2: Vyukov ring", |name| between_processes(name, plan, Mixed, || channels::vyukov(2))),
-        job("2:2: crossbeam bounded, threads", |name| between_threads(name, plan, Mixed, || channels::crossbeam(2))),
+        job("2:2: SimpleQueue", |name| between_processes(name, plan, Mixed, || channels::one_by_one(2))).ours(),
+        job("2:2: Vyukov ring", |name| between_processes(name, plan, Mixed, || channels::vyukov(2))).limit(),
+        job("2:2: crossbeam bounded, threads", |name| between_threads(name, plan, Mixed, || channels::crossbeam(2)))
+            .in_process(),
         job("2:2: pipe(2)", |name| between_processes(name, plan, Mixed, || channels::pipe(2))),
-        job("2:2 apart: SimpleQueue", |name| between_processes(name, plan, Apart, || channels::one_by_one(2))),
-        job("2:2 apart: Vyukov ring", |name| between_processes(name, plan, Apart, || channels::vyukov(2))),
+        job("2:2 apart: SimpleQueue", |name| between_processes(name, plan, Apart, || channels::one_by_one(2))).ours(),
+        job("2:2 apart: Vyukov ring", |name| between_processes(name, plan, Apart, || channels::vyukov(2))).limit(),
         job("2:2 apart: crossbeam bounded, threads", |name| {
             between_threads(name, plan, Apart, || channels::crossbeam(2))
-        }),
+        })
+        .in_process(),
     ]
 }
 

@@ -6,6 +6,7 @@ mod messages;
 mod ping_pong;
 mod pipes;
 mod recovery;
+mod scaling;
 mod stalls;
 mod start;
 mod values;
@@ -38,4 +39,9 @@ pub static GROUPS: &[Group] = &[
     Group { name: "ping-pong", about: "8 bytes there and back: spinning, and sleeping", run: ping_pong::run },
     Group { name: "stalls", about: "the longest time without an item when somebody is killed", run: stalls::run },
     Group { name: "start", about: "starting a child and joining it", run: start::run },
+    Group {
+        name: "scaling",
+        about: "more participants, longer messages, more objects, more children",
+        run: scaling::run,
+    },
 ];

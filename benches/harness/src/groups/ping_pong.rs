@@ -26,16 +26,21 @@ fn spinning(plan: &Plan) -> Result<Vec<Row>> {
     let court = Court::spinning()?;
     let one = || channels::one_by_one(1);
     let jobs = vec![
-        job("spinning: SimpleQueue".into(), move |name| between_processes(name, plan, court, one)),
+        job("spinning: SimpleQueue".into(), move |name| between_processes(name, plan, court, one)).ours(),
         job("spinning: Queue of a small struct".into(), move |name| {
             between_processes(name, plan, court, || channels::serde_queue(1))
-        }),
-        job("spinning: Pipe, 64 B".into(), move |name| between_processes(name, plan, court, || channels::copied(64))),
-        job("spinning: raw ring".into(), move |name| between_processes(name, plan, court, || channels::ring(1))),
-        job("spinning: rtrb, threads".into(), move |name| between_threads(name, plan, court, channels::rtrb)),
+        })
+        .ours(),
+        job("spinning: Pipe, 64 B".into(), move |name| between_processes(name, plan, court, || channels::copied(64)))
+            .ours(),
+        job("spinning: raw ring".into(), move |name| between_processes(name, plan, court, || channels::ring(1)))
+            .limit(),
+        job("spinning: rtrb, threads".into(), move |name| between_threads(name, plan, court, channels::rtrb))
+            .in_process(),
         job("spinning: crossbeam bounded, threads".into(), move |name| {
             between_threads(name, plan, court, || channels::crossbeam(1))
-        }),
+        })
+        .in_process(),
     ];
     interleave(GROUP, plan, jobs)
 }
@@ -44,25 +49,29 @@ fn sleeping(place: &str, plan: &Plan, court: Court) -> Result<Vec<Row>> {
     let one = || channels::one_by_one(1);
     let named = |peer: &str| format!("{place}: {peer}");
     let jobs = vec![
-        job(named("SimpleQueue"), move |name| between_processes(name, plan, court, one)),
-        job(named("Pipe, 64 B"), move |name| between_processes(name, plan, court, || channels::copied(64))),
-        job(named("futex"), move |name| between_processes(name, plan, court, channels::slot)),
+        job(named("SimpleQueue"), move |name| between_processes(name, plan, court, one)).ours(),
+        job(named("Pipe, 64 B"), move |name| between_processes(name, plan, court, || channels::copied(64))).ours(),
+        job(named("futex"), move |name| between_processes(name, plan, court, channels::slot)).limit(),
         job(named("pipe(2)"), move |name| between_processes(name, plan, court, || channels::pipe(1))),
         job(named("SEQPACKET sockets"), move |name| between_processes(name, plan, court, || channels::seqpacket(1))),
         job(named("crossbeam bounded, threads"), move |name| {
             between_threads(name, plan, court, || channels::crossbeam(1))
-        }),
+        })
+        .in_process(),
     ];
     interleave(GROUP, plan, jobs)
 }
 
 fn job<'a>(name: String, run: impl Fn(&str) -> Result<Rally> + 'a) -> Job<'a> {
-    let mut rows = vec![(name.clone(), "ns"), (format!("{name}: sleeps"), "each")];
+    let detail = |what: &str| format!("{name}: {what}");
+    let mut rows =
+        vec![(name.clone(), "ns"), (detail("p99"), "ns"), (detail("p99.9"), "ns"), (detail("sleeps"), "each")];
     if !name.starts_with("same core") {
-        rows.push((format!("{name}: cache line"), "ns"));
+        rows.push((detail("cache line"), "ns"));
     }
     Job::new(rows, move || {
         let rally = run(&name)?;
-        Ok([rally.nanoseconds, rally.sleeps].into_iter().chain(rally.cache_line).collect())
+        let [p99, p999] = rally.tails;
+        Ok([rally.nanoseconds, p99, p999, rally.sleeps].into_iter().chain(rally.cache_line).collect())
     })
 }

@@ -18,17 +18,21 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
         let jobs = vec![
             job(format!("{title} copied: Pipe"), length, move |name| {
                 between_processes(name, plan, Apart, || channels::copied(length))
-            }),
+            })
+            .ours(),
             job(format!("{title} copied: raw ring"), length, move |name| {
                 between_processes(name, plan, Apart, || channels::byte_ring(length, true))
-            }),
+            })
+            .limit(),
             job(format!("{title} in place: Pipe"), length, move |name| {
                 between_processes(name, plan, Apart, || channels::in_place(length))
-            }),
+            })
+            .ours(),
             job(format!("{title} in place: raw ring"), length, move |name| {
                 between_processes(name, plan, Apart, || channels::byte_ring(length, false))
-            }),
-            memcpy(format!("{title}: memcpy alone"), length),
+            })
+            .limit(),
+            memcpy(format!("{title} copied: memcpy alone"), length).limit(),
         ];
         rows.append(&mut interleave(GROUP, plan, jobs)?);
     }
@@ -40,8 +44,8 @@ fn job<'a>(name: String, length: usize, run: impl Fn(&str) -> Result<Traffic> + 
         return Job::missing(&name, error);
     }
     let rows = vec![
-        (name.clone(), "M/s"),
-        (format!("{name}: bytes"), "GB/s"),
+        (name.clone(), "GB/s"),
+        (format!("{name}: messages"), "M/s"),
         (format!("{name}: sleeps"), "per 1,000"),
         (format!("{name}: cache line"), "ns"),
     ];
@@ -49,7 +53,7 @@ fn job<'a>(name: String, length: usize, run: impl Fn(&str) -> Result<Traffic> + 
         let traffic = run(&name)?;
         let (rate, sleeps) = (traffic.million_per_second(), 1000.0 * traffic.sleeps as f64 / traffic.items as f64);
         let [before, after] = traffic.round_trips;
-        Ok(vec![rate, rate * length as f64 / 1e3, sleeps, before.max(after)])
+        Ok(vec![rate * length as f64 / 1e3, rate, sleeps, before.max(after)])
     })
 }
 

@@ -25,7 +25,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
 
 fn job<'a>(name: &str, prey: &'a impl Prey, resident: usize) -> Job<'a> {
     match two_cores().and_then(|cores| enough_memory(resident).map(|()| cores)) {
-        Ok(cores) => Job::one(name, "ms", move || round(prey, resident, cores)),
+        Ok(cores) => Job::one(name, "ms", move || round(prey, resident, cores)).ours(),
         Err(error) => Job::missing(name, error),
     }
 }

@@ -24,7 +24,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
     let kills = if plan.quick { 60 } else { 200 };
     let job = |name: &'static str, victim, killed| {
         let mut random = 0x9e37_79b9_7f4a_7c15;
-        Job::one(name, "ms", move || round(victim, killed, cores, &mut random))
+        Job::one(name, "ms", move || round(victim, killed, cores, &mut random)).ours()
     };
     let jobs = vec![
         job("consumer killed", Role::Consumer, true),

@@ -2,7 +2,7 @@
 //!
 //! Nothing here is pinned, for children inherit that.
 
-use crate::measure::{Job, Plan, Row, check, interleave};
+use crate::measure::{Job, Plan, Row, check, interleave, quantile};
 use crate::process::{now, unpin};
 use crate::raw_memory::{enough_memory, grow};
 use anyhow::{Context, Result, ensure};
@@ -24,14 +24,14 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
     let children = if plan.quick { 30 } else { 100 };
     let total = Value::new(0_u64)?;
     let mut jobs = vec![
-        job("fork server", children, |_| fork_server()),
-        job("fork server, 1 KiB argument and result", children, kilobyte),
-        job("fork server, a Value as argument", children, |_| value(&total)),
-        job("spawn (executed anew)", children, executed),
-        job("crossproc::fork from a small parent", children, forked),
+        job("fork server", children, |_| fork_server()).ours(),
+        job("fork server, 1 KiB argument and result", children, kilobyte).ours(),
+        job("fork server, a Value as argument", children, |_| value(&total)).ours(),
+        job("spawn (executed anew)", children, executed).ours(),
+        job("crossproc::fork from a small parent", children, forked).ours(),
         command(children),
         job("procspawn", children, procspawned),
-        job("raw fork + _exit + waitpid", children, |_| raw_fork()),
+        job("raw fork + _exit + waitpid", children, |_| raw_fork()).limit(),
     ];
     jobs.append(&mut small_and_big(children)?);
     jobs.append(&mut python(children / 10));
@@ -40,10 +40,16 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
 
 /// Microseconds for each child; `body` starts one, joins it, and looks whether it did what it should.
 fn job<'a>(name: &str, children: u64, mut body: impl FnMut(u64) -> Result<()> + 'a) -> Job<'a> {
-    Job::one(name, "us", move || {
+    let rows = vec![(name.into(), "us"), (format!("{name}: p99"), "us")];
+    Job::new(rows, move || {
+        let mut each = Vec::new();
         let start = now();
-        (0..children).try_for_each(&mut body)?;
-        Ok(per_child(start, children))
+        for number in 0..children {
+            let start = now();
+            body(number)?;
+            each.push(per_child(start, 1));
+        }
+        Ok(vec![per_child(start, children), quantile(&mut each, 0.99)])
     })
 }
 
@@ -209,7 +215,7 @@ fn small_and_big(children: u64) -> Result<Vec<Job<'static>>> {
         }
         Ok(sums.to_vec())
     });
-    Ok(vec![job])
+    Ok(vec![job.ours()])
 }
 
 fn in_us<const N: usize>(names: [&str; N]) -> Vec<(String, &'static str)> {

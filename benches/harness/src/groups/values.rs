@@ -4,7 +4,9 @@ use crate::measure::{Job, Plan, Row, check, interleave};
 use crate::process::{Shared, cores, pin};
 use anyhow::Result;
 use crossproc::{Element, Value};
+use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 const GROUP: &str = "values";
 
@@ -15,16 +17,20 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
     let _holder = held.lock()?;
     let word = Shared::new(AtomicU64::new(3))?;
     let jobs = vec![
-        Job::per_op("load of 8 bytes", plan, |count| {
+        getting("get 8 bytes: Value", plan, &small, |value| value),
+        getting("get 8 bytes: Value, lock held", plan, &held, |value| value),
+        Job::per_op("get 8 bytes: a load", plan, |count| {
             check("the sum", (0..count).fold(0, |sum, _| sum + word.load(Ordering::Acquire)), 3 * count)
-        }),
-        getting("get 8 bytes", plan, &small, |value| value),
-        getting("get 8 bytes, lock held", plan, &held, |value| value),
-        getting("get 64 bytes", plan, &line, sum),
-        getting("get 4096 bytes", plan, &page, sum),
-        setting("set 8 bytes", plan, |i| i),
-        setting("set 64 bytes", plan, |i| [i; 8]),
-        setting("set 4096 bytes", plan, |i| [i; 512]),
+        })
+        .limit(),
+        behind_lock("get 8 bytes: std::sync::RwLock", plan, 3_u64, |value| value),
+        getting("get 64 bytes: Value", plan, &line, sum),
+        behind_lock("get 64 bytes: std::sync::RwLock", plan, [3_u64; 8], sum),
+        getting("get 4096 bytes: Value", plan, &page, sum),
+        behind_lock("get 4096 bytes: std::sync::RwLock", plan, [3_u64; 512], sum),
+        setting("set 8 bytes: Value", plan, |i| i),
+        setting("set 64 bytes: Value", plan, |i| [i; 8]),
+        setting("set 4096 bytes: Value", plan, |i| [i; 512]),
     ];
     interleave(GROUP, plan, jobs)
 }
@@ -45,6 +51,23 @@ fn getting<'a, T: Element>(
         let sum = (0..count).fold(0_u64, |sum, _| sum.wrapping_add(digest(value.get())));
         check(name, sum, digest(value.get()).wrapping_mul(count))
     })
+    .ours()
+}
+
+/// What threads would do: a copy of the value, under a lock for readers.
+fn behind_lock<'a, T: Copy + 'a>(
+    name: &'static str,
+    plan: &Plan,
+    value: T,
+    digest: impl Fn(T) -> u64 + Copy + 'a,
+) -> Job<'a> {
+    let lock = RwLock::new(value);
+    Job::per_op(name, plan, move |count| {
+        let get = || *black_box(&lock).read().unwrap_or_else(PoisonError::into_inner);
+        let sum = (0..count).fold(0_u64, |sum, _| sum.wrapping_add(digest(get())));
+        check(name, sum, digest(value).wrapping_mul(count))
+    })
+    .in_process()
 }
 
 fn setting<'a, T: Element + PartialEq + std::fmt::Debug + 'a>(
@@ -62,4 +85,5 @@ fn setting<'a, T: Element + PartialEq + std::fmt::Debug + 'a>(
         }
         check(name, value.get(), make(count - 1))
     })
+    .ours()
 }

@@ -33,10 +33,11 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
         }
     };
     let two = match two_cores() {
-        Ok(_) => Job::one("two processes", "MB/s", rate(2)),
+        Ok(_) => Job::one("two processes", "MB/s", rate(2)).ours(),
         Err(error) => Job::missing("two processes", error),
     };
-    let jobs = vec![Job::one("one process", "MB/s", rate(1)), two, Job::one("wc -w", "MB/s", || wc(&example.corpus))];
+    let jobs =
+        vec![two, Job::one("one process", "MB/s", rate(1)).ours(), Job::one("wc -w", "MB/s", || wc(&example.corpus))];
     interleave(GROUP, &Plan { repetitions: PAIRS, ..*plan }, jobs)
 }
 
