@@ -103,7 +103,7 @@ impl Server {
             }
             if self.sweep.is_some_and(Deadline::has_passed) {
                 self.sweep = None;
-                segment::sweep_names();
+                segment::sweep_names_now_and_then();
             }
         }
         segment::sweep_names();

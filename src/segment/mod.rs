@@ -26,7 +26,7 @@ pub(crate) use kind::{Kind, LINE};
 pub use kind::{Shape, Spec};
 pub(crate) use mapping::{PART_FLIGHTS_AT, Segment};
 pub use named::Named;
-pub(crate) use named::sweep_names;
+pub(crate) use named::{sweep_names, sweep_names_now_and_then};
 pub(crate) use satchel::{Open as OpenSatchel, TABLE};
 #[cfg(feature = "shared_memory")]
 pub use within::Within;

@@ -270,6 +270,11 @@ pub(crate) fn sweep_names() {
     names::sweep(&stays);
 }
 
+/// The same, for one who calls it often: where there are many names, not every call looks.
+pub(crate) fn sweep_names_now_and_then() {
+    names::sweep_now_and_then(&stays);
+}
+
 fn stays(head: &[u8]) -> bool {
     Header::stays(head)
 }

@@ -296,22 +296,23 @@ pub(crate) fn remove(name: &Name) -> Result<(), SegmentError> {
     }
 }
 
-/// Looks at each of our user's files that nobody holds, and removes those that do not stay. A look at each name costs some
-/// microseconds, so where there are many, not every call looks: at most a twentieth of the time goes into it.
-pub(crate) fn sweep(stays: &Stays) {
+/// The same as [`sweep`], for one who calls it often. A look at each name costs some microseconds, so where there are many, not
+/// every call looks: at most a twentieth of the time goes into it.
+pub(crate) fn sweep_now_and_then(stays: &Stays) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     const QUICK: u64 = 500_000;
     let start = Deadline::now().as_nanos();
     if start < NEXT.load(Relaxed) {
         return;
     }
-    sweep_all(stays);
+    sweep(stays);
     let end = Deadline::now().as_nanos();
     let took = end.saturating_sub(start);
     NEXT.store(if took < QUICK { 0 } else { end.saturating_add(took * 20) }, Relaxed);
 }
 
-fn sweep_all(stays: &Stays) {
+/// Looks at each of our user's files that nobody holds, and removes those that do not stay.
+pub(crate) fn sweep(stays: &Stays) {
     let Ok(entries) = std::fs::read_dir(FOLDER) else { return };
     for entry in entries.flatten() {
         let file_name = entry.file_name();

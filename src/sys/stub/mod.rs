@@ -375,6 +375,7 @@ pub(crate) mod names {
     }
 
     pub(crate) fn sweep(_: &Stays) {}
+    pub(crate) fn sweep_now_and_then(_: &Stays) {}
 }
 
 pub(crate) mod socket {
