@@ -9,6 +9,7 @@
 
 mod channels;
 mod duel;
+mod foreign;
 mod groups;
 mod machine;
 mod measure;

@@ -1,6 +1,7 @@
 //! One item to the other side and one back, again and again: how long that takes.
 
 use crate::channels::{Consumer, Ends, Producer};
+use crate::foreign::Program;
 use crate::measure::{Plan, check, median};
 use crate::own_child::OwnChild;
 use crate::probe::{distance, is_far};
@@ -97,6 +98,16 @@ pub fn between_threads<P: Producer + Send, C: Consumer + Send>(
             })
         };
         OwnChild::fork(court.cores[0], both)?.join()
+    })
+}
+
+/// Between processes of another language, which checks what comes back.
+pub fn between_foreign(name: &str, plan: &Plan, court: Court, program: &Program, request: &str) -> Result<Rally> {
+    let [a, b] = court.cores;
+    let request = format!("{request} {} {a} {b}", plan.contended_ms);
+    near(name, plan, court, || {
+        let [nanoseconds, slept, rounds] = program.ask(&request)?;
+        Ok(((nanoseconds, slept as u64, rounds as u64), 0))
     })
 }
 

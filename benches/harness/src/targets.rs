@@ -51,10 +51,21 @@ const fn worst(group: &'static str, metric: &'static str, bound: Bound) -> Targe
     Target { group, metric, figure: Figure::Worst, against: Against::Nothing, bound }
 }
 
-const PROCESS_PEERS: &[&str] =
-    &["two processes: pthread pshared", "two processes: pthread robust pshared", "two processes: raw_sync Mutex"];
+const PROCESS_PEERS: &[&str] = &[
+    "two processes: pthread pshared",
+    "two processes: pthread robust pshared",
+    "two processes: raw_sync Mutex",
+    "two processes: Boost interprocess_mutex",
+];
 
-const MESSAGE_PEERS: &[&str] = &["1:1: pipe(2)", "1:1: SEQPACKET sockets"];
+const MESSAGE_PEERS: &[&str] = &[
+    "1:1: pipe(2)",
+    "1:1: SEQPACKET sockets",
+    "1:1: Boost message_queue",
+    "1:1: Python Queue",
+    "1:1: Python SimpleQueue",
+    "1:1: faster-fifo",
+];
 
 use Against::{BestOf, Nothing, Row as To};
 use Bound::{AtLeast, AtMost};
