@@ -1,7 +1,8 @@
 //! Two processes on two cores at the same thing, between two looks at the distance of the cores.
 
+use crate::foreign::Program;
 use crate::measure::Plan;
-use crate::probe::{Probe, is_far};
+use crate::probe::{Probe, distance, is_far};
 use crate::process::{Child, Line, Meeting, Shared, now, switches, two_cores};
 use anyhow::Result;
 use std::sync::atomic::Ordering::Relaxed;
@@ -65,9 +66,30 @@ pub fn duel(
     mut check: impl FnMut(&Duel) -> Result<()>,
 ) -> Result<Duel> {
     let time = Duration::from_millis(plan.contended_ms);
-    for attempt in 0.. {
+    repeat(name, plan, || {
         let duel = fight(time, &mut operation)?;
         check(&duel)?;
+        Ok(duel)
+    })
+}
+
+/// Between processes of another language, which checks the count.
+pub fn foreign_duel(name: &str, plan: &Plan, program: &Program) -> Result<Duel> {
+    let cores = two_cores()?;
+    let request = format!("locks {} {} {}", plan.contended_ms, cores[0], cores[1]);
+    repeat(name, plan, || {
+        let before = distance(cores)?;
+        let [a, b, seconds, sleeps, preempted] = program.ask(&request)?;
+        let round_trips = [before, distance(cores)?];
+        let [a, b, sleeps, preempted] = [a, b, sleeps, preempted].map(|count| count as u64);
+        Ok(Duel { operations: [a, b], seconds, sleeps, preempted, round_trips })
+    })
+}
+
+fn repeat(name: &str, plan: &Plan, mut fight: impl FnMut() -> Result<Duel>) -> Result<Duel> {
+    let time = Duration::from_millis(plan.contended_ms);
+    for attempt in 0.. {
+        let duel = fight()?;
         let disturbed = is_disturbed(&duel, time);
         let [before, after] = duel.round_trips;
         eprintln!(

@@ -1,5 +1,6 @@
 //! What the figures were measured on, and how far to trust them.
 
+use crate::foreign;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::read_to_string;
@@ -66,20 +67,19 @@ fn rustc() -> String {
     output.map_or_else(|_| "unknown".into(), |output| String::from_utf8_lossy(&output.stdout).trim().into())
 }
 
-/// From the lock file that this program was built with, the C library, and Python.
+/// From the lock file that this program was built with, of the C library, and of other languages' peers.
 fn versions() -> BTreeMap<String, String> {
     const LOCKED: &str = include_str!("../../../Cargo.lock");
-    const NAMES: [&str; 6] = ["crossbeam-channel", "crossproc", "parking_lot", "procspawn", "raw_sync", "rtrb"];
+    const NAMES: [&str; 7] =
+        ["crossbeam-channel", "crossproc", "parking_lot", "procspawn", "raw_sync", "rayon", "rtrb"];
     let version = |name: &str| {
         let start = LOCKED.split_once(&format!("name = \"{name}\"\nversion = \""))?.1;
         Some((name.to_string(), start.split_once('"')?.0.to_string()))
     };
     let mut versions: BTreeMap<_, _> = NAMES.into_iter().filter_map(version).collect();
-    if let Ok(output) = Command::new("python3").arg("-V").output()
-        && output.status.success()
-    {
-        versions.insert("python".into(), String::from_utf8_lossy(&output.stdout).trim().replace("Python ", ""));
-    }
+    versions.extend(foreign::python_versions().unwrap_or_default());
+    let others = [("boost", foreign::boost_version()), ("redis", foreign::redis_version())];
+    versions.extend(others.into_iter().filter_map(|(name, version)| Some((name.to_string(), version.ok()?))));
     #[cfg(target_env = "gnu")]
     {
         // SAFETY: a static C string.

@@ -14,6 +14,7 @@ mod compare;
 mod contest;
 mod crowd;
 mod duel;
+mod foreign;
 mod groups;
 mod machine;
 mod measure;

@@ -166,7 +166,16 @@ impl<'a> Job<'a> {
     }
 
     pub fn missing(name: &str, reason: impl std::fmt::Display) -> Self {
-        Job { role: Role::Peer, rows: vec![(name.into(), "")], run: Err(reason.to_string()) }
+        Job::all_missing([name], reason)
+    }
+
+    /// One that would have had several rows.
+    pub fn all_missing(names: impl IntoIterator<Item = impl Into<String>>, reason: impl std::fmt::Display) -> Self {
+        Job {
+            role: Role::Peer,
+            rows: names.into_iter().map(|name| (name.into(), "")).collect(),
+            run: Err(reason.to_string()),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One item to the other side and one back, again and again: how long that takes.
 
 use crate::channels::{Consumer, Ends, Producer};
+use crate::foreign::Program;
 use crate::measure::{Plan, check, median, quantile};
 use crate::own_child::OwnChild;
 use crate::probe::{distance, is_far};
@@ -100,6 +101,16 @@ pub fn between_threads<P: Producer + Send, C: Consumer + Send>(
             })
         };
         OwnChild::fork(court.cores[0], both)?.join()
+    })
+}
+
+/// Between processes of another language, which checks what comes back.
+pub fn between_foreign(name: &str, plan: &Plan, court: Court, program: &Program, request: &str) -> Result<Rally> {
+    let [a, b] = court.cores;
+    let request = format!("{request} {} {a} {b}", plan.contended_ms);
+    near(name, plan, court, || {
+        let [nanoseconds, p99, p999, slept, rounds] = program.ask(&request)?;
+        Ok((Served { nanoseconds, tails: [p99, p999], slept: slept as u64, rounds: rounds as u64 }, 0))
     })
 }
 

@@ -57,10 +57,21 @@ const fn absent(group: &'static str, metric: &'static str, against: Against, bou
     Target { part_exists: false, ..target(group, metric, against, bound) }
 }
 
-const PROCESS_PEERS: &[&str] =
-    &["two processes: pthread pshared", "two processes: pthread robust pshared", "two processes: raw_sync Mutex"];
+const PROCESS_PEERS: &[&str] = &[
+    "two processes: pthread pshared",
+    "two processes: pthread robust pshared",
+    "two processes: raw_sync Mutex",
+    "two processes: Boost interprocess_mutex",
+];
 
-const MESSAGE_PEERS: &[&str] = &["1:1: pipe(2)", "1:1: SEQPACKET sockets"];
+const MESSAGE_PEERS: &[&str] = &[
+    "1:1: pipe(2)",
+    "1:1: SEQPACKET sockets",
+    "1:1: Boost message_queue",
+    "1:1: Python Queue",
+    "1:1: Python SimpleQueue",
+    "1:1: faster-fifo",
+];
 
 use Against::{BestOf, Nothing, Row as To};
 use Bound::{AtLeast, AtMost};

@@ -1,6 +1,7 @@
 //! Items from producers to consumers, as fast as they go, and a ledger of what arrived.
 
 use crate::channels::{BATCH, Consumer, Ends, Producer};
+use crate::foreign::Program;
 use crate::measure::{Plan, check};
 use crate::own_child::OwnChild;
 use crate::probe::{distance, is_far};
@@ -22,6 +23,8 @@ pub struct Traffic {
     pub preempted: u64,
     /// Cache-line round trips in nanoseconds, before and after.
     pub round_trips: [f64; 2],
+    /// Whether each side has a core for itself.
+    is_pair: bool,
 }
 
 impl Traffic {
@@ -162,14 +165,34 @@ impl<'a> Scene<'a> {
     }
 }
 
+/// Between processes of another language, which checks what arrives. `pairs` of them share the two cores.
+pub fn between_foreign(name: &str, plan: &Plan, pairs: usize, program: &Program, request: &str) -> Result<Traffic> {
+    let [a, b] = two_cores()?;
+    let request = format!("{request} {} {a} {b}", plan.contended_ms);
+    repeat(name, plan, || {
+        let before = distance([a, b])?;
+        let [items, seconds, sleeps, preempted] = program.ask(&request)?;
+        let [items, sleeps, preempted] = [items, sleeps, preempted].map(|count| count as u64);
+        let round_trips = [before, distance([a, b])?];
+        Ok(Traffic { items, seconds, sleeps, preempted, round_trips, is_pair: pairs == 1 })
+    })
+}
+
 fn calm(name: &str, plan: &Plan, run: impl Fn() -> Result<Vec<Tally>>) -> Result<Traffic> {
-    for attempt in 0.. {
-        let cores = two_cores()?;
+    let cores = two_cores()?;
+    repeat(name, plan, || {
         let before = distance(cores)?;
-        let tallies = run().with_context(|| name.to_string())?;
-        let traffic = Traffic::of(&tallies, [before, distance(cores)?]).with_context(|| name.to_string())?;
+        let tallies = run()?;
+        Traffic::of(&tallies, [before, distance(cores)?])
+    })
+}
+
+/// Until nobody disturbs it, or as often as the plan says.
+fn repeat(name: &str, plan: &Plan, run: impl Fn() -> Result<Traffic>) -> Result<Traffic> {
+    for attempt in 0.. {
+        let traffic = run().with_context(|| name.to_string())?;
         // Where four share two cores, they take turns.
-        let switched = tallies.len() == 2 && traffic.preempted > 2 + plan.contended_ms / 10;
+        let switched = traffic.is_pair && traffic.preempted > 2 + plan.contended_ms / 10;
         let disturbed = is_far(traffic.round_trips) || switched;
         let [before, after] = traffic.round_trips;
         eprintln!(
@@ -207,6 +230,7 @@ impl Traffic {
             sleeps: tallies.iter().map(|tally| tally.sleeps).sum(),
             preempted: tallies.iter().map(|tally| tally.preempted).sum(),
             round_trips,
+            is_pair: pairs == 1,
         })
     }
 }

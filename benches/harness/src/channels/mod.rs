@@ -12,6 +12,7 @@ mod threads;
 mod vyukov;
 
 pub use byte_ring::byte_ring;
+pub use bytes::room;
 pub use futex::slot;
 pub use kernel::{pipe, seqpacket};
 pub use ours::{batched, one_by_one};

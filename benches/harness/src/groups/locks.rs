@@ -1,25 +1,30 @@
 //! Lock, add one, unlock.
 
-use crate::duel::duel;
+use crate::duel::{Duel, duel, foreign_duel};
+use crate::foreign::{Peer, boost, python};
 use crate::measure::{Job, Plan, Row, check, interleave};
 use crate::peers::{
     Counter, FetchAdd, FutexWord, LockAndCell, ParkingLot, Pthread, RawSync, SpinWord, Std, ValueGuard,
 };
-use crate::process::{pin, two_cores};
+use crate::process::{cores, pin, two_cores};
 use anyhow::Result;
 
 const GROUP: &str = "locks";
 
 pub fn run(plan: &Plan) -> Result<Vec<Row>> {
-    let mut rows = contended(plan)?;
-    pin(crate::process::cores()[0])?; // after the duels: children of a pinned process begin pinned
-    let mut alone = alone(plan)?;
+    let foreign = [("Boost interprocess_mutex", boost()), ("Python Value", python())];
+    let mut rows = contended(plan, &foreign)?;
+    pin(cores()[0])?; // after the duels: children of a pinned process begin pinned
+    let mut alone = alone(plan, &foreign)?;
     alone.append(&mut rows);
     Ok(alone)
 }
 
-fn alone(plan: &Plan) -> Result<Vec<Row>> {
-    let jobs = vec![
+/// Programs, and what they have.
+type Foreign = [(&'static str, Peer)];
+
+fn alone(plan: &Plan, foreign: &Foreign) -> Result<Vec<Row>> {
+    let mut jobs = vec![
         solo("spin word", plan, SpinWord::new).limit(),
         solo("futex word", plan, FutexWord::new).limit(),
         solo("std::sync::Mutex", plan, || Ok(Std(std::sync::Mutex::new(0)))).in_process(),
@@ -30,6 +35,7 @@ fn alone(plan: &Plan) -> Result<Vec<Row>> {
         solo("Value guard", plan, ValueGuard::new).ours(),
         solo("Lock", plan, LockAndCell::new).ours(),
     ];
+    jobs.extend(foreign.iter().map(|(name, peer)| foreign_solo(name, plan, peer)));
     interleave(GROUP, plan, jobs)
 }
 
@@ -54,8 +60,19 @@ fn solo<'a, C: Counter + 'a>(name: &str, plan: &Plan, make: impl Fn() -> Result<
     })
 }
 
-fn contended(plan: &Plan) -> Result<Vec<Row>> {
-    let jobs = vec![
+fn foreign_solo<'a>(name: &str, plan: &Plan, peer: &'a Peer) -> Job<'a> {
+    let title = format!("alone: {name}");
+    let request = format!("lock {} {core} {core}", plan.batch_ms, core = cores()[0]);
+    peer.job([&title], |program| {
+        Job::one(&title, "ns", move || {
+            let [nanoseconds] = program.ask(&request)?;
+            Ok(nanoseconds)
+        })
+    })
+}
+
+fn contended(plan: &Plan, foreign: &Foreign) -> Result<Vec<Row>> {
+    let mut jobs = vec![
         pair("fetch_add", plan, FetchAdd::new()).limit(),
         pair("futex word", plan, FutexWord::new()).limit(),
         pair("pthread pshared", plan, Pthread::new(false)),
@@ -64,6 +81,7 @@ fn contended(plan: &Plan) -> Result<Vec<Row>> {
         pair("Value guard", plan, ValueGuard::new()).ours(),
         pair("Lock", plan, LockAndCell::new()).ours(),
     ];
+    jobs.extend(foreign.iter().map(|(name, peer)| foreign_pair(name, plan, peer)));
     interleave(GROUP, plan, jobs)
 }
 
@@ -73,15 +91,9 @@ fn pair<'a, C: Counter + 'a>(name: &'static str, plan: &'a Plan, counter: Result
         Ok(counter) => counter,
         Err(error) => return Job::missing(&title, format!("{error:#}")),
     };
-    let rows = vec![
-        (title.clone(), "M/s"),
-        (format!("{title}: slower side"), "%"),
-        (format!("{title}: sleeps"), "per 1,000"),
-        (format!("{title}: cache line"), "ns"),
-    ];
-    Job::new(rows, move || {
+    fought(title, move || {
         let mut expected = counter.count();
-        let duel = duel(
+        duel(
             name,
             plan,
             || counter.bump(),
@@ -89,7 +101,27 @@ fn pair<'a, C: Counter + 'a>(name: &'static str, plan: &'a Plan, counter: Result
                 expected += duel.total();
                 check(name, counter.count(), expected)
             },
-        )?;
+        )
+    })
+}
+
+fn foreign_pair<'a>(name: &'static str, plan: &'a Plan, peer: &'a Peer) -> Job<'a> {
+    let title = format!("two processes: {name}");
+    match two_cores() {
+        Ok(_) => peer.job([title.clone()], |program| fought(title, move || foreign_duel(name, plan, program))),
+        Err(error) => Job::missing(&title, error),
+    }
+}
+
+fn fought<'a>(title: String, run: impl Fn() -> Result<Duel> + 'a) -> Job<'a> {
+    let rows = vec![
+        (title.clone(), "M/s"),
+        (format!("{title}: slower side"), "%"),
+        (format!("{title}: sleeps"), "per 1,000"),
+        (format!("{title}: cache line"), "ns"),
+    ];
+    Job::new(rows, move || {
+        let duel = run()?;
         let sleeps = 1000.0 * duel.sleeps as f64 / duel.total() as f64;
         let [before, after] = duel.round_trips;
         Ok(vec![duel.million_per_second(), duel.slower_share(), sleeps, before.max(after)])

@@ -1,11 +1,12 @@
 //! Items of eight bytes through queues, as fast as they go: one producer and one consumer on a core each, and two of each on
 //! two cores, once mixed and once with the producers on one core.
 
-use crate::channels::{self, BATCH};
+use crate::channels::{self, BATCH, CAPACITY};
+use crate::foreign::{Peer, Program, boost, python};
 use crate::measure::{Job, Plan, Row, interleave};
 use crate::process::two_cores;
 use crate::traffic::Places::{Apart, Mixed};
-use crate::traffic::{Traffic, between_processes, between_threads};
+use crate::traffic::{Traffic, between_foreign, between_processes, between_threads};
 use anyhow::Result;
 
 const GROUP: &str = "messages";
@@ -13,13 +14,14 @@ const GROUP: &str = "messages";
 const SELDOM: u64 = 32;
 
 pub fn run(plan: &Plan) -> Result<Vec<Row>> {
-    let mut rows = interleave(GROUP, plan, one_to_one(plan))?;
-    rows.append(&mut interleave(GROUP, plan, batched(plan))?);
-    rows.append(&mut interleave(GROUP, plan, two_to_two(plan))?);
+    let (boost, python) = (boost(), python());
+    let mut rows = interleave(GROUP, plan, one_to_one(plan, &boost, &python))?;
+    rows.append(&mut interleave(GROUP, plan, batched(plan, &python))?);
+    rows.append(&mut interleave(GROUP, plan, two_to_two(plan, &boost))?);
     Ok(rows)
 }
 
-fn one_to_one(plan: &Plan) -> Vec<Job<'_>> {
+fn one_to_one<'a>(plan: &'a Plan, boost: &'a Peer, python: &'a Peer) -> Vec<Job<'a>> {
     vec![
         job("1:1: SimpleQueue", |name| between_processes(name, plan, Apart, || channels::one_by_one(1))).ours(),
         job("1:1: Queue of a small struct", |name| between_processes(name, plan, Apart, || channels::serde_queue(1)))
@@ -33,19 +35,24 @@ fn one_to_one(plan: &Plan) -> Vec<Job<'_>> {
         job("1:1: rtrb, threads", |name| between_threads(name, plan, Apart, channels::rtrb)).in_process(),
         job("1:1: pipe(2)", |name| between_processes(name, plan, Apart, || channels::pipe(1))),
         job("1:1: SEQPACKET sockets", |name| between_processes(name, plan, Apart, || channels::seqpacket(1))),
+        boost.job(["1:1: Boost message_queue"], |program| boosted("1:1: Boost message_queue", plan, 1, program)),
+        snake("1:1: Python Queue", plan, python, "Queue"),
+        snake("1:1: Python SimpleQueue", plan, python, "SimpleQueue"),
+        snake("1:1: faster-fifo", plan, python, FASTER_FIFO),
     ]
 }
 
-fn batched(plan: &Plan) -> Vec<Job<'_>> {
+fn batched<'a>(plan: &'a Plan, python: &'a Peer) -> Vec<Job<'a>> {
     vec![
         job("1:1, 256 at once: SimpleQueue", |name| between_processes(name, plan, Apart, || channels::batched(1)))
             .ours(),
         job("1:1, 256 at once: raw ring", |name| between_processes(name, plan, Apart, || channels::ring(BATCH)))
             .limit(),
+        snake("1:1, 256 at once: faster-fifo get_many", plan, python, "get_many"),
     ]
 }
 
-fn two_to_two(plan: &Plan) -> Vec<Job<'_>> {
+fn two_to_two<'a>(plan: &'a Plan, boost: &'a Peer) -> Vec<Job<'a>> {
     vec![
         job("2:2: SimpleQueue", |name| between_processes(name, plan, Mixed, || channels::one_by_one(2))).ours(),
         job("2:2: Vyukov ring", |name| between_processes(name, plan, Mixed, || channels::vyukov(2))).limit(),
@@ -58,7 +65,24 @@ fn two_to_two(plan: &Plan) -> Vec<Job<'_>> {
             between_threads(name, plan, Apart, || channels::crossbeam(2))
         })
         .in_process(),
+        boost.job(["2:2: Boost message_queue"], |program| boosted("2:2: Boost message_queue", plan, 2, program)),
     ]
+}
+
+fn boosted<'a>(name: &'static str, plan: &'a Plan, pairs: usize, program: &'a Program) -> Job<'a> {
+    job(name, move |name| {
+        between_foreign(name, plan, pairs, program, &format!("messages {pairs} {} {CAPACITY}", size_of::<u64>()))
+    })
+}
+
+const FASTER_FIFO: &str = "faster_fifo";
+
+/// `queue` is what the program calls it.
+fn snake<'a>(name: &'static str, plan: &'a Plan, python: &'a Peer, queue: &'static str) -> Job<'a> {
+    let module = if name.contains("faster-fifo") { FASTER_FIFO } else { "multiprocessing" };
+    python.job_with(module, [name], |program| {
+        job(name, move |name| between_foreign(name, plan, 1, program, &format!("messages {queue}")))
+    })
 }
 
 fn job<'a>(name: &'static str, run: impl Fn(&str) -> Result<Traffic> + 'a) -> Job<'a> {

@@ -1,10 +1,12 @@
 //! What can be measured, one file for each group.
 
 mod locks;
+mod manager;
 mod memory;
 mod messages;
 mod ping_pong;
 mod pipes;
+mod pool;
 mod recovery;
 mod scaling;
 mod stalls;
@@ -39,6 +41,8 @@ pub static GROUPS: &[Group] = &[
     Group { name: "ping-pong", about: "8 bytes there and back: spinning, and sleeping", run: ping_pong::run },
     Group { name: "stalls", about: "the longest time without an item when somebody is killed", run: stalls::run },
     Group { name: "start", about: "starting a child and joining it", run: start::run },
+    Group { name: "pool", about: "empty tasks for two workers: many, and one there and back", run: pool::run },
+    Group { name: "manager", about: "get and set of a value that another process keeps", run: manager::run },
     Group {
         name: "scaling",
         about: "more participants, longer messages, more objects, more children",

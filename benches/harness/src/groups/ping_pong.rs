@@ -4,9 +4,10 @@
 //! Idle: two cores, and each side is busy with something else before each answer, for longer than anybody spins.
 
 use crate::channels;
+use crate::foreign::{Peer, boost, python};
 use crate::measure::{Job, Plan, Row, interleave};
 use crate::process::two_cores;
-use crate::rally::{Court, Rally, between_processes, between_threads};
+use crate::rally::{Court, Rally, between_foreign, between_processes, between_threads};
 use anyhow::Result;
 
 const GROUP: &str = "ping-pong";
@@ -15,9 +16,10 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
     if let Err(error) = two_cores() {
         return Ok(vec![Row::missing(GROUP, "spinning, same core, idle", error)]);
     }
+    let foreign = (boost(), python());
     let mut rows = spinning(plan)?;
     for (name, court) in [("same core", Court::same_core()?), ("idle", Court::idle()?)] {
-        rows.append(&mut sleeping(name, plan, court)?);
+        rows.append(&mut sleeping(name, plan, court, &foreign)?);
     }
     Ok(rows)
 }
@@ -45,10 +47,10 @@ fn spinning(plan: &Plan) -> Result<Vec<Row>> {
     interleave(GROUP, plan, jobs)
 }
 
-fn sleeping(place: &str, plan: &Plan, court: Court) -> Result<Vec<Row>> {
+fn sleeping(place: &str, plan: &Plan, court: Court, (boost, python): &(Peer, Peer)) -> Result<Vec<Row>> {
     let one = || channels::one_by_one(1);
     let named = |peer: &str| format!("{place}: {peer}");
-    let jobs = vec![
+    let mut jobs = vec![
         job(named("SimpleQueue"), move |name| between_processes(name, plan, court, one)).ours(),
         job(named("Pipe, 64 B"), move |name| between_processes(name, plan, court, || channels::copied(64))).ours(),
         job(named("futex"), move |name| between_processes(name, plan, court, channels::slot)).limit(),
@@ -58,8 +60,18 @@ fn sleeping(place: &str, plan: &Plan, court: Court) -> Result<Vec<Row>> {
             between_threads(name, plan, court, || channels::crossbeam(1))
         })
         .in_process(),
+        foreign(named("Boost message_queue"), plan, court, boost, format!("pong {}", court.pause)),
     ];
+    if court.pause == 0 {
+        jobs.push(foreign(named("Python Pipe"), plan, court, python, "pong".into()));
+    }
     interleave(GROUP, plan, jobs)
+}
+
+fn foreign<'a>(name: String, plan: &'a Plan, court: Court, peer: &'a Peer, request: String) -> Job<'a> {
+    peer.job([name.clone()], move |program| {
+        job(name, move |name| between_foreign(name, plan, court, program, &request))
+    })
 }
 
 fn job<'a>(name: String, run: impl Fn(&str) -> Result<Rally> + 'a) -> Job<'a> {

@@ -1,10 +1,11 @@
 //! Messages of 64 bytes to 1 MiB from one process to another: copied in and out, and made and read in place.
 
 use crate::channels;
+use crate::foreign::{Peer, boost, python};
 use crate::measure::{Job, Plan, Row, check, interleave};
 use crate::process::{busy, cores, pin, two_cores, unpin};
 use crate::traffic::Places::Apart;
-use crate::traffic::{Traffic, between_processes};
+use crate::traffic::{Traffic, between_foreign, between_processes};
 use anyhow::Result;
 use std::hint::black_box;
 
@@ -12,10 +13,14 @@ const GROUP: &str = "pipes";
 const LENGTHS: [(&str, usize); 5] =
     [("64 B", 64), ("1 KiB", 1 << 10), ("16 KiB", 16 << 10), ("64 KiB", 64 << 10), ("1 MiB", 1 << 20)];
 
+/// With peers of other languages.
+const FOREIGN: [usize; 3] = [64, 64 << 10, 1 << 20];
+
 pub fn run(plan: &Plan) -> Result<Vec<Row>> {
+    let (boost, python) = (boost(), python());
     let mut rows = Vec::new();
     for (title, length) in LENGTHS {
-        let jobs = vec![
+        let mut jobs = vec![
             job(format!("{title} copied: Pipe"), length, move |name| {
                 between_processes(name, plan, Apart, || channels::copied(length))
             })
@@ -34,6 +39,18 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
             .limit(),
             memcpy(format!("{title} copied: memcpy alone"), length).limit(),
         ];
+        if FOREIGN.contains(&length) {
+            let places = channels::room(length) / length;
+            let request = format!("messages 1 {length} {places}");
+            jobs.push(foreign(format!("{title} copied: Boost message_queue"), length, plan, &boost, request));
+            jobs.push(foreign(
+                format!("{title} copied: Python Pipe"),
+                length,
+                plan,
+                &python,
+                format!("bytes {length}"),
+            ));
+        }
         rows.append(&mut interleave(GROUP, plan, jobs)?);
     }
     Ok(rows)
@@ -54,6 +71,12 @@ fn job<'a>(name: String, length: usize, run: impl Fn(&str) -> Result<Traffic> + 
         let (rate, sleeps) = (traffic.million_per_second(), 1000.0 * traffic.sleeps as f64 / traffic.items as f64);
         let [before, after] = traffic.round_trips;
         Ok(vec![rate * length as f64 / 1e3, rate, sleeps, before.max(after)])
+    })
+}
+
+fn foreign<'a>(name: String, length: usize, plan: &'a Plan, peer: &'a Peer, request: String) -> Job<'a> {
+    peer.job([name.clone()], move |program| {
+        job(name, length, move |name| between_foreign(name, plan, 1, program, &request))
     })
 }
 

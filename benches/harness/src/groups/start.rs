@@ -2,14 +2,15 @@
 //!
 //! Nothing here is pinned, for children inherit that.
 
+use crate::foreign::{Peer, Program, READY, python};
 use crate::measure::{Job, Plan, Row, check, interleave, quantile};
 use crate::process::{now, unpin};
 use crate::raw_memory::{enough_memory, grow};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use crossproc::{Process, StartMethod, Value};
-use std::io::{BufRead, BufReader, Error, Write, stdin};
+use std::io::{Error, stdin};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Barrier};
 
 const GROUP: &str = "start";
@@ -22,7 +23,7 @@ const CODE: i32 = 7;
 pub fn run(plan: &Plan) -> Result<Vec<Row>> {
     unpin()?;
     let children = if plan.quick { 30 } else { 100 };
-    let total = Value::new(0_u64)?;
+    let (total, python) = (Value::new(0_u64)?, python());
     let mut jobs = vec![
         job("fork server", children, |_| fork_server()).ours(),
         job("fork server, 1 KiB argument and result", children, kilobyte).ours(),
@@ -34,7 +35,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
         job("raw fork + _exit + waitpid", children, |_| raw_fork()).limit(),
     ];
     jobs.append(&mut small_and_big(children)?);
-    jobs.append(&mut python(children / 10));
+    jobs.push(snakes(children / 10, &python));
     interleave(GROUP, plan, jobs)
 }
 
@@ -126,48 +127,6 @@ fn raw_fork() -> Result<()> {
     check("how the child ended", (libc::WIFEXITED(status), libc::WEXITSTATUS(status)), (true, CODE))
 }
 
-/// A process that starts children: a number of them in, microseconds for each out, again and again.
-struct Parent {
-    process: Child,
-    /// None when it is to end.
-    orders: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-}
-
-const READY: &str = "ready";
-
-impl Parent {
-    /// Fails when it is not there or cannot do such things.
-    fn start(command: &mut Command) -> Result<Self> {
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let orders = process.stdin.take();
-        let answers = BufReader::new(process.stdout.take().context("no pipe")?);
-        let mut parent = Parent { process, orders, answers };
-        ensure!(parent.answer()? == READY, "it does not work");
-        Ok(parent)
-    }
-
-    fn batch<const N: usize>(&mut self, children: u64) -> Result<[f64; N]> {
-        writeln!(self.orders.as_mut().context("no pipe")?, "{children}")?;
-        let answer = self.answer()?;
-        let figures: Vec<f64> = answer.split(' ').map(str::parse).collect::<Result<_, _>>().context("its answer")?;
-        figures.try_into().ok().with_context(|| format!("its answer is {answer}"))
-    }
-
-    fn answer(&mut self) -> Result<String> {
-        let mut line = String::new();
-        ensure!(self.answers.read_line(&mut line)? > 0, "it has ended");
-        Ok(line.trim_end().into())
-    }
-}
-
-impl Drop for Parent {
-    fn drop(&mut self) {
-        self.orders = None;
-        let _ = self.process.wait();
-    }
-}
-
 /// The argument that makes this program such a process.
 pub const PARENT: &str = "parent";
 
@@ -205,12 +164,12 @@ fn small_and_big(children: u64) -> Result<Vec<Job<'static>>> {
         return Ok(NAMES.iter().map(|name| Job::missing(name, &error)).collect());
     }
     let me = std::env::current_exe()?;
-    let small = Parent::start(Command::new(&me).arg(PARENT))?;
-    let mut parents = [small, Parent::start(Command::new(&me).args([PARENT, "--grown"]))?];
+    let small = Program::start(Command::new(&me).arg(PARENT))?;
+    let parents = [small, Program::start(Command::new(&me).args([PARENT, "--grown"]))?];
     let job = Job::new(in_us(NAMES), move || {
         let mut sums = [0.0; 2];
         for which in TURNS {
-            let [figure] = parents[which].batch(children / 4)?;
+            let [figure] = parents[which].ask(&(children / 4).to_string())?;
             sums[which] += figure / 4.0;
         }
         Ok(sums.to_vec())
@@ -222,14 +181,9 @@ fn in_us<const N: usize>(names: [&str; N]) -> Vec<(String, &'static str)> {
     names.map(|name| (name.into(), "us")).to_vec()
 }
 
-/// Its children call `sys.exit`, which every start method can hand over, so that they need no module of this program.
-fn python(children: u64) -> Vec<Job<'static>> {
+fn snakes(children: u64, python: &Peer) -> Job<'_> {
     const NAMES: [&str; 3] = ["Python fork", "Python forkserver", "Python spawn"];
-    const PROGRAM: &str = include_str!("start.py");
-    match Parent::start(Command::new("python3").args(["-c", PROGRAM, READY, &CODE.to_string()])) {
-        Ok(mut python) => {
-            vec![Job::new(in_us(NAMES), move || Ok(python.batch::<3>(children)?.to_vec()))]
-        }
-        Err(error) => NAMES.iter().map(|name| Job::missing(name, format!("python3: {error:#}"))).collect(),
-    }
+    python.job(NAMES, |program| {
+        Job::new(in_us(NAMES), move || Ok(program.ask::<3>(&format!("start {children}"))?.to_vec()))
+    })
 }
