@@ -54,7 +54,16 @@ const fn worst(group: &'static str, metric: &'static str, bound: Bound) -> Targe
 const PROCESS_PEERS: &[&str] =
     &["two processes: pthread pshared", "two processes: pthread robust pshared", "two processes: raw_sync Mutex"];
 
-const MESSAGE_PEERS: &[&str] = &["1:1: pipe(2)", "1:1: SEQPACKET sockets"];
+const MESSAGE_PEERS: &[&str] = &[
+    "1:1: pipe(2)",
+    "1:1: SEQPACKET sockets",
+    "1:1: unix stream sockets",
+    "1:1: POSIX mq",
+    "1:1: ipc-channel",
+    "1:1: iceoryx2, polled",
+    "1:1: ipmpsc",
+    "1:1: interprocess",
+];
 
 use Against::{BestOf, Nothing, Row as To};
 use Bound::{AtLeast, AtMost};

@@ -3,7 +3,7 @@
 //! Spinning: two cores, each side answers at once. Same core: the other side needs the core, so one has to sleep for it.
 //! Idle: two cores, and each side is busy with something else before each answer, for longer than anybody spins.
 
-use crate::channels;
+use crate::channels::{self, Consumer, Ends, Producer};
 use crate::measure::{Job, Plan, Row, interleave};
 use crate::process::two_cores;
 use crate::rally::{Court, Rally, between_processes, between_threads};
@@ -36,6 +36,7 @@ fn spinning(plan: &Plan) -> Result<Vec<Row>> {
         job("spinning: crossbeam bounded, threads".into(), move |name| {
             between_threads(name, plan, court, || channels::crossbeam(1))
         }),
+        peer("spinning: iceoryx2, polled".into(), plan, court, channels::iceoryx_polled),
     ];
     interleave(GROUP, plan, jobs)
 }
@@ -43,7 +44,7 @@ fn spinning(plan: &Plan) -> Result<Vec<Row>> {
 fn sleeping(place: &str, plan: &Plan, court: Court) -> Result<Vec<Row>> {
     let one = || channels::one_by_one(1);
     let named = |peer: &str| format!("{place}: {peer}");
-    let jobs = vec![
+    let mut jobs = vec![
         job(named("SimpleQueue"), move |name| between_processes(name, plan, court, one)),
         job(named("Pipe, 64 B"), move |name| between_processes(name, plan, court, || channels::copied(64))),
         job(named("futex"), move |name| between_processes(name, plan, court, channels::slot)),
@@ -53,7 +54,24 @@ fn sleeping(place: &str, plan: &Plan, court: Court) -> Result<Vec<Row>> {
             between_threads(name, plan, court, || channels::crossbeam(1))
         }),
     ];
+    jobs.append(&mut vec![
+        peer(named("POSIX mq"), plan, court, || channels::mqueue(1)),
+        peer(named("ipc-channel"), plan, court, channels::ipc_words),
+        peer(named("iceoryx2, woken by its events"), plan, court, channels::iceoryx_woken),
+        peer(named("ipmpsc"), plan, court, channels::ipmpsc_words),
+        peer(named("interprocess"), plan, court, || channels::interprocess(8)),
+        peer(named("raw_sync Event"), plan, court, channels::signalled),
+    ]);
     interleave(GROUP, plan, jobs)
+}
+
+fn peer<'a, P: Producer, C: Consumer>(
+    name: String,
+    plan: &'a Plan,
+    court: Court,
+    make: impl Fn() -> Result<Ends<P, C>> + 'a,
+) -> Job<'a> {
+    Job::if_made(&name.clone(), make(), || job(name, move |name| between_processes(name, plan, court, &make)))
 }
 
 fn job<'a>(name: String, run: impl Fn(&str) -> Result<Rally> + 'a) -> Job<'a> {
