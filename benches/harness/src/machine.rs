@@ -70,10 +70,23 @@ fn rustc() -> String {
 /// From the lock file that this program was built with, of the C library, and of other languages' peers.
 fn versions() -> BTreeMap<String, String> {
     const LOCKED: &str = include_str!("../../../Cargo.lock");
-    const NAMES: [&str; 7] =
-        ["crossbeam-channel", "crossproc", "parking_lot", "procspawn", "raw_sync", "rayon", "rtrb"];
+    const NAMES: [&str; 12] = [
+        "crossbeam-channel",
+        "crossproc",
+        "iceoryx2",
+        "interprocess",
+        "ipc-channel",
+        "ipmpsc",
+        "parking_lot",
+        "procspawn",
+        "raw_sync",
+        "rayon",
+        "rtrb",
+        "shared_memory",
+    ];
+    // The newest one, where a peer needs an older one of the same.
     let version = |name: &str| {
-        let start = LOCKED.split_once(&format!("name = \"{name}\"\nversion = \""))?.1;
+        let start = LOCKED.rsplit_once(&format!("name = \"{name}\"\nversion = \""))?.1;
         Some((name.to_string(), start.split_once('"')?.0.to_string()))
     };
     let mut versions: BTreeMap<_, _> = NAMES.into_iter().filter_map(version).collect();

@@ -165,6 +165,14 @@ impl<'a> Job<'a> {
         })
     }
 
+    /// A peer's job, or the reason why there can be none on this machine.
+    pub fn if_made<T>(name: &str, made: Result<T>, job: impl FnOnce() -> Self) -> Self {
+        match made {
+            Ok(_) => job(),
+            Err(error) => Job::missing(name, format_args!("{error:#}")),
+        }
+    }
+
     pub fn missing(name: &str, reason: impl std::fmt::Display) -> Self {
         Job::all_missing([name], reason)
     }

@@ -63,8 +63,6 @@ struct Board {
 const END: u64 = u64::MAX - 1;
 const WARM_UP: u64 = 200;
 
-type Sides<P, C> = (Ends<P, C>, Ends<P, C>);
-
 /// Between processes. Where the cores moved apart it is done again, as often as the plan says.
 pub fn between_processes<P: Producer, C: Consumer>(
     name: &str,
@@ -74,8 +72,8 @@ pub fn between_processes<P: Producer, C: Consumer>(
 ) -> Result<Rally> {
     near(name, plan, court, || {
         let board = Shared::new(Board::default())?;
-        let (there, back) = (make()?, make()?);
-        let ([a, b], board) = (sides((there, back))?, &*board);
+        let (mut there, mut back) = (make()?, make()?);
+        let ([a, b], board) = (sides(&mut there, &mut back)?, &*board);
         let one = OwnChild::fork(court.cores[0], || serve(board, plan, court, a))?;
         let other = OwnChild::fork(court.cores[1], || answer(board, court, b))?;
         Ok((one.join()?, other.join()?))
@@ -93,7 +91,7 @@ pub fn between_threads<P: Producer + Send, C: Consumer + Send>(
         let board = Shared::new(Board::default())?;
         let board: &Board = &board;
         let both = || {
-            let [a, b] = sides((make()?, make()?))?;
+            let [a, b] = sides(&mut make()?, &mut make()?)?;
             std::thread::scope(|threads| {
                 let other = threads.spawn(|| pin(court.cores[1]).and_then(|()| answer(board, court, b)));
                 let served = serve(board, plan, court, a)?;
@@ -115,10 +113,10 @@ pub fn between_foreign(name: &str, plan: &Plan, court: Court, program: &Program,
 }
 
 /// For each side where it puts and where it gets.
-fn sides<P, C>((mut there, mut back): Sides<P, C>) -> Result<[(P, C); 2]> {
+fn sides<P, C>(there: &mut Ends<P, C>, back: &mut Ends<P, C>) -> Result<[(P, C); 2]> {
     let both = |put: &mut Ends<P, C>, get: &mut Ends<P, C>| Some((put.producers.pop()?, get.consumers.pop()?));
-    let a = both(&mut there, &mut back).context("no ends")?;
-    Ok([a, both(&mut back, &mut there).context("no ends")?])
+    let a = both(there, back).context("no ends")?;
+    Ok([a, both(back, there).context("no ends")?])
 }
 
 /// What the side that has the clock knows.

@@ -71,6 +71,12 @@ const MESSAGE_PEERS: &[&str] = &[
     "1:1: Python Queue",
     "1:1: Python SimpleQueue",
     "1:1: faster-fifo",
+    "1:1: unix stream sockets",
+    "1:1: POSIX mq",
+    "1:1: ipc-channel",
+    "1:1: iceoryx2, polled",
+    "1:1: ipmpsc",
+    "1:1: interprocess",
 ];
 
 use Against::{BestOf, Nothing, Row as To};
@@ -103,7 +109,7 @@ pub static TARGETS: &[Target] = &[
     target("ping-pong", "same core: SimpleQueue", To("same core: pipe(2)"), AtMost(1.4)),
     target("pipes", "64 KiB copied: Pipe", To("64 KiB copied: raw ring"), AtLeast(0.9)),
     target("pipes", "1 MiB copied: Pipe", To("1 MiB copied: raw ring"), AtLeast(0.9)),
-    target("pipes", "1 MiB in place: Pipe: messages", Nothing, AtLeast(4.2)), // what iceoryx2 lends in a second, in millions
+    target("pipes", "1 MiB in place: Pipe", To("1 MiB in place: iceoryx2"), AtLeast(1.0)),
     worst("stalls", "consumer killed", AtMost(50.0)),
     worst("stalls", "producer killed", AtMost(50.0)),
     target("start", "fork server", To("Command of /bin/true"), AtMost(0.5)),
@@ -114,11 +120,13 @@ pub static TARGETS: &[Target] = &[
         To("fork server, the same parent without these"),
         AtMost(1.2),
     ),
-    absent("pool", "map: Pool", Nothing, AtLeast(1.0)),
+    absent("pool", "map: Pool", Nothing, AtLeast(1000.0)), // thousands in a second
     absent("pool", "map: Pool", To("map: Python Pool"), AtLeast(20.0)),
     absent("pool", "apply: Pool", To("apply: sleeping ping-pong"), AtMost(1.5)),
-    absent("manager", "get: Manager dict", To("get: redis over a unix socket"), AtMost(0.5)),
-    absent("manager", "set: Manager dict", To("set: redis over a unix socket"), AtMost(0.5)),
+    absent("manager", "get, same core: Manager dict", To("get, same core: redis over a unix socket"), AtMost(0.5)),
+    absent("manager", "set, same core: Manager dict", To("set, same core: redis over a unix socket"), AtMost(0.5)),
+    absent("manager", "get, other core: Manager dict", To("get, other core: redis over a unix socket"), AtMost(0.5)),
+    absent("manager", "set, other core: Manager dict", To("set, other core: redis over a unix socket"), AtMost(0.5)),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -107,6 +107,7 @@ pub fn between_processes<P: Producer, C: Consumer>(
     calm(name, plan, || {
         let (ends, cores, board) = (make()?, two_cores()?, Shared::new(Board::default())?);
         let scene = Scene::new(&board, &ends, plan);
+        let _until_they_end = ends.keep;
         let mut children = Vec::new();
         for (which, end) in ends.producers.into_iter().enumerate() {
             children.push(OwnChild::fork(cores[places.producer(which)], || produce(scene, which, end))?);

@@ -2,27 +2,46 @@
 
 mod byte_ring;
 mod bytes;
+mod copied;
 mod futex;
+mod iceoryx;
+mod iceoryx_bytes;
+mod iceoryx_woken;
+mod iceoryx_words;
+mod ipc;
+mod ipmpsc_ring;
 mod kernel;
+mod mqueue;
 mod ours;
 mod pipes;
 mod ring;
 mod serde_queue;
+mod signalled;
+mod streams;
 mod threads;
 mod vyukov;
 
 pub use byte_ring::byte_ring;
 pub use bytes::room;
 pub use futex::slot;
+pub use iceoryx_bytes::{iceoryx_copied, iceoryx_in_place};
+pub use iceoryx_woken::iceoryx_woken;
+pub use iceoryx_words::iceoryx_polled;
+pub use ipc::{ipc_bytes, ipc_words};
+pub use ipmpsc_ring::{ipmpsc_bytes, ipmpsc_words};
 pub use kernel::{pipe, seqpacket};
+pub use mqueue::mqueue;
 pub use ours::{batched, one_by_one};
 pub use pipes::{copied, in_place};
 pub use ring::ring;
 pub use serde_queue::serde_queue;
+pub use signalled::signalled;
+pub use streams::{interprocess, pipe_of_bytes, sockets};
 pub use threads::{crossbeam, rtrb};
 pub use vyukov::vyukov;
 
 use anyhow::Result;
+use std::any::Any;
 use std::ops::Range;
 
 /// How many items may be in between; a power of two. For those that can choose.
@@ -46,6 +65,8 @@ pub struct Ends<P, C> {
     pub consumers: Vec<C>,
     /// Items between two looks at the clock: many where they are small, at least one.
     pub round: u64,
+    /// What has to outlive the children that the ends go to.
+    pub keep: Option<Box<dyn Any>>,
 }
 
 impl<P, C> Ends<P, C> {
@@ -57,6 +78,15 @@ impl<P, C> Ends<P, C> {
     ) -> Result<Self> {
         let producers = (0..pairs).map(|_| producer()).collect::<Result<_>>()?;
         let consumers = (0..pairs).map(|_| consumer()).collect::<Result<_>>()?;
-        Ok(Ends { producers, consumers, round: 4 * BATCH })
+        Ok(Ends { producers, consumers, round: 4 * BATCH, keep: None })
+    }
+
+    fn pair(producer: P, consumer: C) -> Self {
+        Ends { producers: vec![producer], consumers: vec![consumer], round: 4 * BATCH, keep: None }
+    }
+
+    /// For one that takes far longer for an item than those that only touch memory.
+    fn slow(self) -> Self {
+        Ends { round: (self.round / 8).max(1), ..self }
     }
 }

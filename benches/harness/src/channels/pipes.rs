@@ -1,41 +1,29 @@
 //! crossproc's pipe, for bytes: copied in and out, and in place.
 
-use super::bytes::{ends, in_rounds, mark, mark_ends, number, room};
+use super::bytes::{ends, in_rounds, mark_ends, room};
+use super::copied::{CopiedEnds, ReceiveBytes, SendBytes, both_ends};
 use super::{Consumer, Ends, Producer};
 use anyhow::Result;
 use crossproc::{Pipe, Receiver, Sender};
 use std::ops::Range;
 
-/// An end, and the message that it copies from, or to.
-pub struct Copied<H> {
-    half: H,
-    message: Vec<u8>,
-}
-
-type CopiedEnds = Ends<Copied<Sender<()>>, Copied<Receiver<()>>>;
-
-pub fn copied(length: usize) -> Result<CopiedEnds> {
+pub fn copied(length: usize) -> Result<CopiedEnds<Sender<()>, Receiver<()>>> {
     let (sender, receiver) = Pipe::<()>::one_way_with_capacity(room(length))?;
-    let producers = vec![Copied { half: sender, message: vec![7; length] }];
-    let consumers = vec![Copied { half: receiver, message: vec![0; length] }];
-    Ok(in_rounds(length, Ends { producers, consumers, round: 1 }))
+    Ok(both_ends(length, sender, receiver))
 }
 
-impl Producer for Copied<Sender<()>> {
-    fn put(&mut self, items: Range<u64>) -> Result<()> {
-        for item in items {
-            mark(&mut self.message, item);
-            self.half.send_bytes(&self.message)?;
-        }
-        Ok(())
+impl SendBytes for Sender<()> {
+    #[inline(always)]
+    fn send_message(&mut self, message: &[u8]) -> Result<()> {
+        Ok(self.send_bytes(message)?)
     }
 }
 
-impl Consumer for Copied<Receiver<()>> {
-    fn get(&mut self, mut each: impl FnMut(u64)) -> Result<()> {
-        let length = self.half.recv_bytes_into(&mut self.message)?;
-        each(number(&self.message[..length], self.message.len())?);
-        Ok(())
+impl ReceiveBytes for Receiver<()> {
+    #[inline(always)]
+    fn receive(&mut self, buffer: &mut [u8], look: impl FnOnce(&[u8]) -> Result<u64>) -> Result<u64> {
+        let length = self.recv_bytes_into(buffer)?;
+        look(&buffer[..length])
     }
 }
 
@@ -48,9 +36,8 @@ type InPlaceEnds = Ends<InPlace<Sender<()>>, InPlace<Receiver<()>>>;
 
 pub fn in_place(length: usize) -> Result<InPlaceEnds> {
     let (sender, receiver) = Pipe::<()>::one_way_with_capacity(room(length))?;
-    let producers = vec![InPlace { half: sender, length }];
-    let consumers = vec![InPlace { half: receiver, length }];
-    Ok(in_rounds(length, Ends { producers, consumers, round: 1 }))
+    let end = Ends::pair(InPlace { half: sender, length }, InPlace { half: receiver, length });
+    Ok(in_rounds(length, end))
 }
 
 impl Producer for InPlace<Sender<()>> {

@@ -1,6 +1,6 @@
 //! Channels between threads.
 
-use super::{BATCH, CAPACITY, Consumer, Ends, Producer};
+use super::{CAPACITY, Consumer, Ends, Producer};
 use anyhow::Result;
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ impl Consumer for crossbeam_channel::Receiver<u64> {
 /// It does not wait: both sides spin.
 pub fn rtrb() -> Result<Ends<rtrb::Producer<u64>, rtrb::Consumer<u64>>> {
     let (producer, consumer) = rtrb::RingBuffer::new(CAPACITY);
-    Ok(Ends { producers: vec![producer], consumers: vec![consumer], round: 4 * BATCH })
+    Ok(Ends::pair(producer, consumer))
 }
 
 impl Producer for rtrb::Producer<u64> {

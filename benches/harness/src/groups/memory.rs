@@ -6,6 +6,7 @@ use crate::raw_memory::{Mapping, allocated_memfd, named_and_dropped};
 use anyhow::{Context, Result, ensure};
 use crossproc::{Array, Value};
 use serde::{Deserialize, Serialize};
+use shared_memory::ShmemConf;
 use std::process::Command;
 
 const GROUP: &str = "memory";
@@ -31,6 +32,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
         Job::per_op("create and drop: shm_open .. unlink", plan, |count| {
             (0..count).try_for_each(|_| named_and_dropped())
         }),
+        Job::per_op("create and drop: shared_memory", plan, |count| (0..count).try_for_each(|_| owned_and_dropped())),
         Job::per_op("create and drop: memfd", plan, |count| {
             (0..count).try_for_each(|_| Mapping::of_memfd(4096).map(drop))
         }),
@@ -44,6 +46,12 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
     rows.append(&mut interleave(GROUP, plan, big)?);
     rows.append(&mut live_values(plan)?);
     Ok(rows)
+}
+
+/// The crate, as its documentation has it: with a name of its own choice.
+fn owned_and_dropped() -> Result<()> {
+    let memory = ShmemConf::new().size(4096).create()?;
+    check("the owner", memory.is_owner(), true)
 }
 
 /// In milliseconds; the kernel allocates on behalf of this process, so its own time is all of it.

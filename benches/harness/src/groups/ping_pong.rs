@@ -3,7 +3,7 @@
 //! Spinning: two cores, each side answers at once. Same core: the other side needs the core, so one has to sleep for it.
 //! Idle: two cores, and each side is busy with something else before each answer, for longer than anybody spins.
 
-use crate::channels;
+use crate::channels::{self, Consumer, Ends, Producer};
 use crate::foreign::{Peer, boost, python};
 use crate::measure::{Job, Plan, Row, interleave};
 use crate::process::two_cores;
@@ -43,6 +43,7 @@ fn spinning(plan: &Plan) -> Result<Vec<Row>> {
             between_threads(name, plan, court, || channels::crossbeam(1))
         })
         .in_process(),
+        peer("spinning: iceoryx2, polled".into(), plan, court, channels::iceoryx_polled),
     ];
     interleave(GROUP, plan, jobs)
 }
@@ -62,6 +63,14 @@ fn sleeping(place: &str, plan: &Plan, court: Court, (boost, python): &(Peer, Pee
         .in_process(),
         foreign(named("Boost message_queue"), plan, court, boost, format!("pong {}", court.pause)),
     ];
+    jobs.append(&mut vec![
+        peer(named("POSIX mq"), plan, court, || channels::mqueue(1)),
+        peer(named("ipc-channel"), plan, court, channels::ipc_words),
+        peer(named("iceoryx2, woken by its events"), plan, court, channels::iceoryx_woken),
+        peer(named("ipmpsc"), plan, court, channels::ipmpsc_words),
+        peer(named("interprocess"), plan, court, || channels::interprocess(8)),
+        peer(named("raw_sync Event"), plan, court, channels::signalled),
+    ]);
     if court.pause == 0 {
         jobs.push(foreign(named("Python Pipe"), plan, court, python, "pong".into()));
     }
@@ -72,6 +81,15 @@ fn foreign<'a>(name: String, plan: &'a Plan, court: Court, peer: &'a Peer, reque
     peer.job([name.clone()], move |program| {
         job(name, move |name| between_foreign(name, plan, court, program, &request))
     })
+}
+
+fn peer<'a, P: Producer, C: Consumer>(
+    name: String,
+    plan: &'a Plan,
+    court: Court,
+    make: impl Fn() -> Result<Ends<P, C>> + 'a,
+) -> Job<'a> {
+    Job::if_made(&name.clone(), make(), || job(name, move |name| between_processes(name, plan, court, &make)))
 }
 
 fn job<'a>(name: String, run: impl Fn(&str) -> Result<Rally> + 'a) -> Job<'a> {

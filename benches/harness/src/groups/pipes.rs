@@ -1,6 +1,6 @@
 //! Messages of 64 bytes to 1 MiB from one process to another: copied in and out, and made and read in place.
 
-use crate::channels;
+use crate::channels::{self, Consumer, Ends, Producer};
 use crate::foreign::{Peer, boost, python};
 use crate::measure::{Job, Plan, Row, check, interleave};
 use crate::process::{busy, cores, pin, two_cores, unpin};
@@ -12,9 +12,8 @@ use std::hint::black_box;
 const GROUP: &str = "pipes";
 const LENGTHS: [(&str, usize); 5] =
     [("64 B", 64), ("1 KiB", 1 << 10), ("16 KiB", 16 << 10), ("64 KiB", 64 << 10), ("1 MiB", 1 << 20)];
-
-/// With peers of other languages.
-const FOREIGN: [usize; 3] = [64, 64 << 10, 1 << 20];
+/// Where the peers are measured, too.
+const PEERS_AT: [usize; 3] = [64, 64 << 10, 1 << 20];
 
 pub fn run(plan: &Plan) -> Result<Vec<Row>> {
     let (boost, python) = (boost(), python());
@@ -39,7 +38,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
             .limit(),
             memcpy(format!("{title} copied: memcpy alone"), length).limit(),
         ];
-        if FOREIGN.contains(&length) {
+        if PEERS_AT.contains(&length) {
             let places = channels::room(length) / length;
             let request = format!("messages 1 {length} {places}");
             jobs.push(foreign(format!("{title} copied: Boost message_queue"), length, plan, &boost, request));
@@ -50,10 +49,34 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
                 &python,
                 format!("bytes {length}"),
             ));
+            jobs.append(&mut peers(title, length, plan));
         }
         rows.append(&mut interleave(GROUP, plan, jobs)?);
     }
     Ok(rows)
+}
+
+fn peers<'a>(title: &str, length: usize, plan: &'a Plan) -> Vec<Job<'a>> {
+    let copied = |peer: &str| format!("{title} copied: {peer}");
+    vec![
+        peer(copied("pipe(2)"), length, plan, channels::pipe_of_bytes),
+        peer(copied("unix stream sockets"), length, plan, channels::sockets),
+        peer(copied("ipc-channel"), length, plan, channels::ipc_bytes),
+        peer(copied("iceoryx2"), length, plan, channels::iceoryx_copied),
+        peer(copied("ipmpsc"), length, plan, channels::ipmpsc_bytes),
+        peer(format!("{title} in place: iceoryx2"), length, plan, channels::iceoryx_in_place),
+    ]
+}
+
+fn peer<'a, P: Producer, C: Consumer>(
+    name: String,
+    length: usize,
+    plan: &'a Plan,
+    make: impl Fn(usize) -> Result<Ends<P, C>> + 'a,
+) -> Job<'a> {
+    Job::if_made(&name.clone(), make(length), || {
+        job(name, length, move |name| between_processes(name, plan, Apart, || make(length)))
+    })
 }
 
 fn job<'a>(name: String, length: usize, run: impl Fn(&str) -> Result<Traffic> + 'a) -> Job<'a> {

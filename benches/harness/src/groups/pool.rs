@@ -29,7 +29,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
     let programs = SNAKES.map(|_| python());
     let mut jobs: Vec<_> = SNAKES.iter().zip(&programs).map(|(snake, peer)| snake_job(*snake, plan, peer)).collect();
     jobs.push(own("procspawn Pool", plan, processes));
-    jobs.push(own("rayon, threads", plan, threads));
+    jobs.push(own("rayon, threads", plan, threads).in_process());
     interleave(GROUP, plan, jobs)
 }
 
