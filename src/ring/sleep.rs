@@ -51,8 +51,9 @@ pub(crate) struct Looks {
     most: AtomicU32,
     /// How often somebody waited.
     turns: AtomicU32,
-    /// How often in a row it came within the first looks.
+    /// How often in a row it came within the first looks, and how often makes a stream.
     at_once: AtomicU32,
+    stream: AtomicU32,
     known: AtomicU64,
 }
 
@@ -62,8 +63,10 @@ impl Looks {
     const FEWEST: u32 = 20;
     /// Each so manyth time that it would be the fewest, it is the most.
     const PROBE: u32 = 64;
-    /// So many at once are a stream, in which a break pays, and how long that is: dozens of items.
+    /// So many at once are a stream, in which a break pays, and how long that is: dozens of items. Where it did not pay, since
+    /// each one is an answer to the one before, twice as many make a stream, up to a limit.
     const STREAM: u32 = 8;
+    const LONGEST_STREAM: u32 = 1 << 13;
     const BREAK: u32 = 40;
 
     pub(crate) fn new() -> Self {
@@ -71,6 +74,7 @@ impl Looks {
             most: AtomicU32::new(Self::MOST / 4),
             turns: AtomicU32::new(0),
             at_once: AtomicU32::new(0),
+            stream: AtomicU32::new(Self::STREAM),
             known: AtomicU64::new(u64::MAX),
         }
     }
@@ -100,11 +104,14 @@ impl Looks {
         if process::cores() < 2 {
             return is_so();
         }
-        if self.at_once.load(Relaxed) >= Self::STREAM {
+        let stream = self.stream.load(Relaxed);
+        if self.at_once.load(Relaxed) >= stream {
             (0..Self::BREAK).for_each(|_| std::hint::spin_loop());
             if is_so() && several() {
+                self.stream.store(Self::STREAM, Relaxed);
                 return true;
             }
+            self.stream.store((stream * 2).min(Self::LONGEST_STREAM), Relaxed);
             self.at_once.store(0, Relaxed);
         }
         let usual = self.most.load(Relaxed);
