@@ -7,10 +7,13 @@
 
 mod array;
 mod atomic;
+mod barrier;
 #[cfg(doctest)]
 mod compile_fail;
+mod condition;
 mod element;
 mod error;
+mod event;
 mod lock;
 mod message;
 mod pipe;
@@ -18,7 +21,9 @@ mod process;
 mod queue;
 mod raw;
 mod ring;
+mod rlock;
 mod segment;
+mod semaphore;
 mod sync;
 mod sys;
 mod value;
@@ -26,21 +31,26 @@ mod wait;
 
 pub use array::{Array, ArrayGuard, Part};
 pub use atomic::{Atomic, Int};
+pub use barrier::{Barrier, Turn};
 pub use bytemuck::{self, CheckedBitPattern, NoUninit, Pod, Zeroable};
+pub use condition::{Condition, Guard, WaitTimeoutResult};
 pub use element::Element;
 pub use error::*;
+pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub use message::Message;
 pub use pipe::{Frame, Messages, Pipe, Receiver, Sender, Slot, channel};
 pub use process::{
-    ChildInfo, Current, Entry, Parent, Process, ProcessBuilder, Scope, ScopedProcess, StartMethod, Stdio,
+    ChildInfo, Current, Entry, Outcome, Parent, Process, ProcessBuilder, Scope, ScopedProcess, StartMethod, Stdio,
     active_children, cpu_count, current, fork, init, parent, scope,
 };
 pub use queue::{Iter, JoinableQueue, Queue, SimpleQueue, Task};
 pub use raw::{RawArray, RawValue};
+pub use rlock::{RLock, RLockGuard};
 pub use segment::Named;
 #[cfg(feature = "shared_memory")]
 pub use segment::Within;
+pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
 pub use value::{Value, ValueGuard};
 pub use wait::{Waitable, wait};
 

@@ -161,22 +161,7 @@ impl Lock {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn lock_or_repair(&self, repair: impl FnOnce()) -> Result<LockGuard<'_>, LockError> {
-        /// Leaves the mark if the repair does not come to its end.
-        struct Marked<'a>(&'a RawLock, Held);
-        impl Drop for Marked<'_> {
-            fn drop(&mut self) {
-                self.0.release_marked(&self.1);
-            }
-        }
-        let raw = self.raw();
-        let held = raw.acquire(Patience::Forever, true)?;
-        if raw.recorded().is_some() {
-            let marked = Marked(raw, held);
-            repair();
-            std::mem::forget(marked);
-        }
-        raw.record(&held, 0);
-        Ok(self.guard(held))
+        Ok(self.guard(self.raw().acquire_repaired(repair)?))
     }
 
     /// The process that holds the lock at this moment.
@@ -230,6 +215,24 @@ pub struct LockGuard<'a> {
     lock: &'a RawLock,
     held: Held,
     thread: PhantomData<*const ()>,
+}
+
+impl<'a> LockGuard<'a> {
+    /// Gives the lock up.
+    pub(crate) fn park(self) -> Parked<'a> {
+        Parked(self.lock)
+    }
+}
+
+/// A lock that was given up, to be taken again.
+#[allow(missing_debug_implementations, reason = "nobody but this crate sees it")]
+pub struct Parked<'a>(&'a RawLock);
+
+impl<'a> Parked<'a> {
+    pub(crate) fn retake(self) -> Result<LockGuard<'a>, LockError> {
+        let held = self.0.acquire_unmarked(Patience::Forever)?;
+        Ok(LockGuard { lock: self.0, held, thread: PhantomData })
+    }
 }
 
 // SAFETY: a shared guard gives nothing at all.

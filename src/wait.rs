@@ -10,15 +10,16 @@
 //! another ring is made up for by the sleepers' own looks (every two seconds).
 
 use crate::ring::RingSource;
+use crate::sync::signal::Signal;
 use crate::sys::watch::{self, Watch};
 use crate::sys::{AsFd, BorrowedFd, Deadline, futex, poll};
-use crate::{JoinableQueue, Pipe, Queue, Receiver, SimpleQueue};
+use crate::{Event, JoinableQueue, Pipe, Queue, Receiver, SimpleQueue};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 /// What [`wait()`] can wait for: queues and receiving ends of pipes, which are ready when there is something to get, or will
-/// never be; and whatever is `AsFd`, which is ready when it can be read: processes (at their end), sockets, files.
+/// never be; events, when they are set; and whatever is `AsFd`, which is ready when it can be read: processes (at their end), sockets, files.
 ///
 /// ```
 /// use crossproc::{Queue, Waitable, wait};
@@ -41,6 +42,8 @@ pub enum Source<'a> {
     Fd(BorrowedFd<'a>),
     #[doc(hidden)]
     Ring(RingSource<'a>),
+    #[doc(hidden)]
+    Event(&'a Signal),
     /// Nothing ever comes from there.
     #[doc(hidden)]
     Ready,
@@ -73,6 +76,13 @@ macro_rules! waitable {
         }
     )* };
 }
+
+impl Waitable for Event {
+    fn source(&self) -> Source<'_> {
+        Source::Event(self.signal())
+    }
+}
+
 waitable! { Pipe<S, R> Receiver<T> Queue<T> JoinableQueue<T> SimpleQueue<T> }
 
 /// With more rings than this, of which each has four words then, only their gates are slept on.
@@ -115,8 +125,15 @@ pub fn wait(items: &[&dyn Waitable], timeout: Option<Duration>) -> Vec<usize> {
 fn ring_of<'a, 'b>(source: &'b Source<'a>) -> Option<&'b RingSource<'a>> {
     match source {
         Source::Ring(ring) => Some(ring),
-        Source::Fd(_) | Source::Ready => None,
+        Source::Fd(_) | Source::Event(_) | Source::Ready => None,
     }
+}
+
+fn events<'a, 'b>(sources: &'b [Source<'a>]) -> impl Iterator<Item = &'a Signal> + use<'a, 'b> {
+    sources.iter().filter_map(|source| match source {
+        Source::Event(event) => Some(*event),
+        _ => None,
+    })
 }
 
 fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<Deadline>) -> Vec<usize> {
@@ -132,9 +149,11 @@ fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<
         let mut last = Vec::new();
         let armed = rings.iter().all(|source| source.ring.arm(source.size, with_locks, &mut words, &mut last));
         words.append(&mut last);
+        words.extend(events(sources).map(Signal::arm));
         // Behind the arming: what comes from here on is a wake.
         let ready = find_ready(sources);
         if !ready.is_empty() {
+            events(sources).for_each(Signal::pass_on);
             return ready;
         }
         if armed {
@@ -144,6 +163,7 @@ fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<
             words.truncate(futex::MOST_WORDS);
             futex::wait_any(&words, Some(deadline.map_or(slice, |deadline| deadline.min(slice))));
             rings.iter().for_each(|source| source.ring.pass_on(source.size));
+            events(sources).for_each(Signal::pass_on);
             drop(sleeper);
         }
     }
@@ -153,6 +173,7 @@ fn find_ready(sources: &[Source<'_>]) -> Vec<usize> {
     let is_ready = |source: &Source<'_>| match source {
         Source::Fd(fd) => poll::readable(crate::sys::as_number(fd), Some(Deadline::now())),
         Source::Ring(ring) => (ring.ready)(),
+        Source::Event(event) => event.is_set(),
         Source::Ready => true,
     };
     (0..sources.len()).filter(|at| is_ready(&sources[*at])).collect()

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Each top-level module of the crate, and its layer.
-const LAYERS: [(&str, u32); 16] = [
+const LAYERS: [(&str, u32); 21] = [
     ("error", 0),
     ("element", 1),
     ("message", 0),
@@ -18,11 +18,16 @@ const LAYERS: [(&str, u32); 16] = [
     ("raw", 4),
     ("atomic", 4),
     ("lock", 4),
+    ("semaphore", 4),
+    ("condition", 5),
+    ("event", 4),
+    ("rlock", 4),
     ("ring", 4),
     ("queue", 5),
     ("pipe", 5),
     ("process", 6),
-    ("wait", 6),
+    ("wait", 7),
+    ("barrier", 7),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

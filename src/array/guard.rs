@@ -1,9 +1,11 @@
 //! The locks that cover some items, and the items.
 
-use crate::sync::{Held, RawLock};
+use super::Array;
+use crate::LockError;
+use crate::sync::{Held, Patience, RawLock, Refusal};
 use bytemuck::Pod;
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 /// Locks that are held; dropped, they are given up, and marks that were not repaired stay.
 pub(super) struct Taken<'a> {
@@ -66,12 +68,90 @@ impl Drop for Taken<'_> {
 pub struct ArrayGuard<'a, T: Pod> {
     items: &'a mut [T],
     taken: Taken<'a>,
+    cover: Cover<'a, T>,
     thread: PhantomData<*const ()>,
 }
 
 impl<'a, T: Pod> ArrayGuard<'a, T> {
-    pub(super) fn new(items: &'a mut [T], taken: Taken<'a>) -> Self {
-        ArrayGuard { items, taken, thread: PhantomData }
+    pub(super) fn new(items: &'a mut [T], taken: Taken<'a>, cover: Cover<'a, T>) -> Self {
+        ArrayGuard { items, taken, cover, thread: PhantomData }
+    }
+
+    /// Gives the locks up.
+    pub(crate) fn park(self) -> Cover<'a, T> {
+        self.cover.clone()
+    }
+}
+
+/// Some items of an array, and which locks are theirs.
+#[allow(missing_debug_implementations, reason = "nobody but this crate sees it")]
+#[derive(Clone)]
+pub struct Cover<'a, T: Pod> {
+    pub(super) array: &'a Array<T>,
+    pub(super) range: Range<usize>,
+    pub(super) locks: Locks<'a>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Locks<'a> {
+    /// The array's own, and those of the parts that the range touches.
+    All,
+    Part(&'a RawLock),
+    /// An empty part has no lock and needs none.
+    None,
+}
+
+impl<'a, T: Pod> Cover<'a, T> {
+    #[inline]
+    pub(super) fn take(&self, patience: Patience) -> Result<Taken<'a>, Refusal> {
+        match self.locks {
+            Locks::All => self.array.take(patience, self.range.clone()),
+            Locks::Part(lock) => Ok(Taken::new(lock, lock.acquire(patience, true)?)),
+            Locks::None => Ok(Taken::none()),
+        }
+    }
+
+    /// The guard, unless somebody died and left a mark.
+    #[inline]
+    pub(super) fn lock(self, patience: Patience) -> Result<ArrayGuard<'a, T>, Refusal> {
+        let taken = self.take(patience)?;
+        match taken.victim() {
+            Some(pid) => Err(Refusal::OwnerDied { pid }), // dropping it leaves the marks
+            None => Ok(self.guard(taken)),
+        }
+    }
+
+    pub(super) fn lock_or_repair(self, repair: impl FnOnce(&mut [T])) -> Result<ArrayGuard<'a, T>, LockError> {
+        let taken = self.take(Patience::Forever)?;
+        if taken.victim().is_some() {
+            // The records still name the victim: a repairer that dies, or panics, leaves the marks as they were.
+            // SAFETY: V1, as in `guard`; this reference ends before the guard's begins.
+            repair(unsafe { self.array.slice(self.range.clone()) });
+        }
+        Ok(self.guard(taken))
+    }
+
+    #[inline]
+    fn guard(self, taken: Taken<'a>) -> ArrayGuard<'a, T> {
+        taken.record();
+        // SAFETY: V1: the locks that cover the range are held and recorded.
+        let items = unsafe { self.array.slice(self.range.clone()) };
+        ArrayGuard::new(items, taken, self)
+    }
+
+    /// Looks at items without a record, for nothing is changed: a reader that is killed leaves no mark.
+    pub(super) fn look<R>(&self, look: impl FnOnce(&[T]) -> R) -> Result<R, LockError> {
+        let taken = self.take(Patience::Forever)?;
+        match taken.victim() {
+            Some(pid) => Err(LockError::OwnerDied { pid }),
+            // SAFETY: V1: the locks that cover the range are held until `taken` goes, after this.
+            None => Ok(look(unsafe { self.array.slice(self.range.clone()) })),
+        }
+    }
+
+    /// Behind [`ArrayGuard::park`].
+    pub(crate) fn retake(self) -> Result<ArrayGuard<'a, T>, LockError> {
+        Ok(self.lock(Patience::Forever)?)
     }
 }
 

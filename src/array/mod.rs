@@ -31,6 +31,8 @@ mod named;
 mod part;
 
 pub use guard::ArrayGuard;
+pub(crate) use guard::Cover;
+use guard::Locks;
 pub use part::Part;
 
 use crate::segment::{self, Handle, Kind, LINE, Named, Object, PART_FLIGHTS_AT, Shape, Spec, handle_type};
@@ -297,8 +299,7 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn lock_or_repair(&self, repair: impl FnOnce(&mut [T])) -> Result<ArrayGuard<'_, T>, LockError> {
-        let taken = self.take(Patience::Forever, 0..self.len)?;
-        Ok(self.repaired(taken, 0..self.len, repair))
+        self.cover(0..self.len).lock_or_repair(repair)
     }
 
     /// A copy of item `i`. Waits for the lock of the whole, and of the part that `i` is in.
@@ -467,31 +468,18 @@ impl<T: Pod> Array<T> {
         self.handle.has_parts().map_err(|_| LockError::Corrupt.into())
     }
 
-    /// The locks that cover these items, without a mark.
     #[inline]
-    fn clean(&self, patience: Patience, range: Range<usize>) -> Result<ArrayGuard<'_, T>, Refusal> {
-        self.unmarked(self.take(patience, range.clone())?, range)
+    fn cover(&self, range: Range<usize>) -> Cover<'_, T> {
+        Cover { array: self, range, locks: Locks::All }
     }
 
     #[inline]
-    fn unmarked<'a>(&'a self, taken: Taken<'a>, range: Range<usize>) -> Result<ArrayGuard<'a, T>, Refusal> {
-        match taken.victim() {
-            Some(pid) => Err(Refusal::OwnerDied { pid }), // dropping it leaves the marks
-            None => Ok(self.guard(taken, range)),
-        }
+    fn clean(&self, patience: Patience, range: Range<usize>) -> Result<ArrayGuard<'_, T>, Refusal> {
+        self.cover(range).lock(patience)
     }
 
     fn read<R>(&self, range: Range<usize>, look: impl FnOnce(&[T]) -> R) -> Result<R, LockError> {
-        Ok(self.look(self.take(Patience::Forever, range.clone())?, range, look)?)
-    }
-
-    /// Looks at items without a record, for nothing is changed: a reader that is killed leaves no mark.
-    fn look<R>(&self, taken: Taken<'_>, range: Range<usize>, look: impl FnOnce(&[T]) -> R) -> Result<R, Refusal> {
-        match taken.victim() {
-            Some(pid) => Err(Refusal::OwnerDied { pid }),
-            // SAFETY: V1: the locks that cover the range are held until `taken` goes, after this.
-            None => Ok(look(unsafe { self.slice(range) })),
-        }
+        self.cover(range).look(look)
     }
 
     /// Step 1. For a single item, of the parts' locks only the one that it is in.
@@ -508,28 +496,6 @@ impl<T: Pod> Array<T> {
             }
         }
         Ok(taken)
-    }
-
-    #[inline]
-    fn guard<'a>(&'a self, taken: Taken<'a>, range: Range<usize>) -> ArrayGuard<'a, T> {
-        taken.record();
-        // SAFETY: V1: the locks that cover the range are held and recorded.
-        let items = unsafe { self.slice(range) };
-        ArrayGuard::new(items, taken)
-    }
-
-    fn repaired<'a>(
-        &'a self,
-        taken: Taken<'a>,
-        range: Range<usize>,
-        repair: impl FnOnce(&mut [T]),
-    ) -> ArrayGuard<'a, T> {
-        if taken.victim().is_some() {
-            // The records still name the victim: a repairer that dies, or panics, leaves the marks as they were.
-            // SAFETY: V1, as in `guard`; this reference ends before the guard's begins.
-            repair(unsafe { self.slice(range.clone()) });
-        }
-        self.guard(taken, range)
     }
 
     /// # Safety

@@ -1,6 +1,6 @@
 //! A part of an array: a range of its items, with a lock of its own.
 
-use super::guard::{ArrayGuard, Taken};
+use super::guard::{ArrayGuard, Cover, Locks};
 use super::{Array, check_index, check_length, part_range};
 use crate::segment;
 use crate::sync::{Patience, Refusal};
@@ -186,8 +186,7 @@ impl<T: Pod> Part<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn lock_or_repair(&self, repair: impl FnOnce(&mut [T])) -> Result<ArrayGuard<'_, T>, LockError> {
-        let taken = self.take(Patience::Forever)?;
-        Ok(self.array.repaired(taken, self.range(), repair))
+        self.cover().lock_or_repair(repair)
     }
 
     /// A copy of the part's item `i`.
@@ -289,19 +288,15 @@ impl<T: Pod> Part<T> {
     }
 
     fn read<R>(&self, look: impl FnOnce(&[T]) -> R) -> Result<R, LockError> {
-        Ok(self.array.look(self.take(Patience::Forever)?, self.range(), look)?)
+        self.cover().look(look)
     }
 
     fn clean(&self, patience: Patience) -> Result<ArrayGuard<'_, T>, Refusal> {
-        self.array.unmarked(self.take(patience)?, self.range())
+        self.cover().lock(patience)
     }
 
-    /// An empty part has no lock and needs none.
-    fn take(&self, patience: Patience) -> Result<Taken<'_>, Refusal> {
-        if self.is_empty() {
-            return Ok(Taken::none());
-        }
-        let lock = self.array.part_lock(self.index);
-        Ok(Taken::new(lock, lock.acquire(patience, true)?))
+    fn cover(&self) -> Cover<'_, T> {
+        let locks = if self.is_empty() { Locks::None } else { Locks::Part(self.array.part_lock(self.index)) };
+        Cover { array: &self.array, range: self.range(), locks }
     }
 }

@@ -5,9 +5,11 @@
 
 mod pipe;
 mod queue;
+mod sync;
 
 pub use pipe::{RecvError, RecvIntoError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 pub use queue::{GetError, GetTimeoutError, PutError, PutTimeoutError, TaskDoneError, TryGetError, TryPutError};
+pub use sync::{AcquireError, AcquireTimeoutError, BarrierError, ReleaseError, TryAcquireError};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
@@ -419,6 +421,7 @@ any_error! {
     Get(GetError), TryGet(TryGetError), GetTimeout(GetTimeoutError), TaskDone(TaskDoneError),
     Send(SendError), TrySend(TrySendError), SendTimeout(SendTimeoutError),
     Recv(RecvError), TryRecv(TryRecvError), RecvTimeout(RecvTimeoutError), RecvInto(RecvIntoError),
+    Acquire(AcquireError), TryAcquire(TryAcquireError), AcquireTimeout(AcquireTimeoutError), Release(ReleaseError), Barrier(BarrierError),
 }
 
 impl Error {
@@ -444,6 +447,8 @@ impl Error {
                 | Error::PutTimeout(PutTimeoutError::Timeout(()))
                 | Error::SendTimeout(SendTimeoutError::Timeout)
                 | Error::RecvTimeout(RecvTimeoutError::Timeout)
+                | Error::AcquireTimeout(AcquireTimeoutError::Timeout)
+                | Error::Barrier(BarrierError::Timeout)
         )
     }
 }

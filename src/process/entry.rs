@@ -135,15 +135,7 @@ type Trampoline = fn(usize, Arrived) -> Result<Packed, CallError>;
 
 fn trampoline<A: Message, M, F: Entry<A, M>>(pointer: usize, args: Arrived) -> Result<Packed, CallError> {
     let args: A = args.unpack().map_err(CallError::Decode)?;
-    // SAFETY: by `Code::of`, F is either of no size, and `spawn` was given one, so it can be made from nothing; or an fn
-    // pointer, and `pointer` is the address of that function in this image (E1).
-    let entry: F = unsafe {
-        match size_of::<F>() {
-            0 => std::ptr::NonNull::<F>::dangling().read(),
-            _ => std::mem::transmute_copy(&pointer),
-        }
-    };
-    travel::pack(&entry.call(args)).map_err(CallError::Encode)
+    travel::pack(&Code::entry::<A, M, F>(pointer).call(args)).map_err(CallError::Encode)
 }
 
 /// A function as it travels: offsets in the image.
@@ -155,24 +147,45 @@ pub(super) struct Code {
 
 impl Code {
     pub(super) fn of<A: Message, M, F: Entry<A, M>>(entry: F) -> Result<Self, SpawnError> {
+        let trampoline: Trampoline = trampoline::<A, M, F>;
+        Code::with::<A, M, F>(entry, trampoline as *const () as usize)
+    }
+
+    /// With the address of a function that knows how to call the entry.
+    pub(super) fn with<A, M, F: Entry<A, M>>(entry: F, trampoline: usize) -> Result<Self, SpawnError> {
         if !F::is_fn() {
             return Err(SpawnError::NotAnEntry);
         }
-        let trampoline: Trampoline = trampoline::<A, M, F>;
         let offset = |address: usize| image::offset_of(address).ok_or(SpawnError::NotAnEntry);
         let pointer = match size_of::<F>() {
             0 => None,
             // SAFETY: by `is_fn`, an fn pointer, which is an address.
             _ => Some(offset(unsafe { std::mem::transmute_copy::<F, usize>(&entry) })?),
         };
-        Ok(Code { trampoline: offset(trampoline as *const () as usize)?, pointer })
+        Ok(Code { trampoline: offset(trampoline)?, pointer })
+    }
+
+    /// The entry, made from the address of an `fn` pointer, or 0; for the trampolines of a [`Code`].
+    pub(super) fn entry<A, M, F: Entry<A, M>>(pointer: usize) -> F {
+        // SAFETY: by `Code::with`, F is either of no size, and that was given one, so it can be made from nothing; or an fn
+        // pointer, and `pointer` is the address of that function in this image (E1).
+        unsafe {
+            match size_of::<F>() {
+                0 => std::ptr::NonNull::<F>::dangling().read(),
+                _ => std::mem::transmute_copy(&pointer),
+            }
+        }
+    }
+
+    /// The addresses of the trampoline and of the `fn` pointer, or 0, if they are in this image.
+    pub(super) fn place(&self) -> Option<(usize, usize)> {
+        let address = |offset| image::address_of(offset);
+        address(self.trampoline).zip(self.pointer.map_or(Some(0), address))
     }
 
     /// Runs it here.
     pub(super) fn run(&self, args: Arrived) -> Result<Packed, CallError> {
-        let address = |offset| image::address_of(offset);
-        let place = address(self.trampoline).zip(self.pointer.map_or(Some(0), address));
-        let Some((trampoline, pointer)) = place else {
+        let Some((trampoline, pointer)) = self.place() else {
             return Err(CallError::Decode(CodecError("the function is not in this image".into())));
         };
         // SAFETY: by E1 a trampoline's address, inside the code of this image (`address_of`).

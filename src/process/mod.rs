@@ -1,8 +1,9 @@
 //! Processes: functions that run in children of this one, on memory that they share.
 //!
-//! `entry` is the function that travels, `wire` what parent and child tell each other, `nursery`, `server`
+//! `entry` is the function that travels, `action` one that a handle carries, `wire` what parent and child tell each other, `nursery`, `server`
 //! and `execute` how a child is made, `child` its life, `life` what the parent has of it, `children` who they are and what becomes of them at the end.
 
+mod action;
 mod builder;
 mod child;
 mod children;
@@ -19,6 +20,8 @@ mod server;
 pub mod testing;
 mod wire;
 
+pub(crate) use action::Action;
+pub use action::Outcome;
 pub use builder::{ProcessBuilder, Stdio};
 pub use current::{ChildInfo, Current, Parent, active_children, cpu_count, current, parent};
 pub use entry::Entry;

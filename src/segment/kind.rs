@@ -18,6 +18,12 @@ pub(crate) enum Kind {
     Queue = 9,
     JoinableQueue = 10,
     Pipe = 11,
+    Semaphore = 12,
+    BoundedSemaphore = 13,
+    RLock = 14,
+    Event = 15,
+    Condition = 16,
+    Barrier = 17,
 }
 
 /// What two programs must agree on before one uses the other's object.

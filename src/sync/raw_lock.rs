@@ -239,7 +239,7 @@ impl RawLock {
     }
 
     /// Takes the lock of data that is changed in place, unless it carries the mark of one that died (L4).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn acquire_unmarked(&self, patience: Patience) -> Result<Held, Refusal> {
         let held = self.acquire(patience, true)?;
         match self.recorded() {
@@ -252,6 +252,31 @@ impl RawLock {
                 Err(Refusal::OwnerDied { pid })
             }
         }
+    }
+
+    /// The same; data that a dead holder left marked is repaired first. The mark stays if the repair does not come to its end.
+    pub(crate) fn acquire_repaired(&self, repair: impl FnOnce()) -> Result<Held, Refusal> {
+        struct Marked<'a>(&'a RawLock, Held);
+        impl Drop for Marked<'_> {
+            fn drop(&mut self) {
+                self.0.release_marked(&self.1);
+            }
+        }
+        let held = self.acquire(Patience::Forever, true)?;
+        if self.recorded().is_some() {
+            let marked = Marked(self, held);
+            repair();
+            std::mem::forget(marked);
+        }
+        self.record(&held, 0);
+        Ok(held)
+    }
+
+    /// For a lock that may be taken again: whether this thread has it.
+    #[inline(always)]
+    pub(crate) fn held_by_this_thread(&self) -> Option<Held> {
+        let by = thread::tid();
+        (by != 0 && self.word.load(Relaxed) & !WAITERS == by).then_some(Held { by })
     }
 
     /// Step 3.

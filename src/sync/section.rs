@@ -151,6 +151,10 @@ impl<'a> Section<'a> {
         KeptSection { word: self.word, died: self.died, thread: std::marker::PhantomData }
     }
 
+    pub(crate) fn me(&self) -> Me {
+        self.me
+    }
+
     /// Whether the holder before died in the section (E2).
     #[inline(always)]
     pub(crate) fn died(&self) -> bool {
@@ -160,8 +164,14 @@ impl<'a> Section<'a> {
     /// Step 3; `pay` wakes those who wait for what was done.
     #[inline(always)]
     pub(crate) fn leave(self, pay: impl FnOnce()) {
+        self.leave_with_slot(pay).leave();
+    }
+
+    /// The same, but for the slot.
+    #[inline(always)]
+    pub(crate) fn leave_with_slot(self, pay: impl FnOnce()) -> Me {
         self.word.fetch_and(WAITERS, SeqCst);
         pay();
-        self.me.leave();
+        self.me
     }
 }

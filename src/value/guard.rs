@@ -1,9 +1,9 @@
 //! A value under its lock: a private copy that is committed when the guard goes.
 
 use super::is_valid;
-use crate::Element;
 use crate::sync::twin::Turn;
-use crate::sync::{Refusal, Twin};
+use crate::sync::{Patience, Refusal, Twin};
+use crate::{Element, LockError};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
@@ -24,6 +24,17 @@ pub struct ValueGuard<'a, T: Element> {
     copy: PrivateCopy<T>,
     was_panicking: bool,
     thread: PhantomData<*const ()>,
+}
+
+/// A value whose lock was given up, to be taken again.
+#[allow(missing_debug_implementations, reason = "nobody but this crate sees it")]
+pub struct Parked<'a, T>(&'a Twin, PhantomData<T>);
+
+impl<'a, T: Element> Parked<'a, T> {
+    pub(crate) fn retake(self) -> Result<ValueGuard<'a, T>, LockError> {
+        // SAFETY: the twin is that of a guard of a T.
+        Ok(unsafe { ValueGuard::begin(self.0, Patience::Forever) }?)
+    }
 }
 
 // SAFETY: a shared guard gives a shared T, no more.
@@ -64,12 +75,14 @@ impl<T> PrivateCopy<T> {
 }
 
 impl<'a, T: Element> ValueGuard<'a, T> {
-    /// Copies the value in one's turn.
+    /// Takes the lock, and copies the value.
     ///
     /// # Safety
     /// The twin has slots for T.
     #[inline(always)]
-    pub(super) unsafe fn new(twin: &'a Twin, turn: Turn, was_panicking: bool) -> Result<Self, Refusal> {
+    pub(super) unsafe fn begin(twin: &'a Twin, patience: Patience) -> Result<Self, Refusal> {
+        let was_panicking = std::thread::panicking();
+        let turn = twin.begin(patience)?;
         let mut copy = PrivateCopy::<T>::new();
         let place = copy.place();
         // SAFETY: by the caller's promise.
@@ -79,6 +92,11 @@ impl<'a, T: Element> ValueGuard<'a, T> {
             return Err(Refusal::Corrupt);
         }
         Ok(ValueGuard { twin, turn, copy, was_panicking, thread: PhantomData })
+    }
+
+    /// Commits, and gives up the lock.
+    pub(crate) fn park(self) -> Parked<'a, T> {
+        Parked(self.twin, PhantomData)
     }
 
     /// Gives up the lock and the changes.

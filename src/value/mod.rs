@@ -3,6 +3,7 @@
 
 mod guard;
 
+pub(crate) use guard::Parked;
 pub use guard::ValueGuard;
 
 use crate::segment::{self, Handle, Kind, Named, Object, Shape, Spec, handle_type};
@@ -171,11 +172,8 @@ impl<T: Element> Value<T> {
 
     #[inline(always)]
     fn begin(&self, patience: Patience) -> Result<ValueGuard<'_, T>, Refusal> {
-        let twin = self.twin();
-        let was_panicking = std::thread::panicking();
-        let turn = twin.begin(patience)?;
         // SAFETY: as in `twin`.
-        unsafe { ValueGuard::new(twin, turn, was_panicking) }
+        unsafe { ValueGuard::begin(self.twin(), patience) }
     }
 
     /// A copy of the last committed value: consistent, and never blocked by a holder.

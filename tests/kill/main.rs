@@ -19,6 +19,7 @@ mod common;
 mod keeper;
 mod lock;
 mod mail;
+mod meet;
 mod memory;
 mod named;
 mod nested;
@@ -95,6 +96,7 @@ fn scenarios() -> Vec<Scenario> {
         peers::scenarios(),
         parcel::scenarios(),
         task::scenarios(),
+        meet::scenarios(),
         spawn::scenarios(),
     ]
     .into_iter()

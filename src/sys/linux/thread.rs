@@ -13,7 +13,9 @@
 //! # Protocol
 //! 1. [`enter`] takes the pending slot for one word. A guard in the slot ("outer") is linked into the list first.
 //! 2. [`Me::hold`] declares the word in the slot to be a guard's, which stays there until the slot is needed.
-//! 3. [`Me::retire`] takes a guard's word back into the slot, out of the list if it was there; the caller then frees
+//! 3. [`Me::enlist`] links a second word while a first one is in the slot; it gets the number behind that, and loses it before
+//!    [`Me::delist`].
+//! 4. [`Me::retire`] takes a guard's word back into the slot, out of the list if it was there; the caller then frees
 //!    the word and wakes; [`Me::leave`] empties the slot last.
 //!
 //! # Invariants
@@ -141,6 +143,19 @@ pub(crate) fn enter_section(word: &AtomicU32) -> Me {
     })
 }
 
+/// The slot, if nothing is in it, and without a call that a signal handler may not make.
+#[inline]
+pub(crate) fn lend_slot(word: &AtomicU32) -> Option<Me> {
+    LOCAL.with(|local| {
+        let me = Me { head: local.head.get(), tid: local.tid.get() };
+        let is_free = me.tid != 0 && local.outer.get() == 0 && !me.is_pending();
+        if is_free {
+            me.set_pending(word);
+        }
+        is_free.then_some(me)
+    })
+}
+
 /// The number of the calling thread, 0 if it has not locked anything since it began or was forked.
 #[inline]
 pub(crate) fn tid() -> u32 {
@@ -210,7 +225,7 @@ impl Me {
     fn retire_linked(self, local: &Local, word: &AtomicU32) {
         if local.outer.get() != 0 {
             // Another guard is in the slot. That this one leaves makes room for it in any case.
-            let _ = self.link(local);
+            self.link(local);
         }
         self.set_pending(word);
         self.unlink(word.as_ptr() as usize);
@@ -218,37 +233,66 @@ impl Me {
 
     #[cold]
     fn link_outer(self, local: &Local) -> Result<(), TooMany> {
-        let room = LINKS.with(|links| links.borrow().words.len() < MOST_LINKED);
-        if room { self.link(local) } else { Err(TooMany) }
+        if !has_room() {
+            return Err(TooMany);
+        }
+        self.link(local);
+        Ok(())
     }
 
     #[cold]
     fn make_room(self, local: &Local) {
-        let _ = self.link(local);
+        self.link(local);
     }
 
     /// Moves the guard in the slot to the front of our part of the list.
-    fn link(self, local: &Local) -> Result<(), TooMany> {
+    fn link(self, local: &Local) {
+        let (word, in_place) = (local.outer.get() & !IN_PLACE, local.outer.get() & IN_PLACE != 0);
+        self.link_word(Link { word, in_place });
+        local.outer.set(0);
+    }
+
+    fn link_word(self, link: Link) {
+        LINKS.with(|links| self.link_in(&mut links.borrow_mut(), link));
+    }
+
+    #[inline(always)]
+    fn link_in(self, links: &mut Links, link: Link) {
+        links.words.reserve(1);
+        let sentinels = match links.sentinels {
+            Some(sentinels) => sentinels,
+            None => self.splice(links),
+        };
+        let node = self.node(link.word);
+        let next = links.words.last().map_or(self.node_of(&sentinels[1]), |link| self.node(link.word));
+        store_node(node, next);
+        compiler_fence(Ordering::SeqCst);
+        sentinels[0].next.set(node);
+        compiler_fence(Ordering::SeqCst);
+        links.words.push(link);
+    }
+
+    /// Links a word that is about to carry this thread's number, while another one is in the slot.
+    #[inline(always)]
+    pub(crate) fn enlist(self, word: &AtomicU32) -> Result<(), TooMany> {
+        let link = Link { word: word.as_ptr() as usize, in_place: false };
         LINKS.with(|links| {
             let links = &mut *links.borrow_mut();
-            let (word, in_place) = (local.outer.get() & !IN_PLACE, local.outer.get() & IN_PLACE != 0);
-            links.words.reserve(1);
-            let sentinels = match links.sentinels {
-                Some(sentinels) => sentinels,
-                None => self.splice(links),
-            };
-            let node = self.node(word);
-            let next = links.words.last().map_or(self.node_of(&sentinels[1]), |link| self.node(link.word));
-            store_node(node, next);
-            compiler_fence(Ordering::SeqCst);
-            sentinels[0].next.set(node);
-            compiler_fence(Ordering::SeqCst);
-            links.words.push(Link { word, in_place });
-            local.outer.set(0);
+            if links.words.len() >= MOST_LINKED {
+                return Err(TooMany);
+            }
+            self.link_in(links, link);
             Ok(())
         })
     }
 
+    /// Takes such a word out, which does not carry the number any more.
+    #[inline(always)]
+    pub(crate) fn delist(self, word: &AtomicU32) {
+        self.unlink(word.as_ptr() as usize);
+    }
+
+    #[inline(always)]
     fn unlink(self, word: usize) {
         LINKS.with(|links| {
             let links = &mut *links.borrow_mut();
@@ -327,6 +371,10 @@ impl Me {
         // SAFETY: it came from Box::leak in `splice` and no list leads to it any more.
         drop(unsafe { Box::from_raw(std::ptr::from_ref(sentinels).cast_mut()) });
     }
+}
+
+fn has_room() -> bool {
+    LINKS.with(|links| links.borrow().words.len() < MOST_LINKED)
 }
 
 /// Writes a forward address into shared memory; with musl's offset it is not aligned.

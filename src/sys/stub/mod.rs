@@ -125,6 +125,10 @@ pub(crate) mod thread {
         Me { tid: 0 }
     }
 
+    pub(crate) fn lend_slot(_: &AtomicU32) -> Option<Me> {
+        None
+    }
+
     pub(crate) fn tid() -> u32 {
         0
     }
@@ -141,6 +145,12 @@ pub(crate) mod thread {
         pub(crate) fn leave(self) {}
 
         pub(crate) fn hold(self, _: &AtomicU32, _: bool) {}
+
+        pub(crate) fn enlist(self, _: &AtomicU32) -> Result<(), TooMany> {
+            Err(TooMany)
+        }
+
+        pub(crate) fn delist(self, _: &AtomicU32) {}
 
         pub(crate) fn retire(_: &AtomicU32) -> Self {
             Me { tid: 0 }

@@ -1,0 +1,360 @@
+//! `RLock`: a lock that its thread may take again. The protocol is `RawLock`'s; the depth lies beside it.
+//!
+//! # Invariants
+//! * R1: the depth is only read and written by the thread whose number is in the word; it is 1 when the word is taken.
+//!
+//! # If a process dies here
+//! The lock is marked, whatever the depth was; who takes it next sets the depth anew.
+#![allow(unsafe_code)] // the lock lies in shared memory
+
+use crate::segment::{self, Handle, Kind, LINE, Named, Object, Shape, Spec, handle_type};
+use crate::sync::{Held, Patience, RawLock, Refusal};
+use crate::{LockError, LockTimeoutError, ReleaseError, SegmentError, TryLockError};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// A lock between processes which the thread that holds it may take again, as deep as it likes.
+///
+/// ```
+/// use crossproc::{Process, RLock, TryLockError};
+/// let lock = RLock::new()?;
+/// let outer = lock.lock()?;
+/// let inner = lock.lock()?;
+/// let others = |lock: RLock| lock.try_lock().is_err();
+/// assert!(Process::spawn(others, (lock.clone(),))?.join()?);
+/// drop((outer, inner));
+/// assert!(!Process::spawn(others, (lock.clone(),))?.join()?);
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+///
+/// # When a process dies
+/// At whatever depth: the next `lock` of another thread is [`OwnerDied`](LockError::OwnerDied) at once, until
+/// [`lock_or_repair`](RLock::lock_or_repair), as with a [`Lock`](crate::Lock).
+pub struct RLock {
+    handle: Handle,
+}
+
+handle_type!(RLock);
+
+impl Object for RLock {
+    const IN_PLACE: bool = false;
+
+    fn spec(_: usize) -> Result<Spec, SegmentError> {
+        Spec::of::<()>(Kind::RLock, 1)
+    }
+
+    fn shape(_: usize) -> Option<Shape> {
+        Some(Shape { locks: 0, bytes: LINE })
+    }
+
+    fn of(handle: Handle, _: usize) -> Self {
+        RLock { handle }
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn count(&self) -> usize {
+        1
+    }
+}
+
+/// A lock and its depth, which lies behind it in the same line.
+#[derive(Clone, Copy)]
+pub(crate) struct Levels<'a> {
+    lock: &'a RawLock,
+    depth: &'a AtomicU32,
+}
+
+const _: () = assert!(size_of::<RawLock>() + size_of::<AtomicU32>() <= LINE);
+
+impl<'a> Levels<'a> {
+    /// # Safety
+    /// There is a line of shared memory that begins with a lock, and lives as long as `'a`.
+    #[inline(always)]
+    pub(crate) unsafe fn at(line: NonNull<u8>) -> Self {
+        // SAFETY: by the caller's promise; the depth is inside the line, and any bytes are one.
+        unsafe { Levels { lock: line.cast().as_ref(), depth: line.add(size_of::<RawLock>()).cast().as_ref() } }
+    }
+
+    #[inline(always)]
+    pub(crate) fn acquire(self, patience: Patience) -> Result<RLockGuard<'a>, Refusal> {
+        if let Some(held) = self.lock.held_by_this_thread() {
+            return self.deeper(held);
+        }
+        let held = self.lock.acquire_unmarked(patience)?;
+        Ok(self.first(held))
+    }
+
+    pub(crate) fn acquire_repaired(self, repair: impl FnOnce()) -> Result<RLockGuard<'a>, LockError> {
+        if let Some(held) = self.lock.held_by_this_thread() {
+            return Ok(self.deeper(held)?);
+        }
+        Ok(self.first(self.lock.acquire_repaired(repair)?))
+    }
+
+    #[inline(always)]
+    fn first(self, held: Held) -> RLockGuard<'a> {
+        self.depth.store(1, Relaxed);
+        RLockGuard { levels: self, held, thread: PhantomData }
+    }
+
+    #[inline(always)]
+    fn deeper(self, held: Held) -> Result<RLockGuard<'a>, Refusal> {
+        let deeper = self.depth.load(Relaxed).checked_add(1).ok_or(Refusal::TooMany)?;
+        self.depth.store(deeper, Relaxed);
+        Ok(RLockGuard { levels: self, held, thread: PhantomData })
+    }
+
+    /// So many levels less. A copy of a guard in a fork child releases nothing.
+    #[inline(always)]
+    fn release(self, held: &Held, levels: u32) {
+        if held.is_mine() {
+            let left = self.depth.load(Relaxed).saturating_sub(levels);
+            self.depth.store(left, Relaxed);
+            if left == 0 {
+                self.lock.release_mine(held);
+            }
+        }
+    }
+}
+
+impl RLock {
+    /// A new lock in anonymous shared memory.
+    ///
+    /// # Errors
+    /// [`NoSpace`](SegmentError::NoSpace).
+    ///
+    /// ```
+    /// assert_eq!(crossproc::RLock::new()?.holder(), None);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn new() -> Result<Self, SegmentError> {
+        segment::create(1, |_| ())
+    }
+
+    /// A lock that other programs find by name.
+    ///
+    /// ```
+    /// let lock = crossproc::RLock::named("doc-rlock").open_or_create()?;
+    /// let _held = lock.lock()?;
+    /// assert_eq!(crossproc::RLock::named("doc-rlock").open()?.holder(), Some(std::process::id()));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn named(name: &str) -> Named<Self> {
+        Named::by(name)
+    }
+
+    /// A lock at an offset of memory that the program owns.
+    ///
+    /// ```
+    /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
+    /// assert!(crossproc::RLock::within(&memory, 64).create()?.try_lock().is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    #[cfg(feature = "shared_memory")]
+    pub fn within(memory: &crate::Within, offset: usize) -> Named<Self> {
+        memory.at(offset)
+    }
+
+    #[inline(always)]
+    fn levels(&self) -> Levels<'_> {
+        // SAFETY: the object begins with its lock, in a line of its own, mapped as long as the handle lives.
+        unsafe { Levels::at(self.handle.object()) }
+    }
+
+    /// Waits for the lock, unless this thread has it; then it is one level deeper.
+    ///
+    /// # Errors
+    /// [`OwnerDied`](LockError::OwnerDied) at once, without holding the lock, when a holder was killed and nobody repaired
+    /// what it left; [`TooMany`](LockError::TooMany), also of levels; [`Corrupt`](LockError::Corrupt).
+    ///
+    /// ```
+    /// let lock = crossproc::RLock::new()?;
+    /// let (outer, inner) = (lock.lock()?, lock.lock()?);
+    /// drop(outer); // in any order
+    /// assert!(lock.holder().is_some());
+    /// drop(inner);
+    /// assert_eq!(lock.holder(), None);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    #[inline(always)]
+    pub fn lock(&self) -> Result<RLockGuard<'_>, LockError> {
+        Ok(self.levels().acquire(Patience::Forever)?)
+    }
+
+    /// Takes the lock if nobody else has it.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](TryLockError::WouldBlock), or as [`lock`](RLock::lock).
+    ///
+    /// ```
+    /// let lock = crossproc::RLock::new()?;
+    /// let outer = lock.lock()?;
+    /// assert!(lock.try_lock().is_ok());
+    /// # drop(outer);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_lock(&self) -> Result<RLockGuard<'_>, TryLockError> {
+        Ok(self.levels().acquire(Patience::Try)?)
+    }
+
+    /// Waits for the lock for that long, by the monotonic clock; zero means try.
+    ///
+    /// # Errors
+    /// [`Timeout`](LockTimeoutError::Timeout), or as [`lock`](RLock::lock).
+    ///
+    /// ```
+    /// assert!(crossproc::RLock::new()?.lock_timeout(std::time::Duration::ZERO).is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn lock_timeout(&self, duration: Duration) -> Result<RLockGuard<'_>, LockTimeoutError> {
+        Ok(self.levels().acquire(Patience::at_most(duration))?)
+    }
+
+    /// Waits for the lock; if a holder was killed, runs `repair` first. As with a [`Lock`](crate::Lock::lock_or_repair), it
+    /// runs once, or again if the one who repaired was killed or panicked.
+    ///
+    /// # Errors
+    /// As [`lock`](RLock::lock), but `OwnerDied`.
+    ///
+    /// ```
+    /// let lock = crossproc::RLock::new()?;
+    /// assert!(lock.lock_or_repair(|| unreachable!("nobody died")).is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn lock_or_repair(&self, repair: impl FnOnce()) -> Result<RLockGuard<'_>, LockError> {
+        self.levels().acquire_repaired(repair)
+    }
+
+    /// Gives up one level that was taken without a guard: one whose guard was [forgotten](RLockGuard::forget).
+    ///
+    /// # Errors
+    /// [`NotOwner`](ReleaseError::NotOwner) when this thread does not hold the lock: nothing changes.
+    ///
+    /// ```
+    /// use crossproc::{RLock, ReleaseError};
+    /// let lock = RLock::new()?;
+    /// lock.lock()?.forget();
+    /// assert_eq!(lock.release(), Ok(()));
+    /// assert_eq!(lock.release(), Err(ReleaseError::NotOwner));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn release(&self) -> Result<(), ReleaseError> {
+        let levels = self.levels();
+        let held = levels.lock.held_by_this_thread().ok_or(ReleaseError::NotOwner)?;
+        levels.release(&held, 1);
+        Ok(())
+    }
+
+    /// The process that holds the lock at this moment.
+    ///
+    /// ```
+    /// let lock = crossproc::RLock::new()?;
+    /// let held = lock.lock()?;
+    /// assert_eq!(lock.holder(), Some(std::process::id()));
+    /// # drop(held);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn holder(&self) -> Option<u32> {
+        self.levels().lock.holder()
+    }
+}
+
+impl Named<RLock> {
+    /// Makes the lock; see [`Named`] for the errors.
+    ///
+    /// ```
+    /// assert!(crossproc::RLock::named("doc-rlock-create").create().is_ok());
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn create(self) -> Result<RLock, SegmentError> {
+        self.create_object(1, |_| ())
+    }
+
+    /// Opens the lock, or makes it where there is none.
+    ///
+    /// ```
+    /// let lock = crossproc::RLock::named("doc-rlock-either").open_or_create()?;
+    /// assert!(crossproc::RLock::named("doc-rlock-either").open().is_ok());
+    /// # drop(lock);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn open_or_create(self) -> Result<RLock, SegmentError> {
+        self.open_or_create_object(|named| named.create_object(1, |_| ()))
+    }
+}
+
+/// A level of an [`RLock`] that is held; dropping it gives that level up, also by a panic.
+///
+/// ```
+/// let lock = crossproc::RLock::new()?;
+/// drop(lock.lock()?);
+/// assert_eq!(lock.holder(), None);
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[must_use = "dropped at once, the lock protects nothing"]
+pub struct RLockGuard<'a> {
+    levels: Levels<'a>,
+    held: Held,
+    thread: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives nothing at all.
+unsafe impl Sync for RLockGuard<'_> {}
+
+impl<'a> RLockGuard<'a> {
+    /// Keeps the level, for [`RLock::release`] in the same thread.
+    ///
+    /// ```
+    /// let lock = crossproc::RLock::new()?;
+    /// lock.lock()?.forget();
+    /// assert!(lock.holder().is_some());
+    /// lock.release()?;
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn forget(self) {
+        std::mem::forget(self);
+    }
+
+    /// Gives all levels up.
+    pub(crate) fn park(self) -> Parked<'a> {
+        let guard = std::mem::ManuallyDrop::new(self);
+        let depth = guard.levels.depth.load(Relaxed);
+        guard.levels.release(&guard.held, depth);
+        Parked { levels: guard.levels, depth }
+    }
+}
+
+/// All levels, given up, to be taken again.
+#[allow(missing_debug_implementations, reason = "nobody but this crate sees it")]
+pub struct Parked<'a> {
+    levels: Levels<'a>,
+    depth: u32,
+}
+
+impl<'a> Parked<'a> {
+    pub(crate) fn retake(self) -> Result<RLockGuard<'a>, LockError> {
+        let guard = self.levels.acquire(Patience::Forever)?;
+        self.levels.depth.store(self.depth, Relaxed);
+        Ok(guard)
+    }
+}
+
+impl Drop for RLockGuard<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.levels.release(&self.held, 1);
+    }
+}
+
+impl std::fmt::Debug for RLockGuard<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RLockGuard")
+    }
+}

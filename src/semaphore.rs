@@ -1,0 +1,370 @@
+//! `Semaphore`, `BoundedSemaphore`: so many at once. The protocol is `sync::monitor`'s, the state `sync::permits`'.
+#![allow(unsafe_code)] // the state lies in shared memory
+
+use crate::segment::{self, Handle, Kind, Named, Object, Shape, Spec, handle_type};
+use crate::sync::monitor::Monitor;
+use crate::sync::permits::{Excess, Holding, Permits};
+use crate::sync::{Patience, Refusal, place};
+use crate::{AcquireError, AcquireTimeoutError, ReleaseError, SegmentError, TryAcquireError};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+/// More permits than this are not held through guards at once.
+const MOST_SEATS: usize = 1024;
+/// For a semaphore that begins with few permits, or none, and gets more.
+const LEAST_SEATS: usize = 64;
+
+/// A permit of a [`Semaphore`] or [`BoundedSemaphore`]; dropped, it is available again.
+///
+/// It belongs to its thread: when that ends, killed or not, its permits come back, also those of leaked guards.
+///
+/// ```
+/// let semaphore = crossproc::Semaphore::new(1)?;
+/// let permit = semaphore.acquire()?;
+/// assert_eq!(semaphore.available(), 0);
+/// drop(permit);
+/// assert_eq!(semaphore.available(), 1);
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[must_use = "dropped at once, the permit is available again"]
+pub struct Permit<'a> {
+    monitor: Monitor<'a, Permits>,
+    holding: Holding<'a>,
+    thread: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared permit gives nothing at all.
+unsafe impl Sync for Permit<'_> {}
+
+impl Permit<'_> {
+    /// Takes the permit from this thread: it stays in use, whoever dies, until somebody calls `release`.
+    ///
+    /// ```
+    /// let semaphore = crossproc::Semaphore::new(1)?;
+    /// semaphore.acquire()?.forget();
+    /// assert_eq!(semaphore.available(), 0);
+    /// semaphore.release()?;
+    /// assert_eq!(semaphore.available(), 1);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn forget(self) {
+        let permit = std::mem::ManuallyDrop::new(self);
+        // Where the memory is corrupt, there is nothing to take from.
+        let _ = permit.monitor.forget(&permit.holding);
+    }
+}
+
+impl Drop for Permit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Where the memory is corrupt, there is nothing to give back to.
+        let _ = self.monitor.give_back(&self.holding);
+    }
+}
+
+impl std::fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Permit")
+    }
+}
+
+impl From<Refusal> for AcquireError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TooMany => AcquireError::TooMany,
+            _ => AcquireError::Corrupt,
+        }
+    }
+}
+
+impl From<Refusal> for TryAcquireError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::WouldBlock => TryAcquireError::WouldBlock,
+            other => TryAcquireError::Acquire(other.into()),
+        }
+    }
+}
+
+impl From<Refusal> for AcquireTimeoutError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Timeout => AcquireTimeoutError::Timeout,
+            other => AcquireTimeoutError::Acquire(other.into()),
+        }
+    }
+}
+
+macro_rules! semaphore {
+    ($name:ident, $bound:expr, $doc_name:literal, $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub struct $name {
+            handle: Handle,
+            seats: usize,
+        }
+
+        handle_type!($name);
+
+        impl Object for $name {
+            const IN_PLACE: bool = false;
+
+            fn spec(seats: usize) -> Result<Spec, SegmentError> {
+                Spec::of::<()>(Kind::$name, seats)
+            }
+
+            fn shape(seats: usize) -> Option<Shape> {
+                (seats <= MOST_SEATS).then_some(Shape { locks: 0, bytes: place::bytes::<Permits>(0, seats) })
+            }
+
+            fn of(handle: Handle, seats: usize) -> Self {
+                $name { handle, seats }
+            }
+
+            fn handle(&self) -> &Handle {
+                &self.handle
+            }
+
+            fn count(&self) -> usize {
+                self.seats
+            }
+        }
+
+        impl $name {
+            /// With so many permits.
+            ///
+            /// # Errors
+            /// [`NoSpace`](SegmentError::NoSpace).
+            ///
+            /// ```
+            #[doc = concat!("assert_eq!(crossproc::", stringify!($name), "::new(3)?.available(), 3);")]
+            /// # Ok::<(), crossproc::Error>(())
+            /// ```
+            pub fn new(permits: usize) -> Result<Self, SegmentError> {
+                segment::create(seats_for(permits), |made: &Self| init(made.handle.object(), permits, $bound(permits)))
+            }
+
+            /// One that other programs find by name.
+            ///
+            /// ```
+            #[doc = concat!("use crossproc::", stringify!($name), ";")]
+            #[doc = concat!("let ours = ", stringify!($name), "::named(\"", $doc_name, "\").create(2)?;")]
+            #[doc = concat!("let theirs = ", stringify!($name), "::named(\"", $doc_name, "\").open()?;")]
+            /// let permit = theirs.acquire()?;
+            /// assert_eq!(ours.available(), 1);
+            /// # drop(permit);
+            /// # Ok::<(), crossproc::Error>(())
+            /// ```
+            pub fn named(name: &str) -> Named<Self> {
+                Named::by(name)
+            }
+
+            /// One at an offset of memory that the program owns.
+            ///
+            /// ```
+            /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
+            #[doc = concat!("let semaphore = crossproc::", stringify!($name), "::within(&memory, 64).create(1)?;")]
+            /// assert_eq!(semaphore.available(), 1);
+            /// # Ok::<(), crossproc::Error>(())
+            /// ```
+            #[cfg(feature = "shared_memory")]
+            pub fn within(memory: &crate::Within, offset: usize) -> Named<Self> {
+                memory.at(offset)
+            }
+
+            #[inline(always)]
+            fn monitor(&self) -> Monitor<'_, Permits> {
+                // SAFETY: by `shape` the object has room for the state and that many seats, and lives as long as the handle.
+                unsafe { place::monitor(self.handle.object(), 0, self.seats) }
+            }
+
+            #[inline(always)]
+            fn permit(&self, patience: Patience) -> Result<Permit<'_>, Refusal> {
+                let monitor = self.monitor();
+                let holding = monitor.acquire(patience)?;
+                Ok(Permit { monitor, holding, thread: PhantomData })
+            }
+
+            /// Waits for a permit.
+            ///
+            /// # Errors
+            /// [`TooMany`](AcquireError::TooMany), [`Corrupt`](AcquireError::Corrupt).
+            ///
+            /// ```
+            #[doc = concat!("let semaphore = crossproc::", stringify!($name), "::new(2)?;")]
+            /// let (one, two) = (semaphore.acquire()?, semaphore.acquire()?);
+            /// assert!(semaphore.try_acquire().is_err());
+            /// # drop((one, two));
+            /// # Ok::<(), crossproc::Error>(())
+            /// ```
+            #[inline]
+            pub fn acquire(&self) -> Result<Permit<'_>, AcquireError> {
+                Ok(self.permit(Patience::Forever)?)
+            }
+
+            /// Takes a permit if one is available.
+            ///
+            /// # Errors
+            /// [`WouldBlock`](TryAcquireError::WouldBlock), or as [`acquire`](Self::acquire).
+            ///
+            /// ```
+            #[doc = concat!("assert!(crossproc::", stringify!($name), "::new(1)?.try_acquire().is_ok());")]
+            /// # Ok::<(), crossproc::Error>(())
+            /// ```
+            #[inline]
+            pub fn try_acquire(&self) -> Result<Permit<'_>, TryAcquireError> {
+                Ok(self.permit(Patience::Try)?)
+            }
+
+            /// Waits for a permit for that long, by the monotonic clock; zero means try.
+            ///
+            /// # Errors
+            /// [`Timeout`](AcquireTimeoutError::Timeout), or as [`acquire`](Self::acquire).
+            ///
+            /// ```
+            #[doc = concat!("let semaphore = crossproc::", stringify!($name), "::new(0)?;")]
+            /// let error = semaphore.acquire_timeout(std::time::Duration::from_millis(5)).unwrap_err();
+            /// assert!(error.is_timeout());
+            /// # Ok::<(), crossproc::Error>(())
+            /// ```
+            pub fn acquire_timeout(&self, duration: Duration) -> Result<Permit<'_>, AcquireTimeoutError> {
+                Ok(self.permit(Patience::at_most(duration))?)
+            }
+
+            /// How many could be acquired at this moment. The permits of a killed process count as available only when
+            /// somebody who looked for one has found it dead: at once where one waits, else at the next try that needs them.
+            ///
+            /// ```
+            #[doc = concat!("assert_eq!(crossproc::", stringify!($name), "::new(2)?.available(), 2);")]
+            /// # Ok::<(), crossproc::Error>(())
+            /// ```
+            pub fn available(&self) -> usize {
+                usize::try_from(self.monitor().state.available()).unwrap_or(usize::MAX)
+            }
+        }
+
+        impl Named<$name> {
+            /// Makes it, with so many permits; see [`Named`] for the errors.
+            ///
+            /// ```
+            #[doc = concat!("let made = crossproc::", stringify!($name), "::named(\"", $doc_name, "-create\").create(1);")]
+            /// assert!(made.is_ok());
+            /// # Ok::<(), crossproc::Error>(())
+            /// ```
+            pub fn create(self, permits: usize) -> Result<$name, SegmentError> {
+                self.create_object(seats_for(permits), |object| init(object, permits, $bound(permits)))
+            }
+
+            /// Opens it, or makes it where there is none.
+            ///
+            /// ```
+            #[doc = concat!("let name = \"", $doc_name, "-either\";")]
+            #[doc = concat!("let made = crossproc::", stringify!($name), "::named(name).open_or_create(1)?;")]
+            #[doc = concat!("assert!(crossproc::", stringify!($name), "::named(name).open().is_ok());")]
+            /// # drop(made);
+            /// # Ok::<(), crossproc::Error>(())
+            /// ```
+            pub fn open_or_create(self, permits: usize) -> Result<$name, SegmentError> {
+                self.open_or_create_object(|named| {
+                    named.create_object(seats_for(permits), |object| init(object, permits, $bound(permits)))
+                })
+            }
+        }
+    };
+}
+
+fn init(object: NonNull<u8>, permits: usize, bound: usize) {
+    // SAFETY: a new object, with room for at least the seats of `seats_for`, of which none is needed here.
+    let monitor = unsafe { place::monitor::<Permits>(object, 0, 0) };
+    monitor.state.init(permits as u64, bound as u64);
+}
+
+fn seats_for(permits: usize) -> usize {
+    permits.clamp(LEAST_SEATS, MOST_SEATS)
+}
+
+semaphore! {
+    Semaphore, |_| usize::MAX, "doc-semaphore",
+    /// So many at once, in whatever process: connections, licences, jobs that need much memory.
+    ///
+    /// ```
+    /// use crossproc::{Process, Semaphore};
+    /// fn work(doors: Semaphore) -> crossproc::Result<usize> {
+    ///     let _permit = doors.acquire()?;
+    ///     Ok(doors.available())
+    /// }
+    /// let doors = Semaphore::new(1)?;
+    /// let children = [Process::spawn(work, (doors.clone(),))?, Process::spawn(work, (doors.clone(),))?];
+    /// for child in children {
+    ///     assert_eq!(child.join()??, 0, "each was alone inside");
+    /// }
+    /// assert_eq!(doors.available(), 1);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    ///
+    /// # When a process dies
+    /// The permits that its threads hold through guards come back, also of leaked guards: at once where somebody waits. What does not come
+    /// back: a permit that was [forgotten](Permit::forget), until somebody calls [`release`](Semaphore::release).
+}
+
+impl Semaphore {
+    /// Adds a permit: one that was forgotten, or a new one.
+    ///
+    /// # Errors
+    /// [`OverRelease`](ReleaseError::OverRelease) when no counter could hold more; [`Corrupt`](ReleaseError::Corrupt).
+    ///
+    /// ```
+    /// let semaphore = crossproc::Semaphore::new(0)?;
+    /// semaphore.release()?;
+    /// assert_eq!(semaphore.available(), 1);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn release(&self) -> Result<(), ReleaseError> {
+        self.monitor().add().map_err(Into::into)
+    }
+}
+
+semaphore! {
+    BoundedSemaphore, |permits| permits, "doc-bounded",
+    /// A [`Semaphore`] that never has more permits than it began with.
+    ///
+    /// ```
+    /// use crossproc::{BoundedSemaphore, ReleaseError};
+    /// let pool = BoundedSemaphore::new(2)?;
+    /// pool.acquire()?.forget();
+    /// pool.release()?;
+    /// assert_eq!(pool.release(), Err(ReleaseError::OverRelease));
+    /// assert_eq!(pool.available(), 2);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    ///
+    /// # When a process dies
+    /// As with a [`Semaphore`].
+}
+
+impl BoundedSemaphore {
+    /// Adds a permit that was forgotten. Permits that guards hold need no release: they come back by themselves.
+    ///
+    /// # Errors
+    /// [`OverRelease`](ReleaseError::OverRelease) when none was forgotten: nothing changes.
+    /// [`Corrupt`](ReleaseError::Corrupt).
+    ///
+    /// ```
+    /// let semaphore = crossproc::BoundedSemaphore::new(1)?;
+    /// semaphore.acquire()?.forget();
+    /// assert_eq!(semaphore.release(), Ok(()));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn release(&self) -> Result<(), ReleaseError> {
+        self.monitor().add().map_err(Into::into)
+    }
+}
+
+impl From<Excess> for ReleaseError {
+    fn from(excess: Excess) -> Self {
+        match excess {
+            Excess::OverRelease => ReleaseError::OverRelease,
+            Excess::Corrupt => ReleaseError::Corrupt,
+        }
+    }
+}
