@@ -18,6 +18,7 @@ mod foreign;
 mod groups;
 mod machine;
 mod measure;
+mod meetings;
 mod own_child;
 mod peers;
 mod probe;
@@ -117,7 +118,9 @@ fn run(arguments: &RunArguments) -> Result<ExitCode> {
     let mut rows = Vec::new();
     for group in &groups {
         eprintln!("{}: {}", group.name, group.about);
+        let start = std::time::Instant::now();
         let mut measured = (group.run)(&plan).with_context(|| format!("group {}", group.name))?;
+        eprintln!("{}: {:.1} s", group.name, start.elapsed().as_secs_f64());
         process::unpin()?;
         println!("{}", tables::rows(&measured));
         rows.append(&mut measured);

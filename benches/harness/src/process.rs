@@ -19,6 +19,11 @@ pub struct Line<T>(pub T);
 /// A value in memory that is shared with forked children. Never dropped as a value: for atomics and plain data.
 pub struct Shared<T>(NonNull<T>);
 
+// SAFETY: it gives a shared T, and unmaps it once, in whatever thread.
+unsafe impl<T: Sync> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Shared<T> {}
+
 impl<T: Sync> Shared<T> {
     pub fn new(value: T) -> Result<Self> {
         let shared = Self::map()?;

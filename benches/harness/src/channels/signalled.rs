@@ -1,59 +1,45 @@
-//! One slot in shared memory and an event of the crate `raw_sync`, which resets itself: the waiting side sleeps. For one who
-//! waits for each answer: another item before that would be lost.
+//! An event of the crate `raw_sync`, which resets itself: the waiting side sleeps.
 
-use super::{Consumer, Ends, Producer};
+use super::Ends;
+use super::posted::{Post, Posted, posted};
 use crate::process::Shared;
 use anyhow::{Result, anyhow, ensure};
 use raw_sync::Timeout;
 use raw_sync::events::{Event, EventImpl, EventInit, EventState};
 use std::cell::UnsafeCell;
-use std::ops::Range;
-use std::rc::Rc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 
 const MOST_BYTES: usize = 192;
 
 #[repr(C, align(64))]
-struct Memory {
-    event: UnsafeCell<[u8; MOST_BYTES]>,
-    item: AtomicU64,
-}
+struct Memory(UnsafeCell<[u8; MOST_BYTES]>);
 
-// SAFETY: what is no atomic is only touched by `raw_sync`.
+// SAFETY: only touched by `raw_sync`.
 unsafe impl Sync for Memory {}
 
-pub struct Signalled {
-    event: Rc<dyn EventImpl>,
-    memory: Rc<Shared<Memory>>,
+pub struct Signal {
+    event: Box<dyn EventImpl>,
+    _memory: Shared<Memory>,
 }
 
-pub fn signalled() -> Result<Ends<Signalled, Signalled>> {
-    let empty = Memory { event: UnsafeCell::new([0; MOST_BYTES]), item: AtomicU64::new(0) };
-    let memory = Rc::new(Shared::new(empty)?);
-    let start = memory.event.get().cast::<u8>();
+pub fn signalled() -> Result<Ends<Posted<Signal>, Posted<Signal>>> {
+    posted(signal())
+}
+
+fn signal() -> Result<Signal> {
+    let memory = Shared::new(Memory(UnsafeCell::new([0; MOST_BYTES])))?;
+    let start = memory.0.get().cast::<u8>();
     ensure!(Event::size_of(Some(start)) <= MOST_BYTES, "the event is bigger than its room");
     // SAFETY: room for the event.
     let (event, _) = unsafe { Event::new(start, true) }.map_err(|error| anyhow!("{error}"))?;
-    let event: Rc<dyn EventImpl> = event.into();
-    let end = || Ok(Signalled { event: event.clone(), memory: memory.clone() });
-    Ends::of(1, end, end)
+    Ok(Signal { event, _memory: memory })
 }
 
-impl Producer for Signalled {
-    fn put(&mut self, items: Range<u64>) -> Result<()> {
-        for item in items {
-            self.memory.item.store(item, Relaxed);
-            self.event.set(EventState::Signaled).map_err(|error| anyhow!("set: {error}"))?;
-        }
-        Ok(())
+impl Post for Signal {
+    fn post(&self) -> Result<()> {
+        self.event.set(EventState::Signaled).map_err(|error| anyhow!("set: {error}"))
     }
-}
 
-impl Consumer for Signalled {
-    fn get(&mut self, mut each: impl FnMut(u64)) -> Result<()> {
-        self.event.wait(Timeout::Infinite).map_err(|error| anyhow!("wait: {error}"))?;
-        each(self.memory.item.load(Relaxed));
-        Ok(())
+    fn wait(&self) -> Result<()> {
+        self.event.wait(Timeout::Infinite).map_err(|error| anyhow!("wait: {error}"))
     }
 }

@@ -11,6 +11,7 @@ mod recovery;
 mod scaling;
 mod stalls;
 mod start;
+mod sync;
 mod values;
 mod wordcount;
 
@@ -40,6 +41,7 @@ pub static GROUPS: &[Group] = &[
     Group { name: "pipes", about: "messages of 64 bytes to 1 MiB: copied, and in place", run: pipes::run },
     Group { name: "ping-pong", about: "8 bytes there and back: spinning, and sleeping", run: ping_pong::run },
     Group { name: "stalls", about: "the longest time without an item when somebody is killed", run: stalls::run },
+    Group { name: "sync", about: "semaphores, recursive locks, events, conditions, barriers", run: sync::run },
     Group { name: "start", about: "starting a child and joining it", run: start::run },
     Group { name: "pool", about: "empty tasks for two workers: many, and one there and back", run: pool::run },
     Group { name: "manager", about: "get and set of a value that another process keeps", run: manager::run },
