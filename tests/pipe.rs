@@ -339,17 +339,26 @@ fn many_senders_and_receivers() {
     });
 }
 
+/// An argument that never comes to its end in the child.
+#[derive(serde::Serialize)]
+struct Stuck;
+
+impl<'de> serde::Deserialize<'de> for Stuck {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        loop {
+            std::thread::sleep(Duration::from_secs(1000));
+        }
+    }
+}
+
 #[test]
 fn a_child_that_is_killed_before_it_took_its_end() {
-    fn hold(_sender: Sender<u8>) {
-        std::thread::sleep(Duration::from_secs(1000));
-    }
     within(120, || {
-        // Sooner than a child can have it. (When it has just said so, an end may count for good: see `Pipe`.)
-        for delay in (0..40).map(|i| Duration::from_micros(i % 4 * 5)) {
+        // It stays before its end. (When it has just said that it has it, an end may count for good: see `Pipe`.)
+        for delay in (0..40).map(|i| Duration::from_micros(i % 8 * 50)) {
             let (sender, receiver) = Pipe::<u8>::one_way().unwrap();
             let waiting = std::thread::spawn(move || receiver.recv());
-            let child = Process::spawn(hold, (sender,)).unwrap();
+            let child = Process::spawn(|_: Stuck, _: Sender<u8>| (), (Stuck, sender)).unwrap();
             std::thread::sleep(delay);
             child.kill().unwrap();
             assert_eq!(waiting.join().unwrap(), Err(RecvError::Eof), "{delay:?}");

@@ -9,7 +9,7 @@ use crate::raw_memory::Mapping;
 use crate::traffic::Places::{Apart, Mixed};
 use crate::traffic::{Traffic, between_processes, between_threads};
 use anyhow::{Context, Result, ensure};
-use crossproc::{Process, Queue, Value};
+use crossproc::{Event, Process, Value};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -141,13 +141,14 @@ fn children(count: usize) -> Vec<Job<'static>> {
 }
 
 fn processes(count: usize) -> Result<()> {
-    fn wait_for_the_end(queue: Queue<u8>) -> bool {
-        queue.get() == Err(crossproc::GetError::Closed)
+    fn wait_for_the_end(end: Event) -> bool {
+        end.wait();
+        end.is_set()
     }
-    let queue = Queue::new()?;
-    let spawn = |_| Ok(Process::spawn(wait_for_the_end, (queue.clone(),))?);
+    let end = Event::new()?;
+    let spawn = |_| Ok(Process::spawn(wait_for_the_end, (end.clone(),))?);
     let children = (0..count).map(spawn).collect::<Result<Vec<_>>>()?;
-    queue.close();
+    end.set();
     for child in children {
         ensure!(child.join()?, "a child saw something else than the end");
     }
