@@ -3,13 +3,13 @@
 #![allow(unsafe_code)] // the state lies in shared memory
 
 use crate::rlock::Levels;
-use crate::segment::{self, Handle, Kind, LINE, Named, Object, Shape, Spec, handle_type};
+use crate::segment::{Handle, LINE, alike};
 use crate::sync::Patience;
 use crate::sync::monitor::Monitor;
 use crate::sync::place;
 use crate::sync::waiters::Waiters;
 use crate::sys::Deadline;
-use crate::{ArrayGuard, Element, LockError, LockGuard, RLockGuard, SegmentError, ValueGuard};
+use crate::{ArrayGuard, Element, LockError, LockGuard, RLockGuard, ValueGuard};
 use bytemuck::Pod;
 use std::time::Duration;
 
@@ -46,31 +46,7 @@ pub struct Condition {
     handle: Handle,
 }
 
-handle_type!(Condition);
-
-impl Object for Condition {
-    const IN_PLACE: bool = false;
-
-    fn spec(_: usize) -> Result<Spec, SegmentError> {
-        Spec::of::<()>(Kind::Condition, 1)
-    }
-
-    fn shape(_: usize) -> Option<Shape> {
-        Some(Shape { locks: 1, bytes: place::bytes::<Waiters>(1, SEATS) })
-    }
-
-    fn of(handle: Handle, _: usize) -> Self {
-        Condition { handle }
-    }
-
-    fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
-    fn count(&self) -> usize {
-        1
-    }
-}
+alike!(Condition, 1, place::bytes::<Waiters>(1, SEATS), "doc-condition");
 
 /// Whether a wait with a time ended by it, as `std`'s.
 ///
@@ -157,43 +133,6 @@ guard!(['a, T: Element] ValueGuard<'a, T>, T, crate::value::Parked<'a, T>, Value
 guard!(['a, T: Pod] ArrayGuard<'a, T>, [T], crate::array::Cover<'a, T>, ArrayGuard::park, |guard| &mut **guard);
 
 impl Condition {
-    /// One that nobody waits for.
-    ///
-    /// # Errors
-    /// [`NoSpace`](SegmentError::NoSpace).
-    ///
-    /// ```
-    /// crossproc::Condition::new()?.notify_all()?; // nobody hears it
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn new() -> Result<Self, SegmentError> {
-        segment::create(1, |_| ())
-    }
-
-    /// One that other programs find by name.
-    ///
-    /// ```
-    /// let ours = crossproc::Condition::named("doc-condition").open_or_create()?;
-    /// crossproc::Condition::named("doc-condition").open()?.notify_one()?;
-    /// # drop(ours);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn named(name: &str) -> Named<Self> {
-        Named::by(name)
-    }
-
-    /// One at an offset of memory that the program owns.
-    ///
-    /// ```
-    /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
-    /// crossproc::Condition::within(&memory, 64).create()?.notify_one()?;
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    #[cfg(feature = "shared_memory")]
-    pub fn within(memory: &crate::Within, offset: usize) -> Named<Self> {
-        memory.at(offset)
-    }
-
     #[inline]
     fn monitor(&self) -> Monitor<'_, Waiters> {
         // SAFETY: by `shape` the object has room for the state and that many seats, and lives as long as the handle.
@@ -381,29 +320,5 @@ impl Condition {
     #[inline]
     pub fn notify_all(&self) -> Result<(), LockError> {
         self.notify(usize::MAX)
-    }
-}
-
-impl Named<Condition> {
-    /// Makes it; see [`Named`] for the errors.
-    ///
-    /// ```
-    /// assert!(crossproc::Condition::named("doc-condition-create").create().is_ok());
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn create(self) -> Result<Condition, SegmentError> {
-        self.create_object(1, |_| ())
-    }
-
-    /// Opens it, or makes it where there is none.
-    ///
-    /// ```
-    /// let condition = crossproc::Condition::named("doc-condition-either").open_or_create()?;
-    /// assert!(crossproc::Condition::named("doc-condition-either").open().is_ok());
-    /// # drop(condition);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn open_or_create(self) -> Result<Condition, SegmentError> {
-        self.open_or_create_object(|named| named.create_object(1, |_| ()))
     }
 }

@@ -1,8 +1,7 @@
 //! `Event`: something that happens once, until it is cleared. The protocol is `sync::signal`'s.
 #![allow(unsafe_code)] // the state lies in shared memory
 
-use crate::SegmentError;
-use crate::segment::{self, Handle, Kind, LINE, Named, Object, Shape, Spec, handle_type};
+use crate::segment::{Handle, LINE, alike};
 use crate::sync::signal::Signal;
 use crate::sys::Deadline;
 use std::time::Duration;
@@ -26,70 +25,9 @@ pub struct Event {
     handle: Handle,
 }
 
-handle_type!(Event);
-
-impl Object for Event {
-    const IN_PLACE: bool = false;
-
-    fn spec(_: usize) -> Result<Spec, SegmentError> {
-        Spec::of::<()>(Kind::Event, 1)
-    }
-
-    fn shape(_: usize) -> Option<Shape> {
-        Some(Shape { locks: 0, bytes: 2 * LINE })
-    }
-
-    fn of(handle: Handle, _: usize) -> Self {
-        Event { handle }
-    }
-
-    fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
-    fn count(&self) -> usize {
-        1
-    }
-}
+alike!(Event, 0, 2 * LINE, "doc-event");
 
 impl Event {
-    /// One that is not set.
-    ///
-    /// # Errors
-    /// [`NoSpace`](SegmentError::NoSpace).
-    ///
-    /// ```
-    /// assert!(!crossproc::Event::new()?.is_set());
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn new() -> Result<Self, SegmentError> {
-        segment::create(1, |_| ())
-    }
-
-    /// One that other programs find by name.
-    ///
-    /// ```
-    /// let ours = crossproc::Event::named("doc-event").open_or_create()?;
-    /// crossproc::Event::named("doc-event").open()?.set();
-    /// assert!(ours.is_set());
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn named(name: &str) -> Named<Self> {
-        Named::by(name)
-    }
-
-    /// One at an offset of memory that the program owns.
-    ///
-    /// ```
-    /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
-    /// assert!(!crossproc::Event::within(&memory, 64).create()?.is_set());
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    #[cfg(feature = "shared_memory")]
-    pub fn within(memory: &crate::Within, offset: usize) -> Named<Self> {
-        memory.at(offset)
-    }
-
     #[inline]
     pub(crate) fn signal(&self) -> &Signal {
         // SAFETY: the line behind the object's lock, mapped as long as the handle lives; any bytes are a Signal.
@@ -161,29 +99,5 @@ impl Event {
     #[must_use]
     pub fn wait_timeout(&self, duration: Duration) -> bool {
         self.signal().wait(Some(Deadline::after(duration)))
-    }
-}
-
-impl Named<Event> {
-    /// Makes it; see [`Named`] for the errors.
-    ///
-    /// ```
-    /// assert!(crossproc::Event::named("doc-event-create").create().is_ok());
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn create(self) -> Result<Event, SegmentError> {
-        self.create_object(1, |_| ())
-    }
-
-    /// Opens it, or makes it where there is none.
-    ///
-    /// ```
-    /// let event = crossproc::Event::named("doc-event-either").open_or_create()?;
-    /// assert!(crossproc::Event::named("doc-event-either").open().is_ok());
-    /// # drop(event);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn open_or_create(self) -> Result<Event, SegmentError> {
-        self.open_or_create_object(|named| named.create_object(1, |_| ()))
     }
 }

@@ -1,9 +1,9 @@
 //! `Lock`: a lock by itself. The protocol is [`RawLock`]'s.
 #![allow(unsafe_code)] // the lock lies in shared memory
 
-use crate::segment::{self, Handle, Kind, LINE, Named, Object, Shape, Spec, handle_type};
+use crate::segment::{Handle, LINE, alike};
 use crate::sync::{Held, Patience, RawLock};
-use crate::{LockError, LockTimeoutError, SegmentError, TryLockError};
+use crate::{LockError, LockTimeoutError, TryLockError};
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -26,71 +26,9 @@ pub struct Lock {
     handle: Handle,
 }
 
-handle_type!(Lock);
-
-impl Object for Lock {
-    const IN_PLACE: bool = false;
-
-    fn spec(_: usize) -> Result<Spec, SegmentError> {
-        Spec::of::<()>(Kind::Lock, 1)
-    }
-
-    fn shape(_: usize) -> Option<Shape> {
-        Some(Shape { locks: 0, bytes: LINE })
-    }
-
-    fn of(handle: Handle, _: usize) -> Self {
-        Lock { handle }
-    }
-
-    fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
-    fn count(&self) -> usize {
-        1
-    }
-}
+alike!(Lock, 0, LINE, "doc-lock");
 
 impl Lock {
-    /// A new lock in anonymous shared memory.
-    ///
-    /// # Errors
-    /// [`NoSpace`](SegmentError::NoSpace).
-    ///
-    /// ```
-    /// assert_eq!(crossproc::Lock::new()?.holder(), None);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn new() -> Result<Self, SegmentError> {
-        segment::create(1, |_| ())
-    }
-
-    /// A lock that other programs find by name.
-    ///
-    /// ```
-    /// let lock = crossproc::Lock::named("doc-lock").open_or_create()?;
-    /// let _held = lock.lock()?;
-    /// assert_eq!(crossproc::Lock::named("doc-lock").open()?.holder(), Some(std::process::id()));
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn named(name: &str) -> Named<Self> {
-        Named::by(name)
-    }
-
-    /// A lock at an offset of memory that the program owns.
-    ///
-    /// ```
-    /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
-    /// let lock = crossproc::Lock::within(&memory, 64).open_or_create()?;
-    /// assert!(lock.try_lock().is_ok());
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    #[cfg(feature = "shared_memory")]
-    pub fn within(memory: &crate::Within, offset: usize) -> Named<Self> {
-        memory.at(offset)
-    }
-
     #[inline]
     fn raw(&self) -> &RawLock {
         // SAFETY: the object begins with its lock, mapped as long as the handle lives.
@@ -175,30 +113,6 @@ impl Lock {
     /// ```
     pub fn holder(&self) -> Option<u32> {
         self.raw().holder()
-    }
-}
-
-impl Named<Lock> {
-    /// Makes the lock; see [`Named`] for the errors.
-    ///
-    /// ```
-    /// assert!(crossproc::Lock::named("doc-lock-create").create().is_ok());
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn create(self) -> Result<Lock, SegmentError> {
-        self.create_object(1, |_| ())
-    }
-
-    /// Opens the lock, or makes it where there is none.
-    ///
-    /// ```
-    /// let lock = crossproc::Lock::named("doc-lock-either").open_or_create()?;
-    /// assert!(crossproc::Lock::named("doc-lock-either").open().is_ok());
-    /// # drop(lock);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn open_or_create(self) -> Result<Lock, SegmentError> {
-        self.open_or_create_object(|named| named.create_object(1, |_| ()))
     }
 }
 

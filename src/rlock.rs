@@ -7,9 +7,9 @@
 //! The lock is marked, whatever the depth was; who takes it next sets the depth anew.
 #![allow(unsafe_code)] // the lock lies in shared memory
 
-use crate::segment::{self, Handle, Kind, LINE, Named, Object, Shape, Spec, handle_type};
+use crate::segment::{Handle, LINE, alike};
 use crate::sync::{Held, Patience, RawLock, Refusal};
-use crate::{LockError, LockTimeoutError, ReleaseError, SegmentError, TryLockError};
+use crate::{LockError, LockTimeoutError, ReleaseError, TryLockError};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
@@ -37,31 +37,7 @@ pub struct RLock {
     handle: Handle,
 }
 
-handle_type!(RLock);
-
-impl Object for RLock {
-    const IN_PLACE: bool = false;
-
-    fn spec(_: usize) -> Result<Spec, SegmentError> {
-        Spec::of::<()>(Kind::RLock, 1)
-    }
-
-    fn shape(_: usize) -> Option<Shape> {
-        Some(Shape { locks: 0, bytes: LINE })
-    }
-
-    fn of(handle: Handle, _: usize) -> Self {
-        RLock { handle }
-    }
-
-    fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
-    fn count(&self) -> usize {
-        1
-    }
-}
+alike!(RLock, 0, LINE, "doc-rlock");
 
 /// A lock and its depth, which lies behind it in the same line.
 #[derive(Clone, Copy)]
@@ -124,43 +100,6 @@ impl<'a> Levels<'a> {
 }
 
 impl RLock {
-    /// A new lock in anonymous shared memory.
-    ///
-    /// # Errors
-    /// [`NoSpace`](SegmentError::NoSpace).
-    ///
-    /// ```
-    /// assert_eq!(crossproc::RLock::new()?.holder(), None);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn new() -> Result<Self, SegmentError> {
-        segment::create(1, |_| ())
-    }
-
-    /// A lock that other programs find by name.
-    ///
-    /// ```
-    /// let lock = crossproc::RLock::named("doc-rlock").open_or_create()?;
-    /// let _held = lock.lock()?;
-    /// assert_eq!(crossproc::RLock::named("doc-rlock").open()?.holder(), Some(std::process::id()));
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn named(name: &str) -> Named<Self> {
-        Named::by(name)
-    }
-
-    /// A lock at an offset of memory that the program owns.
-    ///
-    /// ```
-    /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
-    /// assert!(crossproc::RLock::within(&memory, 64).create()?.try_lock().is_ok());
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    #[cfg(feature = "shared_memory")]
-    pub fn within(memory: &crate::Within, offset: usize) -> Named<Self> {
-        memory.at(offset)
-    }
-
     #[inline(always)]
     fn levels(&self) -> Levels<'_> {
         // SAFETY: the object begins with its lock, in a line of its own, mapped as long as the handle lives.
@@ -263,30 +202,6 @@ impl RLock {
     /// ```
     pub fn holder(&self) -> Option<u32> {
         self.levels().lock.holder()
-    }
-}
-
-impl Named<RLock> {
-    /// Makes the lock; see [`Named`] for the errors.
-    ///
-    /// ```
-    /// assert!(crossproc::RLock::named("doc-rlock-create").create().is_ok());
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn create(self) -> Result<RLock, SegmentError> {
-        self.create_object(1, |_| ())
-    }
-
-    /// Opens the lock, or makes it where there is none.
-    ///
-    /// ```
-    /// let lock = crossproc::RLock::named("doc-rlock-either").open_or_create()?;
-    /// assert!(crossproc::RLock::named("doc-rlock-either").open().is_ok());
-    /// # drop(lock);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn open_or_create(self) -> Result<RLock, SegmentError> {
-        self.open_or_create_object(|named| named.create_object(1, |_| ()))
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Did, Ring, Side, Stop};
 use crate::segment::UNKNOWN;
 use crate::sync::Patience;
 use crate::sync::gate::{self, Gate};
+use crate::sync::looks;
 use crate::sync::section::{self, Mark};
 use crate::sys::watch::{self, Answer};
 use crate::sys::{Deadline, process, thread};
@@ -58,11 +59,6 @@ pub(crate) struct Looks {
 }
 
 impl Looks {
-    /// Two dozen nanoseconds each: together as long as a wake on another core takes.
-    const MOST: u32 = 2000;
-    const FEWEST: u32 = 20;
-    /// Each so manyth time that it would be the fewest, it is the most.
-    const PROBE: u32 = 64;
     /// So many at once are a stream, in which a break pays, and how long that is: dozens of items. Where it did not pay, since
     /// each one is an answer to the one before, twice as many make a stream, up to a limit.
     const STREAM: u32 = 8;
@@ -71,7 +67,7 @@ impl Looks {
 
     pub(crate) fn new() -> Self {
         Looks {
-            most: AtomicU32::new(Self::MOST / 4),
+            most: AtomicU32::new(0),
             turns: AtomicU32::new(0),
             at_once: AtomicU32::new(0),
             stream: AtomicU32::new(Self::STREAM),
@@ -114,21 +110,13 @@ impl Looks {
             self.stream.store((stream * 2).min(Self::LONGEST_STREAM), Relaxed);
             self.at_once.store(0, Relaxed);
         }
-        let usual = self.most.load(Relaxed);
-        // Few looks may never be enough where many would: now and then that is tried.
         let turn = self.turns.load(Relaxed).wrapping_add(1);
         self.turns.store(turn, Relaxed);
-        let most = if usual == Self::FEWEST && turn.is_multiple_of(Self::PROBE) { Self::MOST } else { usual };
-        for look in 0..most {
-            if is_so() {
-                self.at_once.store(if look < 3 { self.at_once.load(Relaxed) + 1 } else { 0 }, Relaxed);
-                self.most.store((most + most / 8 + 1).min(Self::MOST), Relaxed);
-                return true;
-            }
-            std::hint::spin_loop();
+        let found = looks::until(&self.most, turn, is_so);
+        if let Some(look) = found {
+            self.at_once.store(if look < 3 { self.at_once.load(Relaxed) + 1 } else { 0 }, Relaxed);
         }
-        self.most.store((usual / 2).max(Self::FEWEST), Relaxed);
-        is_so()
+        found.is_some()
     }
 }
 

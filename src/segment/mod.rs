@@ -3,6 +3,7 @@
 //! A *segment* is one mapping: an *arena* that holds many small objects, or a single that holds one. Higher layers see a
 //! [`Handle`]: an `Arc` for processes.
 
+mod alike;
 mod annex;
 mod arena;
 pub mod handle;
@@ -18,6 +19,7 @@ pub(crate) mod travel;
 #[cfg(feature = "shared_memory")]
 mod within;
 
+pub(crate) use alike::alike;
 pub(crate) use annex::{LETTER_ROOM, Wing};
 pub use handle::{Handle, Holders, Object};
 pub(crate) use handle::{Roles, UNKNOWN, create, deserialize, handle_type, serialize};

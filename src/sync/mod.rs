@@ -1,6 +1,7 @@
 //! Primitives as plain data: `repr(C)`, built in memory that they are given. They know no segment and no name.
 
 pub(crate) mod gate;
+pub(crate) mod looks;
 pub(crate) mod monitor;
 pub(crate) mod permits;
 pub(crate) mod place;

@@ -41,6 +41,7 @@
 //! lock in the slot, or has one of the sleepers look again.
 
 use super::gate::{self, Gate};
+use super::looks;
 use super::raw_lock::{Patience, RawLock, Refusal};
 use super::seat::Seat;
 use super::section::{self, Mark, Section};
@@ -62,12 +63,6 @@ pub(crate) struct Desk {
     /// How many looks pay before a sleep; 0 is not known yet. Anything else than a guess it is not.
     looks: AtomicU32,
 }
-
-/// Two dozen nanoseconds each: together as long as a wake on another core takes.
-const MOST_LOOKS: u32 = 2000;
-const FEWEST_LOOKS: u32 = 20;
-/// Each so manyth change that it would be the fewest, it is the most.
-const PROBE: u32 = 64;
 
 /// What a primitive adds: plain data in shared memory.
 pub(crate) trait State {
@@ -229,21 +224,7 @@ impl<S: State> Monitor<'_, S> {
         if process::cores() < 2 {
             return ready();
         }
-        let usual = match self.desk.looks.load(Relaxed) {
-            0 => MOST_LOOKS / 4,
-            looks => looks.clamp(FEWEST_LOOKS, MOST_LOOKS),
-        };
-        let probes = usual == FEWEST_LOOKS && self.desk.changes.load(Relaxed).is_multiple_of(PROBE);
-        let most = if probes { MOST_LOOKS } else { usual };
-        for _ in 0..most {
-            if ready() {
-                self.desk.looks.store((most + most / 8 + 1).min(MOST_LOOKS), Relaxed);
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        self.desk.looks.store((usual / 2).max(FEWEST_LOOKS), Relaxed);
-        ready()
+        looks::until(&self.desk.looks, self.desk.changes.load(Relaxed), ready).is_some()
     }
 
     /// For one whose wait was all that it wanted, but for what it does to its own seat.

@@ -1,0 +1,31 @@
+//! How often to look before going to sleep: a wake from another core costs a thousand looks. More where they have paid
+//! lately, fewer where not.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Two dozen nanoseconds each: together as long as a wake on another core takes.
+pub(crate) const MOST: u32 = 2000;
+const FEWEST: u32 = 20;
+/// Each so manyth turn that it would be the fewest, it is the most: few may never be enough where many would.
+const PROBE: u32 = 64;
+
+/// Looks until it is so, and gives the number of the look; none: it is time to sleep. `usual` is a guess, 0 where there is none
+/// yet, and whatever it says does no harm.
+#[inline(always)]
+pub(crate) fn until(usual: &AtomicU32, turn: u32, is_so: impl Fn() -> bool) -> Option<u32> {
+    let before = match usual.load(Relaxed) {
+        0 => MOST / 4,
+        looks => looks.clamp(FEWEST, MOST),
+    };
+    let most = if before == FEWEST && turn.is_multiple_of(PROBE) { MOST } else { before };
+    for look in 0..most {
+        if is_so() {
+            usual.store((most + most / 8 + 1).min(MOST), Relaxed);
+            return Some(look);
+        }
+        std::hint::spin_loop();
+    }
+    usual.store((before / 2).max(FEWEST), Relaxed);
+    is_so().then_some(most)
+}

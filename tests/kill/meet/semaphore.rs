@@ -1,0 +1,192 @@
+//! Permits: taken, given back, forgotten, added; waited for, also when their holder dies.
+
+use super::*;
+
+const COUNT: usize = 64 + 16;
+const BYTES: usize = 64 + 64 + 2 * SEAT;
+
+fn sleeper(flags: &Flags, semaphore: &Semaphore) -> Survivor {
+    Survivor::start(|| {
+        flags.wait_for(BEDTIME);
+        semaphore.acquire().map_or(3, |permit| {
+            drop(permit);
+            1
+        })
+    })
+}
+
+fn demand_count(kill: &mut Kill, semaphore: &Semaphore, count: usize) {
+    let permits: Vec<_> = std::iter::from_fn(|| semaphore.try_acquire().ok()).collect();
+    kill.demand(permits.len() == count, format!("{} permits, not {count}", permits.len()));
+    drop(permits);
+    kill.demand(semaphore.available() == count, "not all permits come back");
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Deed {
+    Acquire,
+    GiveBack,
+    Forget,
+    Add,
+    TryInVain,
+}
+
+struct Act {
+    deed: Deed,
+    permit: Option<Permit<'static>>,
+    sleepers: Vec<Survivor>,
+    flags: Flags,
+    semaphore: Box<Semaphore>,
+}
+
+impl Act {
+    fn scenario(name: &str, deed: Deed, sleepers: usize) -> Scenario {
+        Scenario::new(format!("semaphore/{name}"), move || {
+            let permits = usize::from(!matches!(deed, Deed::Add | Deed::TryInVain));
+            let semaphore = Box::new(Semaphore::new(permits).expect("memory"));
+            let flags = Flags::new();
+            let sleepers = (0..sleepers).map(|_| sleeper(&flags, &semaphore)).collect();
+            Act { deed, permit: None, sleepers, flags, semaphore }
+        })
+    }
+}
+
+impl World for Act {
+    fn prepare(&mut self) {
+        warm_up();
+        if matches!(self.deed, Deed::GiveBack | Deed::Forget) {
+            self.permit = Some(pinned(&self.semaphore).acquire().expect("a permit"));
+        }
+        put_to_bed(&self.flags, &self.sleepers);
+    }
+
+    fn operation(&mut self) {
+        match self.deed {
+            Deed::Acquire => self.permit = pinned(&self.semaphore).acquire().ok(),
+            Deed::GiveBack => self.permit = None,
+            Deed::Forget => self.permit.take().expect("a permit").forget(),
+            Deed::Add => self.semaphore.release().expect("room"),
+            Deed::TryInVain => drop(self.semaphore.try_acquire()),
+        }
+    }
+
+    fn watched(&self) -> Vec<Watched> {
+        vec![watch(&*self.semaphore, BYTES)]
+    }
+
+    fn check(&mut self, kill: &mut Kill) {
+        let count = double(&*self.semaphore, COUNT);
+        match self.deed {
+            Deed::Acquire | Deed::GiveBack | Deed::TryInVain => {}
+            Deed::Forget => {
+                kill.committed(count == 0);
+                kill.demand(!kill.finished || count == 0, "a forgotten permit came back");
+            }
+            Deed::Add => {
+                kill.committed(count == 1);
+                kill.demand(!kill.finished || count == 1, "an acknowledged permit is lost");
+            }
+        }
+        if count == 0 && self.deed != Deed::TryInVain {
+            self.semaphore.release().expect("room");
+        }
+        demand_all(kill, &mut self.sleepers);
+        if kill.is_clean() {
+            demand_count(kill, &self.semaphore, usize::from(self.deed != Deed::TryInVain));
+        }
+        kill.recovered();
+    }
+}
+
+/// The victim waits, and others before or behind it.
+struct Wait {
+    night: Night,
+    permit: Option<Permit<'static>>,
+    holder: Option<Survivor>,
+    others: Vec<Survivor>,
+    flags: Flags,
+    semaphore: Box<Semaphore>,
+}
+
+impl Wait {
+    fn scenario(name: &str, night: Night, in_front: bool) -> Scenario {
+        night.shape(Scenario::new(format!("semaphore/{name}"), move || Self::new(night, in_front)))
+    }
+
+    fn new(night: Night, in_front: bool) -> Self {
+        let (semaphore, flags) = (Box::new(Semaphore::new(1).expect("memory")), Flags::new());
+        let holder = (night == Night::Bereft).then(|| {
+            let mut holder = Survivor::start(|| {
+                std::mem::forget(semaphore.acquire());
+                1
+            });
+            assert_eq!(holder.wait_result(patience()), Some(1));
+            holder
+        });
+        let permit = holder.is_none().then(|| pinned(&semaphore).acquire().expect("a permit"));
+        let others = vec![sleeper(&flags, &semaphore)];
+        if in_front {
+            put_to_bed(&flags, &others);
+        }
+        Wait { night, permit, holder, others, flags, semaphore }
+    }
+}
+
+impl World for Wait {
+    fn prepare(&mut self) {
+        warm_up();
+    }
+
+    fn operation(&mut self) {
+        match self.night {
+            Night::TimeOut => drop(self.semaphore.acquire_timeout(SHORT)),
+            _ => drop(self.semaphore.acquire()),
+        }
+    }
+
+    fn watched(&self) -> Vec<Watched> {
+        vec![watch(&*self.semaphore, BYTES)]
+    }
+
+    fn victim_asleep(&mut self, nth: u32) -> Asleep {
+        put_to_bed(&self.flags, &self.others);
+        match self.night {
+            Night::Quiet => return Asleep::Leave,
+            Night::TimeOut => {}
+            _ if nth > 1 => {}
+            Night::Woken => self.permit = None,
+            Night::Bereft => self.holder.iter_mut().for_each(Survivor::kill),
+        }
+        Asleep::Woken
+    }
+
+    fn check(&mut self, kill: &mut Kill) {
+        self.flags.set(BEDTIME);
+        self.permit = None;
+        self.holder.iter_mut().for_each(Survivor::kill);
+        demand_all(kill, &mut self.others);
+        if kill.is_clean() {
+            demand_count(kill, &self.semaphore, 1);
+        }
+    }
+}
+
+pub fn scenarios() -> Vec<Scenario> {
+    vec![
+        Act::scenario("acquire", Deed::Acquire, 0),
+        Act::scenario("try-in-vain", Deed::TryInVain, 0),
+        Act::scenario("give-back", Deed::GiveBack, 0),
+        Act::scenario("give-back-two-sleepers", Deed::GiveBack, 2),
+        Act::scenario("forget", Deed::Forget, 0),
+        Act::scenario("forget-one-sleeper", Deed::Forget, 1),
+        Act::scenario("release", Deed::Add, 0),
+        Act::scenario("release-two-sleepers", Deed::Add, 2),
+        Wait::scenario("fall-asleep", Night::Quiet, false),
+        Wait::scenario("fall-asleep-second", Night::Quiet, true),
+        Wait::scenario("woken", Night::Woken, false),
+        Wait::scenario("woken-second", Night::Woken, true),
+        Wait::scenario("woken-by-a-death", Night::Bereft, false),
+        Wait::scenario("woken-by-a-death-second", Night::Bereft, true),
+        Wait::scenario("timed-out", Night::TimeOut, false),
+    ]
+}
