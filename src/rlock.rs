@@ -39,14 +39,18 @@ pub struct RLock {
 
 alike!(RLock, 0, LINE, "doc-rlock");
 
-/// A lock and its depth, which lies behind it in the same line.
-#[derive(Clone, Copy)]
-pub(crate) struct Levels<'a> {
-    lock: &'a RawLock,
-    depth: &'a AtomicU32,
+/// A lock and its depth, in one line.
+#[repr(C)]
+struct Line {
+    lock: RawLock,
+    depth: AtomicU32,
 }
 
-const _: () = assert!(size_of::<RawLock>() + size_of::<AtomicU32>() <= LINE);
+const _: () = assert!(size_of::<Line>() <= LINE);
+
+/// A guard is this alone: one register, which nothing has to move through memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Levels<'a>(&'a Line);
 
 impl<'a> Levels<'a> {
     /// # Safety
@@ -54,48 +58,55 @@ impl<'a> Levels<'a> {
     #[inline(always)]
     pub(crate) unsafe fn at(line: NonNull<u8>) -> Self {
         // SAFETY: by the caller's promise; the depth is inside the line, and any bytes are one.
-        unsafe { Levels { lock: line.cast().as_ref(), depth: line.add(size_of::<RawLock>()).cast().as_ref() } }
+        Levels(unsafe { line.cast().as_ref() })
     }
 
     #[inline(always)]
     pub(crate) fn acquire(self, patience: Patience) -> Result<RLockGuard<'a>, Refusal> {
-        if let Some(held) = self.lock.held_by_this_thread() {
-            return self.deeper(held);
+        if self.held().is_some() {
+            return self.deeper();
         }
-        let held = self.lock.acquire_unmarked(patience)?;
-        Ok(self.first(held))
+        self.0.lock.acquire_unmarked(patience)?;
+        Ok(self.first())
     }
 
     pub(crate) fn acquire_repaired(self, repair: impl FnOnce()) -> Result<RLockGuard<'a>, LockError> {
-        if let Some(held) = self.lock.held_by_this_thread() {
-            return Ok(self.deeper(held)?);
+        if self.held().is_some() {
+            return Ok(self.deeper()?);
         }
-        Ok(self.first(self.lock.acquire_repaired(repair)?))
+        self.0.lock.acquire_repaired(repair)?;
+        Ok(self.first())
+    }
+
+    /// Whether this thread has it. A fork child has copies of guards, and another number.
+    #[inline(always)]
+    fn held(self) -> Option<Held> {
+        self.0.lock.held_by_this_thread()
     }
 
     #[inline(always)]
-    fn first(self, held: Held) -> RLockGuard<'a> {
-        self.depth.store(1, Relaxed);
-        RLockGuard { levels: self, held, thread: PhantomData }
+    fn first(self) -> RLockGuard<'a> {
+        self.0.depth.store(1, Relaxed);
+        RLockGuard { levels: self, thread: PhantomData }
     }
 
     #[inline(always)]
-    fn deeper(self, held: Held) -> Result<RLockGuard<'a>, Refusal> {
-        let deeper = self.depth.load(Relaxed).checked_add(1).ok_or(Refusal::TooMany)?;
-        self.depth.store(deeper, Relaxed);
-        Ok(RLockGuard { levels: self, held, thread: PhantomData })
+    fn deeper(self) -> Result<RLockGuard<'a>, Refusal> {
+        let deeper = self.0.depth.load(Relaxed).checked_add(1).ok_or(Refusal::TooMany)?;
+        self.0.depth.store(deeper, Relaxed);
+        Ok(RLockGuard { levels: self, thread: PhantomData })
     }
 
-    /// So many levels less. A copy of a guard in a fork child releases nothing.
+    /// So many levels less, if this thread has that many.
     #[inline(always)]
-    fn release(self, held: &Held, levels: u32) {
-        if held.is_mine() {
-            let left = self.depth.load(Relaxed).saturating_sub(levels);
-            self.depth.store(left, Relaxed);
-            if left == 0 {
-                self.lock.release_mine(held);
-            }
+    fn release(self, levels: u32) -> Result<(), ReleaseError> {
+        let held = self.held().ok_or(ReleaseError::NotOwner)?;
+        let left = self.0.depth.load(Relaxed).saturating_sub(levels);
+        self.0.depth.store(left, Relaxed);
+        if left == 0 {
+            self.0.lock.release_mine(&held);
         }
+        Ok(())
     }
 }
 
@@ -185,10 +196,7 @@ impl RLock {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn release(&self) -> Result<(), ReleaseError> {
-        let levels = self.levels();
-        let held = levels.lock.held_by_this_thread().ok_or(ReleaseError::NotOwner)?;
-        levels.release(&held, 1);
-        Ok(())
+        self.levels().release(1)
     }
 
     /// The process that holds the lock at this moment.
@@ -201,7 +209,7 @@ impl RLock {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn holder(&self) -> Option<u32> {
-        self.levels().lock.holder()
+        self.levels().0.lock.holder()
     }
 }
 
@@ -216,7 +224,6 @@ impl RLock {
 #[must_use = "dropped at once, the lock protects nothing"]
 pub struct RLockGuard<'a> {
     levels: Levels<'a>,
-    held: Held,
     thread: PhantomData<*const ()>,
 }
 
@@ -240,8 +247,9 @@ impl<'a> RLockGuard<'a> {
     /// Gives all levels up.
     pub(crate) fn park(self) -> Parked<'a> {
         let guard = std::mem::ManuallyDrop::new(self);
-        let depth = guard.levels.depth.load(Relaxed);
-        guard.levels.release(&guard.held, depth);
+        let depth = guard.levels.0.depth.load(Relaxed);
+        // A copy in a fork child has nothing to give up.
+        let _ = guard.levels.release(depth);
         Parked { levels: guard.levels, depth }
     }
 }
@@ -256,7 +264,7 @@ pub struct Parked<'a> {
 impl<'a> Parked<'a> {
     pub(crate) fn retake(self) -> Result<RLockGuard<'a>, LockError> {
         let guard = self.levels.acquire(Patience::Forever)?;
-        self.levels.depth.store(self.depth, Relaxed);
+        self.levels.0.depth.store(self.depth, Relaxed);
         Ok(guard)
     }
 }
@@ -264,7 +272,8 @@ impl<'a> Parked<'a> {
 impl Drop for RLockGuard<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.levels.release(&self.held, 1);
+        // As above.
+        let _ = self.levels.release(1);
     }
 }
 

@@ -1,9 +1,8 @@
-//! `Semaphore`, `BoundedSemaphore`: so many at once. The protocol is `sync::monitor`'s, the state `sync::permits`'.
+//! `Semaphore`, `BoundedSemaphore`: so many at once. The protocol is `sync::permits`'.
 #![allow(unsafe_code)] // the state lies in shared memory
 
 use crate::segment::{self, Handle, Kind, Named, Object, Shape, Spec, handle_type};
-use crate::sync::monitor::Monitor;
-use crate::sync::permits::{Excess, Holding, Permits};
+use crate::sync::permits::{Excess, Holding, Table};
 use crate::sync::{Patience, Refusal, place};
 use crate::{AcquireError, AcquireTimeoutError, ReleaseError, SegmentError, TryAcquireError};
 use std::marker::PhantomData;
@@ -11,9 +10,9 @@ use std::ptr::NonNull;
 use std::time::Duration;
 
 /// More permits than this are not held through guards at once.
-const MOST_SEATS: usize = 1024;
+const MOST_TOKENS: usize = 1024;
 /// For a semaphore that begins with few permits, or none, and gets more.
-const LEAST_SEATS: usize = 64;
+const LEAST_TOKENS: usize = 64;
 
 /// A permit of a [`Semaphore`] or [`BoundedSemaphore`]; dropped, it is available again.
 ///
@@ -29,7 +28,7 @@ const LEAST_SEATS: usize = 64;
 /// ```
 #[must_use = "dropped at once, the permit is available again"]
 pub struct Permit<'a> {
-    monitor: Monitor<'a, Permits>,
+    table: Table<'a>,
     holding: Holding<'a>,
     thread: PhantomData<*const ()>,
 }
@@ -50,16 +49,14 @@ impl Permit<'_> {
     /// ```
     pub fn forget(self) {
         let permit = std::mem::ManuallyDrop::new(self);
-        // Where the memory is corrupt, there is nothing to take from.
-        let _ = permit.monitor.forget(&permit.holding);
+        permit.table.forget(&permit.holding);
     }
 }
 
 impl Drop for Permit<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        // Where the memory is corrupt, there is nothing to give back to.
-        let _ = self.monitor.give_back(&self.holding);
+        self.table.give_back(&self.holding);
     }
 }
 
@@ -101,7 +98,7 @@ macro_rules! semaphore {
         $(#[$doc])*
         pub struct $name {
             handle: Handle,
-            seats: usize,
+            tokens: usize,
         }
 
         handle_type!($name);
@@ -109,16 +106,16 @@ macro_rules! semaphore {
         impl Object for $name {
             const IN_PLACE: bool = false;
 
-            fn spec(seats: usize) -> Result<Spec, SegmentError> {
-                Spec::of::<()>(Kind::$name, seats)
+            fn spec(tokens: usize) -> Result<Spec, SegmentError> {
+                Spec::of::<()>(Kind::$name, tokens)
             }
 
-            fn shape(seats: usize) -> Option<Shape> {
-                (seats <= MOST_SEATS).then_some(Shape { locks: 0, bytes: place::bytes::<Permits>(0, seats) })
+            fn shape(tokens: usize) -> Option<Shape> {
+                (tokens <= MOST_TOKENS).then_some(Shape { locks: 0, bytes: place::bytes_with_tokens(tokens) })
             }
 
-            fn of(handle: Handle, seats: usize) -> Self {
-                $name { handle, seats }
+            fn of(handle: Handle, tokens: usize) -> Self {
+                $name { handle, tokens }
             }
 
             fn handle(&self) -> &Handle {
@@ -126,7 +123,7 @@ macro_rules! semaphore {
             }
 
             fn count(&self) -> usize {
-                self.seats
+                self.tokens
             }
         }
 
@@ -141,7 +138,8 @@ macro_rules! semaphore {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn new(permits: usize) -> Result<Self, SegmentError> {
-                segment::create(seats_for(permits), |made: &Self| init(made.handle.object(), permits, $bound(permits)))
+                let bound = $bound(permits) as u64;
+                segment::create(tokens_for(permits), |made: &Self| made.table().init(permits as u64, bound))
             }
 
             /// One that other programs find by name.
@@ -173,16 +171,17 @@ macro_rules! semaphore {
             }
 
             #[inline(always)]
-            fn monitor(&self) -> Monitor<'_, Permits> {
-                // SAFETY: by `shape` the object has room for the state and that many seats, and lives as long as the handle.
-                unsafe { place::monitor(self.handle.object(), 0, self.seats) }
+            fn table(&self) -> Table<'_> {
+                // SAFETY: by `shape` the object has room for that many tokens, and lives as long as the handle.
+                let (permits, tokens) = unsafe { place::permits(self.handle.object(), self.tokens) };
+                Table { permits, tokens }
             }
 
             #[inline(always)]
             fn permit(&self, patience: Patience) -> Result<Permit<'_>, Refusal> {
-                let monitor = self.monitor();
-                let holding = monitor.acquire(patience)?;
-                Ok(Permit { monitor, holding, thread: PhantomData })
+                let table = self.table();
+                let holding = table.acquire(patience)?;
+                Ok(Permit { table, holding, thread: PhantomData })
             }
 
             /// Waits for a permit.
@@ -197,7 +196,7 @@ macro_rules! semaphore {
             /// # drop((one, two));
             /// # Ok::<(), crossproc::Error>(())
             /// ```
-            #[inline]
+            #[inline(always)]
             pub fn acquire(&self) -> Result<Permit<'_>, AcquireError> {
                 Ok(self.permit(Patience::Forever)?)
             }
@@ -231,15 +230,15 @@ macro_rules! semaphore {
                 Ok(self.permit(Patience::at_most(duration))?)
             }
 
-            /// How many could be acquired at this moment. The permits of a killed process count as available only when
-            /// somebody who looked for one has found it dead: at once where one waits, else at the next try that needs them.
+            /// How many could be acquired at this moment: a permit of a killed process is among them, one in a guard or
+            /// forgotten is not. While others acquire and release, several permits are not all counted at the same instant.
             ///
             /// ```
             #[doc = concat!("assert_eq!(crossproc::", stringify!($name), "::new(2)?.available(), 2);")]
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn available(&self) -> usize {
-                usize::try_from(self.monitor().state.available()).unwrap_or(usize::MAX)
+                usize::try_from(self.table().available()).unwrap_or(usize::MAX)
             }
         }
 
@@ -252,7 +251,7 @@ macro_rules! semaphore {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn create(self, permits: usize) -> Result<$name, SegmentError> {
-                self.create_object(seats_for(permits), |object| init(object, permits, $bound(permits)))
+                self.make(permits)
             }
 
             /// Opens it, or makes it where there is none.
@@ -265,22 +264,25 @@ macro_rules! semaphore {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn open_or_create(self, permits: usize) -> Result<$name, SegmentError> {
-                self.open_or_create_object(|named| {
-                    named.create_object(seats_for(permits), |object| init(object, permits, $bound(permits)))
-                })
+                self.open_or_create_object(|named| named.make(permits))
+            }
+
+            fn make(&self, permits: usize) -> Result<$name, SegmentError> {
+                let tokens = tokens_for(permits);
+                self.create_object(tokens, |object| init(object, tokens, permits, $bound(permits)))
             }
         }
     };
 }
 
-fn init(object: NonNull<u8>, permits: usize, bound: usize) {
-    // SAFETY: a new object, with room for at least the seats of `seats_for`, of which none is needed here.
-    let monitor = unsafe { place::monitor::<Permits>(object, 0, 0) };
-    monitor.state.init(permits as u64, bound as u64);
+fn init(object: NonNull<u8>, tokens: usize, permits: usize, bound: usize) {
+    // SAFETY: a new object, with room for those.
+    let (state, tokens) = unsafe { place::permits(object, tokens) };
+    Table { permits: state, tokens }.init(permits as u64, bound as u64);
 }
 
-fn seats_for(permits: usize) -> usize {
-    permits.clamp(LEAST_SEATS, MOST_SEATS)
+fn tokens_for(permits: usize) -> usize {
+    permits.clamp(LEAST_TOKENS, MOST_TOKENS)
 }
 
 semaphore! {
@@ -320,7 +322,7 @@ impl Semaphore {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn release(&self) -> Result<(), ReleaseError> {
-        self.monitor().add().map_err(Into::into)
+        self.table().add().map_err(Into::into)
     }
 }
 
@@ -356,7 +358,7 @@ impl BoundedSemaphore {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn release(&self) -> Result<(), ReleaseError> {
-        self.monitor().add().map_err(Into::into)
+        self.table().add().map_err(Into::into)
     }
 }
 

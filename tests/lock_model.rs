@@ -24,12 +24,10 @@
 //! Not modelled: weak memory (steps are sequentially consistent), the backstop (it would hide what is looked for),
 //! corrupt words, owner records and marks, `fork`, locks taken in opposite orders, sleep on two words at once.
 
-#[path = "util/fx.rs"]
-mod fx;
+#[path = "util/explore.rs"]
+mod explore;
 
-use fx::Fx;
-use std::collections::hash_map::{Entry, HashMap};
-use std::hash::BuildHasherDefault;
+use explore::{Model, explore};
 use std::mem::take;
 
 const THREADS: usize = 5; // thread `i` has the tid `i + 1`
@@ -139,25 +137,6 @@ struct State {
 }
 
 impl State {
-    /// What thread `i`, or the kernel on its behalf, does next: pushes each state that this can lead to.
-    fn step(&self, i: usize, out: &mut Vec<State>) {
-        match self.threads[i].at {
-            At::Asleep | At::Gone => {}
-            At::Load => self.load(i, out),
-            At::Take | At::SetW | At::Wait => self.compare(i, out),
-            At::Woken => self.run_again(i, out),
-            At::Holding => self.go_on(i, out),
-            At::LinkNode | At::LinkSentinel | At::Point | At::Unlink => self.relink(i, out),
-            At::Release | At::DropW | At::RestoreW => self.unlock(i, out),
-            At::Wake => self.wake(i, [At::Clear, At::DropW], out),
-            At::WakeAgain => self.wake(i, [At::RestoreW, At::Clear], out),
-            At::Clear => self.settle(i, out),
-            At::KilledAsleep => self.goto(i, At::Exit, out),
-            At::Exit => self.exit(i, out),
-            At::ExitWake => self.wake(i, [At::Exit, At::Exit], out),
-        }
-    }
-
     fn is(&self, change: Change) -> bool {
         self.change == Some(change)
     }
@@ -344,8 +323,51 @@ impl State {
         }
         n.goto(i, if wakes { At::ExitWake } else { At::Exit }, out);
     }
+}
 
-    /// Kills and lapses: what may happen to thread `i`, but never has to.
+impl Model for State {
+    type Key = (u64, u64, u64, u64, u64, u64);
+    const THREADS: usize = THREADS;
+
+    /// Threads are interchangeable: sorts them by all but the tid that they remember, and renames the tids to match.
+    fn canonical(&self) -> State {
+        let keys = self.threads.map(|t| Thread { seen: t.seen & !TID, ..t }.pack());
+        let mut order = [0, 1, 2, 3, 4];
+        order.sort_unstable_by_key(|&old: &usize| keys[old]);
+        let mut n = State { threads: order.map(|old| self.threads[old]), ..*self };
+        let mut tids = [0; THREADS + 1];
+        order.iter().zip(1..).for_each(|(&old, tid)| tids[old + 1] = tid);
+        let rename = |word: &mut u8| *word = *word & !TID | tids[usize::from(*word & TID)];
+        n.words.iter_mut().for_each(rename);
+        n.threads.iter_mut().for_each(|t| rename(&mut t.seen));
+        n
+    }
+
+    fn key(&self) -> Self::Key {
+        let shared =
+            [self.words[A], self.words[B], self.next[A] as u8, self.next[B] as u8, self.kills, self.lapses, 0, 0];
+        let [a, b, c, d, e] = &self.threads;
+        (a.pack(), b.pack(), c.pack(), d.pack(), e.pack(), u64::from_le_bytes(shared))
+    }
+
+    fn step(&self, i: usize, out: &mut Vec<State>) {
+        match self.threads[i].at {
+            At::Asleep | At::Gone => {}
+            At::Load => self.load(i, out),
+            At::Take | At::SetW | At::Wait => self.compare(i, out),
+            At::Woken => self.run_again(i, out),
+            At::Holding => self.go_on(i, out),
+            At::LinkNode | At::LinkSentinel | At::Point | At::Unlink => self.relink(i, out),
+            At::Release | At::DropW | At::RestoreW => self.unlock(i, out),
+            At::Wake => self.wake(i, [At::Clear, At::DropW], out),
+            At::WakeAgain => self.wake(i, [At::RestoreW, At::Clear], out),
+            At::Clear => self.settle(i, out),
+            At::KilledAsleep => self.goto(i, At::Exit, out),
+            At::Exit => self.exit(i, out),
+            At::ExitWake => self.wake(i, [At::Exit, At::Exit], out),
+        }
+    }
+
     fn mishap(&self, i: usize, out: &mut Vec<State>) {
         let mut n = *self;
         let t = &mut n.threads[i];
@@ -366,58 +388,16 @@ impl State {
         }
     }
 
-    /// The first two invariants.
-    fn broken(&self) -> Option<&'static str> {
-        self.threads.iter().enumerate().find_map(|(i, t)| {
+    /// The first three invariants.
+    fn broken(&self, is_last: bool) -> Option<&'static str> {
+        let broken = self.threads.iter().enumerate().find_map(|(i, t)| {
             let named = |word: usize| self.words[word] & TID == i as u8 + 1;
             let unmarked = t.at == At::Gone && (named(A) || named(B));
             let overrun = t.holds[A] && !named(A) || t.holds[B] && !named(B);
             unmarked.then_some("marking").or(overrun.then_some("exclusion"))
-        })
-    }
-
-    /// Threads are interchangeable: sorts them by all but the tid that they remember, and renames the tids to match.
-    fn canonical(&self) -> State {
-        let keys = self.threads.map(|t| Thread { seen: t.seen & !TID, ..t }.pack());
-        let mut order = [0, 1, 2, 3, 4];
-        order.sort_unstable_by_key(|&old: &usize| keys[old]);
-        let mut n = State { threads: order.map(|old| self.threads[old]), ..*self };
-        let mut tids = [0; THREADS + 1];
-        order.iter().zip(1..).for_each(|(&old, tid)| tids[old + 1] = tid);
-        let rename = |word: &mut u8| *word = *word & !TID | tids[usize::from(*word & TID)];
-        n.words.iter_mut().for_each(rename);
-        n.threads.iter_mut().for_each(|t| rename(&mut t.seen));
-        n
-    }
-
-    fn pack(&self) -> (u64, u64, u64, u64, u64, u64) {
-        let shared =
-            [self.words[A], self.words[B], self.next[A] as u8, self.next[B] as u8, self.kills, self.lapses, 0, 0];
-        let [a, b, c, d, e] = &self.threads;
-        (a.pack(), b.pack(), c.pack(), d.pack(), e.pack(), u64::from_le_bytes(shared))
-    }
-
-    /// Follows every run from here, depth first. Returns the number of states, and the rule that each bad one breaks.
-    fn explore(self) -> (usize, Vec<&'static str>) {
-        let mut met = HashMap::<_, _, BuildHasherDefault<Fx>>::default(); // state -> whether it is on the path
-        let mut stack = vec![(self.canonical(), false)];
-        let (mut out, mut found) = (vec![], vec![]);
-        while let Some((state, leave)) = stack.pop() {
-            match met.entry(state.pack()) {
-                Entry::Occupied(on_path) if leave => *on_path.into_mut() = false,
-                Entry::Occupied(on_path) => found.extend(on_path.get().then_some("end")),
-                Entry::Vacant(new) => {
-                    new.insert(true);
-                    stack.push((state, true));
-                    (0..THREADS).for_each(|i| state.step(i, &mut out));
-                    let stuck = out.is_empty() && state.threads.iter().any(|t| t.at == At::Asleep);
-                    (0..THREADS).for_each(|i| state.mishap(i, &mut out));
-                    stack.extend(out.drain(..).map(|n| (n.canonical(), false)));
-                    found.extend(state.broken().or(stuck.then_some("stuck")));
-                }
-            }
-        }
-        (met.len(), found)
+        });
+        let stuck = is_last && self.threads.iter().any(|t| t.at == At::Asleep);
+        broken.or(stuck.then_some("stuck"))
     }
 }
 
@@ -427,7 +407,7 @@ fn run(threads: &[(usize, u8)], [kills, lapses]: [u8; 2], change: Option<Change>
     for (t, &(script, rounds)) in start.threads.iter_mut().zip(threads) {
         *t = Thread { at: At::Clear, script, rounds, ..Thread::default() };
     }
-    let (states, found) = start.explore();
+    let (states, found) = explore(start);
     println!("{threads:?}, {kills} kills, {lapses} lapses, {change:?}: {states} states, {} of them bad", found.len());
     found
 }

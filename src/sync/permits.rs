@@ -1,47 +1,101 @@
-//! Permits: the state of a semaphore.
+//! Permits: the state of a semaphore. Each permit is a *token*, a word that carries the number of the thread that has it.
+//!
+//! # Layout
+//! ```text
+//! gate       of those who wait
+//! bell       always 0: those who wait sleep on it too, and have it in the pending slot
+//! present    so many tokens exist, the first ones; only ever more
+//! looks      how many looks pay before a sleep: a guess
+//! reserve    how many permits there are that have no token, for all tokens are present
+//! bound      so many permits there can be
+//! tokens     0: available; a thread's number with W: that one's; DIED: available, too; AWAY: forgotten
+//! ```
+//!
+//! # Protocol
+//! 1. take: the token into the pending slot; available -> the number, with W (for the kernel's wake), SeqCst. If somebody
+//!    sleeps and another token is available, one is woken. The token stays in slot or list.
+//! 2. give back: the token into the slot; number -> 0 (SeqCst); if somebody sleeps, one is woken; the slot is emptied last.
+//! 3. wait: the bell into the slot; try step 1; arm the gate; note `present` and the tokens' words; if one of those says
+//!    that it is available, begin again; sleep while all those and the bell stay as they are; begin again.
+//! 4. forget: as 2, with AWAY instead of 0, and nobody to wake; or, where there is a reserve, that is one less, and then 2.
+//! 5. add: the bell into the slot; a token that is AWAY -> 0, or `present` + 1, or `reserve` + 1; if somebody sleeps, one is
+//!    woken; the slot is emptied last.
+//!
+//! Orderings: a sleeper arms the gate and then reads the tokens, the other frees a token and then reads the gate, all `SeqCst`.
 //!
 //! # Invariants
-//! * P1: what is available is `count - held`; `held` is how many seats are taken. Who holds a permit has a seat.
-//! * P2: each call has one store that decides: a seat's word when one is taken or given back, `count` when one is added or
-//!   forgotten.
-//! * P3: whoever sleeps watches the first seats, taken or free; behind those, whoever takes one has a sleeper look again, which
-//!   watches it then. So the death of one who has a permit wakes one who waits for it.
+//! * P1: each call has one store that decides: a token's word, `present`, or `reserve`.
+//! * P2: a token that carries a number is in that thread's slot or list.
+//! * P3: if a token is available and somebody sleeps, then somebody is awake who will look, or who will wake one, or the kernel
+//!   will on behalf of one who died: whoever sleeps, sleeps on the bell, on `present`, and on the first [`WATCHED`] tokens.
 //!
 //! # If a process dies here
-//! Between that store and `held`: the lock is DIED, and `held` is counted anew. With permits: its seats are found dead, and
-//! free. In the middle of `forget`: `count` came first, so the permit is gone.
+//! With a token: DIED, and the kernel wakes one who sleeps on it. In 2 or 4, behind the store: the kernel wakes one
+//! who sleeps on that token, for it is in the slot and carries no number. A sleeper, woken or not, and in 5: the kernel wakes
+//! one who sleeps on the bell. In 1, before the store: one who sleeps on the token if it is available still; if not, who took
+//! it meanwhile wakes one where there is another. Behind the store: DIED. What the kernel misses, and what happens at the
+//! tokens behind the first ones, a sleeper finds twice a second.
 
-use super::monitor::{Call, Monitor, State, Waited};
+use super::gate::{self, Gate};
+use super::looks;
 use super::raw_lock::{Patience, Refusal};
-use super::seat::Seat;
-use crate::sys::thread;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use super::section;
+use crate::sys::thread::{self, Me, NODE_ROOM};
+use crate::sys::{Deadline, OWNER_DIED, WAITERS, futex, process};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
 
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct Permits {
-    count: AtomicU64,
-    held: AtomicU64,
-    /// `count` is never more.
+    gate: Gate,
+    bell: AtomicU32,
+    present: AtomicU32,
+    looks: AtomicU32,
+    reserve: AtomicU64,
     bound: AtomicU64,
-    /// How many seats a sleeper watches, whoever sits there: as many as it began with permits, within limits.
-    watched: AtomicU64,
 }
 
-/// A few for those that are added later; no more than a sleeper can watch.
-const WATCHED: std::ops::RangeInclusive<u64> = 4..=120;
-
-/// A permit that is held. Not `Send`: its seat is in the list of a thread.
-#[derive(Debug)]
-pub(crate) struct Holding<'a> {
-    seat: &'a Seat,
-    by: u32,
+#[repr(C, align(64))]
+pub(crate) struct Token {
+    word: AtomicU32,
+    room: [AtomicU32; 15],
 }
 
-impl std::fmt::Debug for Seat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Seat")
+const _: () = assert!(size_of::<Permits>() == 64 && size_of::<Token>() == 64);
+const _: () = assert!(std::mem::offset_of!(Token, word) == 0 && 4 <= NODE_ROOM.start && NODE_ROOM.end <= 64);
+
+/// No thread has this number.
+const AWAY: u32 = !(WAITERS | OWNER_DIED);
+/// As many as one can sleep on, beside the other words.
+const WATCHED: usize = 120;
+const OTHERS: usize = 3;
+const PERIOD: Duration = Duration::from_millis(500);
+
+const _: () = assert!(WATCHED + OTHERS <= futex::MOST_WORDS);
+
+#[inline(always)]
+fn is_available(word: u32) -> bool {
+    matches!(word & !WAITERS, 0 | OWNER_DIED)
+}
+
+impl Token {
+    /// The word, if the token is available.
+    #[inline(always)]
+    fn available(&self) -> Option<u32> {
+        let word = self.word.load(SeqCst);
+        is_available(word).then_some(word)
     }
+
+    fn is_away(&self) -> bool {
+        self.word.load(Acquire) == AWAY
+    }
+}
+
+/// A token that this thread has. Not `Send`: it is in the list of a thread.
+pub(crate) struct Holding<'a> {
+    token: &'a Token,
+    by: u32,
 }
 
 /// Why no permit was added.
@@ -50,126 +104,199 @@ pub(crate) enum Excess {
     Corrupt,
 }
 
-impl State for Permits {
-    #[inline(always)]
-    fn calls(&self) -> Call {
-        // One after the other: who takes one calls the next.
-        Call { most: u32::from(self.available() > 0), token: 0 }
-    }
-
-    fn bury(&self, _: &Seat, _: &[Seat]) {
-        self.held.store(self.held.load(Relaxed).saturating_sub(1), Release);
-    }
-
-    fn recount(&self, seats: &[Seat]) {
-        self.held.store(seats.iter().filter(|seat| seat.is_taken()).count() as u64, Release);
-    }
+/// Permits, where they lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Table<'a> {
+    pub(crate) permits: &'a Permits,
+    pub(crate) tokens: &'a [Token],
 }
 
-impl Permits {
+impl<'a> Table<'a> {
     /// Fills zeros.
-    pub(crate) fn init(&self, count: u64, bound: u64) {
-        self.count.store(count, Relaxed);
-        self.bound.store(bound, Relaxed);
-        self.watched.store(count.clamp(*WATCHED.start(), *WATCHED.end()), Relaxed);
+    pub(crate) fn init(self, count: u64, bound: u64) {
+        let present = count.min(self.tokens.len() as u64);
+        self.permits.present.store(present as u32, Relaxed);
+        self.permits.reserve.store(count - present, Relaxed);
+        self.permits.bound.store(bound, Relaxed);
+    }
+
+    /// The tokens that exist.
+    #[inline(always)]
+    fn present(self) -> Option<&'a [Token]> {
+        self.tokens.get(..self.permits.present.load(SeqCst) as usize)
+    }
+
+    pub(crate) fn available(self) -> u64 {
+        let tokens = self.present().unwrap_or_default();
+        let free = tokens.iter().filter(|token| token.available().is_some()).count() as u64;
+        free.saturating_add(self.permits.reserve.load(Acquire))
+    }
+
+    fn has_one(self) -> bool {
+        self.present().unwrap_or_default().iter().any(|token| token.available().is_some())
     }
 
     #[inline(always)]
-    pub(crate) fn available(&self) -> u64 {
-        self.count.load(Acquire).saturating_sub(self.held.load(Acquire))
+    pub(crate) fn acquire(self, patience: Patience) -> Result<Holding<'a>, Refusal> {
+        match self.take(Me::leave)? {
+            Some(holding) => Ok(holding),
+            None => self.acquire_contended(patience),
+        }
     }
-}
 
-impl<'a> Monitor<'a, Permits> {
+    /// Step 1. Where another one was faster, `put_back` sees to the slot.
     #[inline(always)]
-    pub(crate) fn acquire(&self, patience: Patience) -> Result<Holding<'a>, Refusal> {
+    fn take(self, put_back: impl Fn(Me)) -> Result<Option<Holding<'a>>, Refusal> {
+        let tokens = self.present().ok_or(Refusal::Corrupt)?;
+        // Each thread begins at a token of its own, which is in its own cache then.
+        let first = match tokens {
+            [_] => 0,
+            _ => ((u64::from(thread::tid().wrapping_mul(0x9e37_79b1)) * tokens.len() as u64) >> 32) as usize,
+        };
+        let (behind, from) = tokens.split_at_checked(first).unwrap_or_default();
+        for token in from.iter().chain(behind) {
+            let Some(word) = token.available() else { continue };
+            let me = thread::enter(&token.word)?;
+            if token.word.compare_exchange(word, me.tid | WAITERS, SeqCst, Relaxed).is_ok() {
+                me.hold(&token.word, false);
+                if self.permits.gate.has_sleepers() {
+                    self.pass_on();
+                }
+                return Ok(Some(Holding { token, by: me.tid }));
+            }
+            put_back(me);
+        }
+        Ok(None)
+    }
+
+    /// P3: who took one may have come before another that was woken for it.
+    #[cold]
+    fn pass_on(self) {
+        if self.has_one() {
+            self.permits.gate.ring(1);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn acquire_contended(self, patience: Patience) -> Result<Holding<'a>, Refusal> {
+        if self.permits.reserve.load(Acquire) > 0 {
+            return Err(Refusal::TooMany);
+        }
+        let deadline = match patience {
+            Patience::Try => return Err(Refusal::WouldBlock),
+            Patience::Until(deadline) => Some(deadline),
+            Patience::Forever => None,
+        };
+        let me = thread::enter_section(&self.permits.bell);
+        let answer = self.wait(deadline);
+        if answer.is_err() {
+            me.leave();
+        }
+        answer
+    }
+
+    /// Step 3.
+    fn wait(self, deadline: Option<Deadline>) -> Result<Holding<'a>, Refusal> {
+        let Permits { gate, bell, present, looks, .. } = self.permits;
+        let to_the_bell = |_| {
+            thread::enter_section(bell);
+        };
+        if process::cores() > 1 {
+            looks::until(looks, gate.word().load(Relaxed) / 2, || self.has_one());
+        }
         loop {
-            if let Some(holding) = self.take()? {
+            if let Some(holding) = self.take(to_the_bell)? {
                 return Ok(holding);
             }
-            let deadline = match patience {
-                Patience::Try => return Err(Refusal::WouldBlock),
-                Patience::Until(deadline) => Some(deadline),
-                Patience::Forever => None,
-            };
-            let watched = self.state.watched.load(Relaxed) as usize;
-            match self.wait(&|| self.state.available() > 0, &|at, seat| at < watched || seat.is_taken(), deadline)? {
-                Waited::Ready => {}
-                Waited::TimedOut => {
-                    self.settle_own(|_| {});
-                    return Err(Refusal::Timeout);
+            let armed = gate.arm();
+            let mut words = [(gate.word(), armed); OTHERS + WATCHED];
+            words[1..OTHERS].copy_from_slice(&[(bell, 0), (present, present.load(SeqCst))]);
+            let tokens = self.present().ok_or(Refusal::Corrupt)?;
+            let watched = tokens.len().min(WATCHED);
+            // The words that are slept on are those that were looked at: a second look might see another holder's number, and
+            // the first word be there again when it comes to sleep.
+            let mut is_held = true;
+            for (at, token) in tokens.iter().enumerate() {
+                let word = token.word.load(SeqCst);
+                is_held &= !is_available(word);
+                if at < WATCHED {
+                    words[OTHERS + at] = (&token.word, word);
                 }
             }
-        }
-    }
-
-    #[inline(always)]
-    fn take(&self) -> Result<Option<Holding<'a>>, Refusal> {
-        let visit = self.enter()?;
-        if self.state.available() == 0 {
-            visit.bury();
-            if self.state.available() == 0 {
-                visit.leave();
-                return Ok(None);
+            if !is_held {
+                continue;
             }
-        }
-        let me = visit.me();
-        let seat = self.free_seat().or_else(|| {
-            visit.bury();
-            self.free_seat()
-        });
-        let taken = seat.ok_or(Refusal::TooMany).and_then(|(at, seat)| {
-            seat.take(me, 0, 0)?;
-            Ok((at, seat))
-        });
-        match taken {
-            Ok((at, seat)) => {
-                self.state.held.store(self.state.held.load(Relaxed) + 1, Release);
-                // P3: one that is not watched is to be.
-                visit.leave_and_call(u32::from(at as u64 >= self.state.watched.load(Relaxed)));
-                Ok(Some(Holding { seat, by: me.tid }))
+            if deadline.is_some_and(Deadline::has_passed) {
+                return Err(Refusal::Timeout);
             }
-            Err(refusal) => {
-                visit.leave();
-                Err(refusal)
+            let until = gate::slice(deadline, PERIOD);
+            futex::wait_any(&words[..OTHERS + watched], until);
+            if until.is_some_and(Deadline::has_passed) {
+                tokens.iter().filter(|token| !token.is_away()).for_each(|token| section::bury_holder(&token.word));
             }
         }
     }
 
-    /// Gives a permit back. A copy in a fork child gives nothing.
+    /// Step 2. A copy in a fork child gives nothing.
     #[inline(always)]
-    pub(crate) fn give_back(&self, holding: &Holding<'a>) -> Result<(), Refusal> {
-        self.end(holding, |_| {})
+    pub(crate) fn give_back(self, holding: &Holding<'a>) {
+        if thread::tid() == holding.by {
+            let me = Me::retire(&holding.token.word);
+            // Only what is ours: somebody may have scribbled over it.
+            let _ = holding.token.word.compare_exchange(holding.by | WAITERS, 0, SeqCst, Relaxed);
+            self.pay();
+            me.leave();
+        }
     }
 
-    /// The permit is with nobody from now on, until one is added.
-    pub(crate) fn forget(&self, holding: &Holding<'a>) -> Result<(), Refusal> {
-        self.end(holding, |state| state.count.store(state.count.load(Relaxed).saturating_sub(1), Release))
+    #[inline(always)]
+    fn pay(self) {
+        if self.permits.gate.has_sleepers() {
+            self.permits.gate.ring(1);
+        }
     }
 
-    #[inline(always)]
-    fn end(&self, holding: &Holding<'a>, before: impl FnOnce(&Permits)) -> Result<(), Refusal> {
+    /// Step 4: the permit is with nobody from now on, until one is added.
+    pub(crate) fn forget(self, holding: &Holding<'a>) {
         if thread::tid() != holding.by {
+            return;
+        }
+        if self.permits.reserve.fetch_update(SeqCst, Relaxed, |reserve| reserve.checked_sub(1)).is_ok() {
+            return self.give_back(holding);
+        }
+        let me = Me::retire(&holding.token.word);
+        let _ = holding.token.word.compare_exchange(holding.by | WAITERS, AWAY, SeqCst, Relaxed);
+        me.leave();
+    }
+
+    /// Step 5: one more.
+    pub(crate) fn add(self) -> Result<(), Excess> {
+        let me = thread::enter_section(&self.permits.bell);
+        let answer = self.bring();
+        if answer.is_ok() {
+            self.pay();
+        }
+        me.leave();
+        answer
+    }
+
+    fn bring(self) -> Result<(), Excess> {
+        let away = |token: &&Token| token.word.compare_exchange(AWAY, 0, SeqCst, Relaxed).is_ok();
+        if self.present().ok_or(Excess::Corrupt)?.iter().any(|token| token.is_away() && away(&token)) {
             return Ok(());
         }
-        let visit = self.enter()?;
-        before(self.state);
-        holding.seat.give_up(visit.me());
-        self.state.held.store(self.state.held.load(Relaxed).saturating_sub(1), Release);
-        visit.leave_changed();
-        Ok(())
-    }
-
-    /// One more.
-    pub(crate) fn add(&self) -> Result<(), Excess> {
-        let visit = self.enter().map_err(|_| Excess::Corrupt)?;
-        let count = self.state.count.load(Relaxed);
-        if count >= self.state.bound.load(Relaxed) {
-            visit.leave();
-            return Err(Excess::OverRelease);
+        let bound = self.permits.bound.load(Relaxed);
+        let tokens = bound.min(self.tokens.len() as u64);
+        let more = |present: u32| (u64::from(present) < tokens).then(|| present + 1);
+        let more_reserve = |reserve: u64| (reserve < bound - tokens).then(|| reserve + 1);
+        let Permits { present, reserve, .. } = self.permits;
+        match present.fetch_update(SeqCst, SeqCst, more) {
+            Ok(_) => Ok(()),
+            Err(_) => match reserve.fetch_update(SeqCst, Relaxed, more_reserve) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(Excess::OverRelease),
+            },
         }
-        self.state.count.store(count + 1, Release);
-        visit.leave_changed();
-        Ok(())
     }
 }

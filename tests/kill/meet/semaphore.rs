@@ -2,8 +2,20 @@
 
 use super::*;
 
-const COUNT: usize = 64 + 16;
-const BYTES: usize = 64 + 64 + 2 * SEAT;
+const PRESENT: usize = 64 + 8;
+const RESERVE: usize = 64 + 16;
+const TOKENS: usize = 64 + 64;
+const BYTES: usize = TOKENS + 2 * SEAT;
+/// One more than there can be tokens.
+const MANY: usize = 1025;
+const AWAY: u32 = 0x3fff_ffff;
+
+/// How many permits there are, held or not.
+fn permits(semaphore: &Semaphore) -> usize {
+    let present = word(semaphore, PRESENT) as usize;
+    let here = (0..present).filter(|token| word(semaphore, TOKENS + token * SEAT) != AWAY).count();
+    here + double(semaphore, RESERVE) as usize
+}
 
 fn sleeper(flags: &Flags, semaphore: &Semaphore) -> Survivor {
     Survivor::start(|| {
@@ -17,7 +29,7 @@ fn sleeper(flags: &Flags, semaphore: &Semaphore) -> Survivor {
 
 fn demand_count(kill: &mut Kill, semaphore: &Semaphore, count: usize) {
     let permits: Vec<_> = std::iter::from_fn(|| semaphore.try_acquire().ok()).collect();
-    kill.demand(permits.len() == count, format!("{} permits, not {count}", permits.len()));
+    kill.demand(permits.len() == count.min(MANY - 1), format!("{} permits, not {count}", permits.len()));
     drop(permits);
     kill.demand(semaphore.available() == count, "not all permits come back");
 }
@@ -27,8 +39,31 @@ enum Deed {
     Acquire,
     GiveBack,
     Forget,
+    /// Where there are more permits than tokens.
+    ForgetOfMany,
     Add,
+    AddForgotten,
     TryInVain,
+}
+
+impl Deed {
+    /// How many permits there are before it.
+    fn permits(self) -> usize {
+        match self {
+            Deed::Acquire | Deed::GiveBack | Deed::Forget => 1,
+            Deed::ForgetOfMany => MANY,
+            Deed::Add | Deed::AddForgotten | Deed::TryInVain => 0,
+        }
+    }
+
+    /// And behind it.
+    fn permits_behind(self) -> usize {
+        match self {
+            Deed::Forget | Deed::ForgetOfMany => self.permits() - 1,
+            Deed::Add | Deed::AddForgotten => 1,
+            _ => self.permits(),
+        }
+    }
 }
 
 struct Act {
@@ -42,8 +77,11 @@ struct Act {
 impl Act {
     fn scenario(name: &str, deed: Deed, sleepers: usize) -> Scenario {
         Scenario::new(format!("semaphore/{name}"), move || {
-            let permits = usize::from(!matches!(deed, Deed::Add | Deed::TryInVain));
-            let semaphore = Box::new(Semaphore::new(permits).expect("memory"));
+            let semaphore = Box::new(Semaphore::new(deed.permits()).expect("memory"));
+            if deed == Deed::AddForgotten {
+                semaphore.release().expect("room");
+                semaphore.acquire().expect("a permit").forget();
+            }
             let flags = Flags::new();
             let sleepers = (0..sleepers).map(|_| sleeper(&flags, &semaphore)).collect();
             Act { deed, permit: None, sleepers, flags, semaphore }
@@ -54,7 +92,7 @@ impl Act {
 impl World for Act {
     fn prepare(&mut self) {
         warm_up();
-        if matches!(self.deed, Deed::GiveBack | Deed::Forget) {
+        if matches!(self.deed, Deed::GiveBack | Deed::Forget | Deed::ForgetOfMany) {
             self.permit = Some(pinned(&self.semaphore).acquire().expect("a permit"));
         }
         put_to_bed(&self.flags, &self.sleepers);
@@ -64,8 +102,8 @@ impl World for Act {
         match self.deed {
             Deed::Acquire => self.permit = pinned(&self.semaphore).acquire().ok(),
             Deed::GiveBack => self.permit = None,
-            Deed::Forget => self.permit.take().expect("a permit").forget(),
-            Deed::Add => self.semaphore.release().expect("room"),
+            Deed::Forget | Deed::ForgetOfMany => self.permit.take().expect("a permit").forget(),
+            Deed::Add | Deed::AddForgotten => self.semaphore.release().expect("room"),
             Deed::TryInVain => drop(self.semaphore.try_acquire()),
         }
     }
@@ -75,24 +113,18 @@ impl World for Act {
     }
 
     fn check(&mut self, kill: &mut Kill) {
-        let count = double(&*self.semaphore, COUNT);
-        match self.deed {
-            Deed::Acquire | Deed::GiveBack | Deed::TryInVain => {}
-            Deed::Forget => {
-                kill.committed(count == 0);
-                kill.demand(!kill.finished || count == 0, "a forgotten permit came back");
-            }
-            Deed::Add => {
-                kill.committed(count == 1);
-                kill.demand(!kill.finished || count == 1, "an acknowledged permit is lost");
-            }
+        let (count, behind) = (permits(&self.semaphore), self.deed.permits_behind());
+        if behind != self.deed.permits() {
+            kill.committed(count == behind);
         }
-        if count == 0 && self.deed != Deed::TryInVain {
+        kill.demand(count == behind || !kill.finished && count == self.deed.permits(), format!("{count} permits"));
+        let needs_one = count == 0 && self.deed != Deed::TryInVain;
+        if needs_one {
             self.semaphore.release().expect("room");
         }
         demand_all(kill, &mut self.sleepers);
         if kill.is_clean() {
-            demand_count(kill, &self.semaphore, usize::from(self.deed != Deed::TryInVain));
+            demand_count(kill, &self.semaphore, count + usize::from(needs_one));
         }
         kill.recovered();
     }
@@ -179,7 +211,9 @@ pub fn scenarios() -> Vec<Scenario> {
         Act::scenario("give-back-two-sleepers", Deed::GiveBack, 2),
         Act::scenario("forget", Deed::Forget, 0),
         Act::scenario("forget-one-sleeper", Deed::Forget, 1),
+        Act::scenario("forget-of-many", Deed::ForgetOfMany, 0),
         Act::scenario("release", Deed::Add, 0),
+        Act::scenario("release-forgotten-two-sleepers", Deed::AddForgotten, 2),
         Act::scenario("release-two-sleepers", Deed::Add, 2),
         Wait::scenario("fall-asleep", Night::Quiet, false),
         Wait::scenario("fall-asleep-second", Night::Quiet, true),
