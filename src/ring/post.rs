@@ -17,8 +17,9 @@
 //! # Invariants
 //! * P1: what lies between the first unread message and `bytes` is not written.
 //! * P2: places in an item are checked against the private sizes before they are used; what stands there may be anything.
-//! * P3: the area grows by the level, then `since`, then `stale`. So no byte from `since` on lies in an older area, and none that
-//!   is stale has one that is not read when all before `since` was.
+//! * P3: the area grows by the level, then the seen floor, then `since`, then `stale`. So no byte from `since` on lies in an
+//!   older area, and none that is stale has one that is not read when all before `since` was. The seen floor is never less
+//!   than `since`, but for a moment when the area shrinks, and then nothing is in.
 //!
 //! # If a process dies here
 //! A producer: what it counted as used without an item behind it is free again when what lies before it was read, or nothing
@@ -156,8 +157,8 @@ impl Space {
         let floor = self.floor(marks, start);
         post.floor.store(floor, Relaxed);
         if start.wrapping_add(length).wrapping_sub(floor) <= self.size_of(level) {
-            let is_read = marks.0 == marks.1 || post.bytes_read.load(SeqCst) >= post.since.load(Relaxed);
-            if post.stale.load(Relaxed) != 0 && is_read {
+            // More is free than `floor` said, which never says less than `since`: all before the last growth is read.
+            if post.stale.load(Relaxed) != 0 {
                 self.give_back_stale(ring);
             }
             return self.spot(ring, level, start);
@@ -174,8 +175,8 @@ impl Space {
         let next = (level + 1..31).find(|next| self.size_of(*next) / 4 >= length).ok_or(Stop::NoSpace)?;
         growth.segment().allocate_area(growth.wing(), self.size, next)?;
         post.level.store(next, SeqCst); // P3
-        post.since.store(bytes, SeqCst);
         post.floor.store(bytes, SeqCst);
+        post.since.store(bytes, SeqCst);
         post.stale.fetch_or(1 << level, SeqCst);
         self.spot(ring, next, self.start(bytes, length, next))
     }

@@ -18,7 +18,8 @@
 //!    lock still in the pending slot, the *debts* are paid: one who waits for the lock is woken, and as many of those at
 //!    the gate as could go on.
 //! 2. A sleeper: the lock into the pending slot; arm the gate; read `changes`; mark the lock; look at the seats, and read
-//!    the words of those it watches; look at the state; sleep while all those words stay as they are.
+//!    the words of those it watches; look at the state; sleep while all those words stay as they are: gate, lock, `changes`,
+//!    seats, in this order.
 //! 3. Whoever wakes looks at the state. If it can go on, it does, with the slot kept until its own change is made. If not, it
 //!    pays the debts that it finds, and begins again, with the slot kept.
 //!
@@ -34,7 +35,8 @@
 //!
 //! # If a process dies here
 //! In a change: the lock is DIED, and a sleeper is woken, for all sleep on the lock too; who was about to sleep finds
-//! another word. Whoever enters next buries the dead and has the state counted anew. Behind the release, before the debts
+//! another word. Whoever enters next has the state counted anew and buries the dead; who was woken and need not enter has another
+//! one look. Behind the release, before the debts
 //! are paid: the kernel wakes one who sleeps on the lock, who pays them; who was about to sleep finds another number of
 //! changes, or had seen the new state. A sleeper, also one that was woken: the same. Who has a seat: the kernel marks it,
 //! and wakes one who watched it; who was about to sleep finds another word. Whose seat nobody watches that sleeps, keeps the
@@ -46,7 +48,7 @@ use super::raw_lock::{Patience, RawLock, Refusal};
 use super::seat::Seat;
 use super::section::{self, Mark, Section};
 use crate::sys::thread::{self, Me};
-use crate::sys::{Deadline, futex, process};
+use crate::sys::{Deadline, OWNER_DIED, futex, process};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::time::Duration;
@@ -115,8 +117,8 @@ impl<S: State> Monitor<'_, S> {
     pub(crate) fn enter(&self) -> Result<Visit<'_, S>, Refusal> {
         let section = section::enter(self.lock, &self.desk.queue, Patience::Forever)?;
         if section.died() {
-            self.bury();
             self.state.recount(self.seats);
+            self.bury();
         }
         Ok(Visit { monitor: self, section })
     }
@@ -140,6 +142,11 @@ impl<S: State> Monitor<'_, S> {
         self.seats.iter().any(Seat::is_dead)
     }
 
+    /// A holder of the lock died: whoever enters next sees to it.
+    fn lock_died(&self) -> bool {
+        self.lock.word().load(SeqCst) & OWNER_DIED != 0
+    }
+
     /// Wakes whoever may go on.
     #[inline(always)]
     fn pay(&self, more: u32) {
@@ -154,7 +161,7 @@ impl<S: State> Monitor<'_, S> {
     #[cold]
     fn pay_sleepers(&self, more: u32) {
         let call = self.state.calls();
-        let most = call.most.max(more).max(u32::from(self.has_dead()));
+        let most = call.most.max(more).max(u32::from(self.lock_died()));
         if most > 0 {
             self.desk.gate.ring(most);
             self.state.paid(call);
@@ -183,6 +190,8 @@ impl<S: State> Monitor<'_, S> {
                 me = thread::enter_section(self.lock.word());
                 continue;
             };
+            // The kernel compares and queues them in this order. So the changes come behind the lock: a change that they
+            // do not show is made when this thread sleeps on the lock, should the one who makes it die.
             let mut words = [(self.desk.gate.word(), armed); futex::MOST_WORDS];
             words[1..3].copy_from_slice(&[(self.lock.word(), lock), (&self.desk.changes, changes)]);
             let mut count = 3;

@@ -16,12 +16,14 @@
 //! * B2: outside of the lock, a seat that waits does so for the present round, which is not broken.
 //! * B3: one who waits keeps the lock in its slot from its arrival on, so its death wakes another one that sleeps, which finds
 //!   its seat. Who acts has all others look before it begins.
-//! * B4: `announced` is another number than the round's while somebody may sleep who was called and not woken.
+//! * B4: `announced` is another number than `told` while somebody may sleep who was told and not woken. It follows `told`,
+//!   not `phase`: between the two a seat may not know yet, and its owner, awake for another reason, would announce the
+//!   round and fall asleep again.
 //!
 //! # If a process dies here
 //! Who waits, or acts: its seat is found dead by another one that sleeps, or by the next that arrives, and the round is
 //! broken. In the lock: the seats are settled again by `phase`, and those that wait are counted anew. Behind an end, before
-//! the others are woken: the debts are paid as with any monitor, for `announced` is not yet this round.
+//! the others are woken: the debts are paid as with any monitor, for `announced` is not yet `told`.
 
 use super::gate::Gate;
 use super::monitor::{Call, Monitor, State, Waited};
@@ -43,6 +45,9 @@ pub(crate) struct Rounds {
     parties: AtomicU32,
     /// How many seats wait for this round.
     arrived: AtomicU32,
+    /// What all those who wait were told by their seats, as a token.
+    told: AtomicU32,
+    /// The token for which those who slept were woken.
     announced: AtomicU32,
 }
 
@@ -64,6 +69,11 @@ impl Phase {
 
     fn is_acting(self) -> bool {
         self.0 & Self::ACTING != 0
+    }
+
+    /// Who is broken is called as who has passed; so is who is to see the one that acts.
+    fn token(self) -> u32 {
+        self.round() << 2 | u32::from(self.is_broken()) << 1 | u32::from(self.is_acting())
     }
 
     /// What became of those who waited for the round before.
@@ -114,9 +124,7 @@ enum Arrival<'a> {
 
 impl State for Rounds {
     fn calls(&self) -> Call {
-        let phase = self.phase();
-        // Who is broken is called as who has passed; so is who is to see the one that acts.
-        let token = phase.round() << 2 | u32::from(phase.is_broken()) << 1 | u32::from(phase.is_acting());
+        let token = self.told.load(Acquire);
         Call { most: if token == self.announced.load(Acquire) { 0 } else { Gate::ALL }, token }
     }
 
@@ -173,6 +181,7 @@ impl Rounds {
             }
         }
         self.arrived.store(waiting, Release);
+        self.told.store(phase.token(), Release);
     }
 
     fn begin_phase(&self, phase: Phase, seats: &[Seat]) {
@@ -244,7 +253,9 @@ impl<'a> Monitor<'a, Rounds> {
             return Err(Refusal::from(error).into());
         }
         if is_last {
-            state.phase.store(phase.0 | Phase::ACTING, Release);
+            let acting = Phase(phase.0 | Phase::ACTING);
+            state.phase.store(acting.0, Release);
+            state.told.store(acting.token(), Release);
             visit.leave_changed();
             return Ok(Arrival::Act(seat, index));
         }

@@ -343,6 +343,12 @@ pub fn scenarios() -> Vec<Scenario> {
     // As much as nearly fills an area, and the next one.
     const HALVES: [Seen; 2] = [(1, 32_600), (2, 32_600)];
     const AREAS: [Seen; 7] = [(1, 32_600), (2, 32_600), (3, 60_000), (4, 70_000), (5, 60_000), (6, 60_000), (7, 5000)];
+    // Three areas, all unread, and as much as would use the second one again if somebody took it for free.
+    let areas = || {
+        [AREAS.as_slice(), &[(8, 400), (9, 120_000), (10, 120_000), (11, 120_000), (12, 120_000), (13, 20_000)]]
+            .concat()
+    };
+    const FILLING: &[Seen] = &[(40, 250_000), (41, 250_000), (42, 250_000), (43, 250_000)];
     vec![
         Quiet::scenario("put-short", Line::queue, Put(SHORT), Fresh, numbered(2, SHORT), MORE),
         Quiet::scenario("put", Line::queue, Put(LONG), Fresh, numbered(2, LONG), MORE),
@@ -358,6 +364,7 @@ pub fn scenarios() -> Vec<Scenario> {
         Quiet::scenario("grow-messages", Line::queue, Put(SHORT), Three, numbered(1024, 1), MORE),
         Quiet::scenario("grow-area", Line::queue, Put(400), Three, HALVES, MORE),
         Quiet::scenario("grow-area-again", Line::queue, Put(400), Three, AREAS, MORE),
+        Quiet::scenario("grow-area-and-fill", Line::queue, Put(LONG_LETTER), Three, areas(), FILLING),
         Quiet::scenario(
             "put-behind-growth",
             Line::queue,
