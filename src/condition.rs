@@ -305,6 +305,12 @@ impl Condition {
     /// ```
     #[inline]
     pub fn notify(&self, n: usize) -> Result<(), LockError> {
+        if self.monitor().state.nobody_waits() { Ok(()) } else { self.notify_waiting(n) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn notify_waiting(&self, n: usize) -> Result<(), LockError> {
         Ok(self.monitor().call(u32::try_from(n).unwrap_or(u32::MAX))?)
     }
 

@@ -60,6 +60,11 @@ impl State for Waiters {
 }
 
 impl Waiters {
+    #[inline(always)]
+    pub(crate) fn nobody_waits(&self) -> bool {
+        self.waiting.load(Acquire) == 0
+    }
+
     fn is_called(&self, ticket: u64) -> bool {
         self.grants.load(Acquire) > 0 && ticket < self.limit.load(Acquire)
     }
@@ -124,16 +129,7 @@ impl<'a> Monitor<'a, Waiters> {
     }
 
     /// Calls that many of those who wait by now.
-    #[inline]
     pub(crate) fn call(&self, most: u32) -> Result<(), Refusal> {
-        if self.state.waiting.load(Acquire) == 0 {
-            return Ok(());
-        }
-        self.call_waiting(most)
-    }
-
-    #[cold]
-    fn call_waiting(&self, most: u32) -> Result<(), Refusal> {
         let state = self.state;
         let visit = self.enter()?;
         visit.bury();
