@@ -149,7 +149,7 @@ fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<
         let mut last = Vec::new();
         let armed = rings.iter().all(|source| source.ring.arm(source.size, with_locks, &mut words, &mut last));
         words.append(&mut last);
-        words.extend(events(sources).map(Signal::arm));
+        words.extend(events(sources).flat_map(Signal::arm));
         // Behind the arming: what comes from here on is a wake.
         let ready = find_ready(sources);
         if !ready.is_empty() {

@@ -2,40 +2,42 @@
 //!
 //! # Layout
 //! ```text
-//! word     bit 31 W, somebody may sleep; bit 30 SET; the rest 0
-//! rounds   how often it was set
+//! word     bit 31 W, somebody may sleep; bit 30 SET; the rest: how often it was set
+//! bell     always 0: those who wait sleep on it too, and have it in the pending slot
 //! ```
 //!
 //! # Protocol
-//! 1. set: SET; `rounds` + 1; if there was W, all are woken, and W goes. Nothing else: a signal handler may do it.
-//! 2. wait: note `rounds`; while it is not SET, and `rounds` is the same: W, and sleep on the word. Who leaves
-//!    and sees SET and W wakes all the others, too, and W goes.
+//! 1. set: the bell into the slot; unless it is SET, by one store SET and one more; if there is W, all are woken, and W goes
+//!    if the word has not changed. Nothing else: a signal handler may do it.
+//! 2. wait: note how often it was set; the bell into the slot; while it is not SET, and was not set meanwhile: W, and sleep
+//!    on bell and word, in this order. Who leaves because it was set, and sees W, wakes all the others, too, as in 1.
 //!
 //! # Invariants
-//! * N1: whoever sleeps, sleeps on a word with W; W goes only behind a wake of all, from a word that has not changed.
+//! * N1: whoever sleeps, sleeps on a word with W that is not SET; W goes only behind a wake of all, from a word with SET that
+//!   nobody has cleared since.
 //!
 //! # If a process dies here
-//! In `set`, before the first store: nothing happened. Behind it: the kernel wakes one sleeper, if the word is in the slot of
-//! the thread; that one wakes the others. The slot is not used where something else is in it (a guard is alive, or a signal
-//! handler interrupted this library), nor in a thread that never used this library before: then a sleeper finds it at
-//! its own look, twice a second. A sleeper: the same.
+//! In `set`, before the store: nothing happened. Behind it: the kernel wakes one who sleeps on the bell, and that one wakes the
+//! others, unless somebody cleared it meanwhile and the one began to wait behind that. The slot is not used where something
+//! else is in it (a guard is alive, or a signal handler interrupted this library), nor in a thread that never used this library
+//! before. What the kernel misses a sleeper finds at its own look, twice a second. A sleeper: the same.
 
 use super::gate;
 use crate::sys::thread;
-use crate::sys::{Deadline, OWNER_DIED, WAITERS, futex};
+use crate::sys::{Deadline, WAITERS, futex};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-/// The kernel's bit for a dead owner: there is none here, and it is no number of a thread.
-const SET: u32 = OWNER_DIED;
+const SET: u32 = 1 << 30;
+const ROUNDS: u32 = SET - 1;
 const PERIOD: Duration = Duration::from_millis(500);
 
 #[repr(C)]
 #[derive(Debug)]
 pub struct Signal {
     word: AtomicU32,
-    rounds: AtomicU32,
+    bell: AtomicU32,
 }
 
 impl Signal {
@@ -45,14 +47,16 @@ impl Signal {
 
     /// Step 1.
     pub(crate) fn set(&self) {
-        let slot = thread::lend_slot(&self.word);
-        let before = self.word.fetch_or(SET, SeqCst);
-        if before & SET == 0 {
-            self.rounds.fetch_add(1, SeqCst);
+        let slot = thread::lend_slot(&self.bell);
+        let mut word = self.word.load(SeqCst);
+        while word & SET == 0 {
+            let next = word & WAITERS | SET | word.wrapping_add(1) & ROUNDS;
+            match self.word.compare_exchange(word, next, SeqCst, SeqCst) {
+                Ok(_) => word = next,
+                Err(now) => word = now,
+            }
         }
-        if before & WAITERS != 0 {
-            self.wake_all(before | SET);
-        }
+        self.wake_all(word);
         slot.into_iter().for_each(thread::Me::leave);
     }
 
@@ -60,22 +64,33 @@ impl Signal {
         self.word.fetch_and(!SET, SeqCst);
     }
 
-    #[cold]
+    /// If anybody sleeps there.
+    #[inline(always)]
     fn wake_all(&self, word: u32) {
+        if word & WAITERS != 0 {
+            self.wake_sleepers(word);
+        }
+    }
+
+    #[cold]
+    fn wake_sleepers(&self, word: u32) {
         futex::wake(&self.word, i32::MAX as u32);
-        let _ = self.word.compare_exchange(word, word & !WAITERS, SeqCst, SeqCst);
+        if word & SET != 0 {
+            let _ = self.word.compare_exchange(word, word & !WAITERS, SeqCst, SeqCst);
+        }
     }
 
     /// Step 2. Whether it was set before the deadline.
     pub(crate) fn wait(&self, deadline: Option<Deadline>) -> bool {
-        if self.is_set() {
+        let begin = self.word.load(SeqCst);
+        if begin & SET != 0 {
             return true;
         }
-        let rounds = self.rounds.load(SeqCst);
-        let me = thread::enter_section(&self.word);
+        let me = thread::enter_section(&self.bell);
         let was_set = loop {
             let word = self.word.load(SeqCst);
-            if word & SET != 0 || self.rounds.load(SeqCst) != rounds {
+            if word & SET != 0 || (word ^ begin) & ROUNDS != 0 {
+                self.wake_all(word);
                 break true;
             }
             if deadline.is_some_and(Deadline::has_passed) {
@@ -84,25 +99,27 @@ impl Signal {
             if word & WAITERS == 0 && self.word.compare_exchange(word, word | WAITERS, SeqCst, SeqCst).is_err() {
                 continue;
             }
-            futex::wait(&self.word, word | WAITERS, gate::slice(deadline, PERIOD));
+            futex::wait_any(&self.words(word), gate::slice(deadline, PERIOD));
         };
-        if was_set {
-            self.pass_on();
-        }
         me.leave();
         was_set
     }
 
-    /// One who was woken: so should all others be.
+    /// One who was woken, for whatever reason: if it is set, so should all others be.
     pub(crate) fn pass_on(&self) {
         let word = self.word.load(SeqCst);
-        if word & SET != 0 && word & WAITERS != 0 {
+        if word & SET != 0 {
             self.wake_all(word);
         }
     }
 
-    /// For one who sleeps on several words: this one, and what is expected of it.
-    pub(crate) fn arm(&self) -> (&AtomicU32, u32) {
-        (&self.word, self.word.fetch_or(WAITERS, SeqCst) | WAITERS)
+    /// For one who sleeps on several words: the bell and this one, and what is expected of them.
+    pub(crate) fn arm(&self) -> [(&AtomicU32, u32); 2] {
+        self.words(self.word.fetch_or(WAITERS, SeqCst))
+    }
+
+    /// The word is compared behind the bell: who sets it from then on, and dies, wakes this sleeper.
+    fn words(&self, word: u32) -> [(&AtomicU32, u32); 2] {
+        [(&self.bell, 0), (&self.word, word | WAITERS)]
     }
 }
