@@ -3,8 +3,8 @@
 //! and needs nothing from the crate.
 //!
 //! What is modelled: the word, the bell, the pending slot, and the kernel, which wakes one sleeper at a thread's death if the
-//! bell is in its slot. Who sleeps is queued at the bell first, and then at the word. A killed sleeper that is still in the
-//! queues may swallow a wake.
+//! bell is in its slot. Who sleeps is queued at the bell first, and then the word is compared. A killed sleeper that is still
+//! in the queue may swallow a wake.
 //!
 //! Invariants:
 //! 1. No stuck sleeper: when neither a thread nor the kernel can take a step, nobody sleeps on a word that is set, nor through
@@ -32,10 +32,10 @@ enum At {
     Look,         // wait: is it set, or was it?
     Mark,         // CAS W into the word
     Queue,        // in the bell's queue
-    Compare,      // compares the word, and is in its queue
+    Compare,      // compares the word
     Asleep,       // rests
     Clear,        // the slot is emptied
-    KilledAsleep, // dead, and still in the queues
+    KilledAsleep, // dead, and still in the queue
     Exit,         // the kernel visits the slot
     Gone,         // rests
 }
@@ -83,7 +83,6 @@ struct Thread {
     aim: Aim,
     slot: bool,
     at_bell: bool, // in its queue
-    at_word: bool,
     seen: Word,
     noted: u8,    // rounds
     missed: bool, // it was set since they were noted
@@ -102,17 +101,17 @@ impl State {
         self.change == Some(change)
     }
 
-    /// Off the queues.
+    /// Out of the queue.
     fn get_up(&mut self, sleeper: usize) {
         let t = &mut self.threads[sleeper];
-        (t.at_bell, t.at_word) = (false, false);
+        t.at_bell = false;
         t.at = if t.at == At::KilledAsleep { At::Exit } else { At::Look };
     }
 }
 
 impl Thread {
     fn key(self) -> u64 {
-        let flags = [self.slot, self.at_bell, self.at_word, self.missed];
+        let flags = [self.slot, self.at_bell, self.missed];
         let small = (self.at as u64) << 3 | self.aim as u64;
         let small = flags.into_iter().fold(small, |packed, flag| packed << 1 | u64::from(flag));
         small << 16 | self.seen.key() << 8 | u64::from(self.noted)
@@ -173,7 +172,7 @@ impl Model for State {
             }
             At::Wake => {
                 t.at = if self.is(Change::CalmBeforeWake) { At::Clear } else { At::Calm };
-                (0..THREADS).filter(|i| self.threads[*i].at_word).for_each(|sleeper| n.get_up(sleeper));
+                (0..THREADS).filter(|i| self.threads[*i].at_bell).for_each(|sleeper| n.get_up(sleeper));
             }
             At::Calm => {
                 t.at = if self.is(Change::CalmBeforeWake) { At::Wake } else { At::Clear };
@@ -205,9 +204,7 @@ impl Model for State {
                 t.at = At::Compare;
                 if !self.is(Change::WordBeforeBell) {
                     t.at_bell = true;
-                } else if self.word == t.seen {
-                    t.at_word = true;
-                } else {
+                } else if self.word != t.seen {
                     t.at = At::Look;
                 }
             }
@@ -216,7 +213,7 @@ impl Model for State {
                 if !self.is(Change::WordBeforeBell) && self.word != t.seen {
                     n.get_up(i);
                 } else {
-                    (t.at_bell, t.at_word) = (true, true);
+                    t.at_bell = true;
                 }
             }
             At::Clear => {
@@ -247,7 +244,7 @@ impl Model for State {
         if self.kills > 0 && !matches!(t.at, At::Gone | At::Exit | At::KilledAsleep) {
             let mut n = *self;
             n.kills -= 1;
-            n.threads[i].at = if t.at_bell || t.at_word { At::KilledAsleep } else { At::Exit };
+            n.threads[i].at = if t.at_bell { At::KilledAsleep } else { At::Exit };
             out.push(n);
         }
     }

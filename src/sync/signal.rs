@@ -1,9 +1,9 @@
-//! A signal: the state of an event. It is set, or not, and those who wait for it sleep on its word.
+//! A signal: the state of an event. It is set, or not, and those who wait for it sleep while its word stays as it is.
 //!
 //! # Layout
 //! ```text
 //! word     bit 31 W, somebody may sleep; bit 30 SET; the rest: how often it was set
-//! bell     always 0: those who wait sleep on it too, and have it in the pending slot
+//! bell     always 0: where those who wait are woken; they have it in the pending slot
 //! ```
 //!
 //! # Protocol
@@ -74,7 +74,7 @@ impl Signal {
 
     #[cold]
     fn wake_sleepers(&self, word: u32) {
-        futex::wake(&self.word, i32::MAX as u32);
+        futex::wake(&self.bell, i32::MAX as u32);
         if word & SET != 0 {
             let _ = self.word.compare_exchange(word, word & !WAITERS, SeqCst, SeqCst);
         }
@@ -118,7 +118,7 @@ impl Signal {
         self.words(self.word.fetch_or(WAITERS, SeqCst))
     }
 
-    /// The word is compared behind the bell: who sets it from then on, and dies, wakes this sleeper.
+    /// The word is compared behind the bell: who sets it from then on wakes this sleeper, and be it by its death.
     fn words(&self, word: u32) -> [(&AtomicU32, u32); 2] {
         [(&self.bell, 0), (&self.word, word | WAITERS)]
     }

@@ -2,7 +2,7 @@
 //!
 //! A row of ours is slower when it lost twice: in each repetition of the new run it was worse than in every one of the old run, and
 //! so was its ratio to the yardstick of its contest, which moves with the machine; and both by more than a threshold. Where
-//! there is no yardstick, the threshold is wider.
+//! there is no yardstick, or there are few repetitions, the threshold is wider.
 
 use crate::contest::{Contest, Lead, contests, full_name};
 use crate::measure::{Role, Row, is_rate, median};
@@ -31,7 +31,10 @@ pub struct Comparison {
 
 /// By so much more than the other both have to be better or worse.
 const THRESHOLD: f64 = 1.05;
-const THRESHOLD_ALONE: f64 = 1.15;
+/// The same where there are few repetitions, or no yardstick: what a run has for itself, as the place of an object in its page,
+/// then looks like a difference.
+const THRESHOLD_OF_FEW: f64 = 1.15;
+const FEW: usize = 8;
 
 pub fn compare(base: &Report, new: &Report) -> Vec<Comparison> {
     let (old, new) = (contests(&base.rows), contests(&new.rows));
@@ -49,12 +52,14 @@ fn one(old: &Contest<'_>, new: &Contest<'_>, row: &Row) -> Option<Comparison> {
         let (now, then) = (Lead::of(row, yardstick)?, Lead::of(before, find(&yardstick.name)?)?);
         Shift::between(then.all, now.all)
     });
+    let are_few = before.samples.len().min(row.samples.len()) < FEW;
+    let threshold = if are_few || beside.is_none() { THRESHOLD_OF_FEW } else { THRESHOLD };
     let change = match &beside {
-        Some(beside) => match (alone.beyond(THRESHOLD), beside.beyond(THRESHOLD)) {
+        Some(beside) => match (alone.beyond(threshold), beside.beyond(threshold)) {
             (a, b) if a == b => a,
             _ => Change::None,
         },
-        None => alone.beyond(THRESHOLD_ALONE),
+        None => alone.beyond(threshold),
     };
     Some(Comparison {
         group: row.group.clone(),
@@ -112,7 +117,12 @@ mod tests {
     #[test]
     fn a_slower_row_is_told_from_a_slower_machine_and_from_noise() {
         let base = report(&[10.0, 11.0, 10.5], &[5.0, 5.0, 5.0]);
-        assert_eq!(change(&base, &report(&[12.0, 13.0, 12.5], &[5.0, 5.0, 5.0])), Change::Slower);
+        assert_eq!(change(&base, &report(&[12.5, 13.0, 12.5], &[5.0, 5.0, 5.0])), Change::Slower);
+        assert_eq!(
+            change(&base, &report(&[11.5, 11.6, 11.5], &[5.0, 5.0, 5.0])),
+            Change::None,
+            "too few for so little"
+        );
         assert_eq!(change(&base, &report(&[12.0, 13.0, 12.5], &[6.0, 6.0, 6.0])), Change::None, "the machine");
         assert_eq!(change(&base, &report(&[12.0, 13.0, 10.8], &[5.0, 5.0, 5.0])), Change::None, "noise");
         assert_eq!(change(&base, &report(&[9.0, 8.0, 8.5], &[5.0, 5.0, 5.0])), Change::Faster);
