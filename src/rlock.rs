@@ -74,7 +74,12 @@ impl<'a> Levels<'a> {
         if self.held().is_some() {
             return Ok(self.deeper()?);
         }
-        self.0.lock.acquire_repaired(repair)?;
+        // R1 holds in the repair, too, which may take the lock again.
+        let at_first_level = || {
+            self.0.depth.store(1, Relaxed);
+            repair();
+        };
+        self.0.lock.acquire_repaired(at_first_level)?;
         Ok(self.first())
     }
 

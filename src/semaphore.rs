@@ -111,7 +111,7 @@ macro_rules! semaphore {
             }
 
             fn shape(tokens: usize) -> Option<Shape> {
-                (tokens <= MOST_TOKENS).then_some(Shape { locks: 0, bytes: place::bytes_with_tokens(tokens) })
+                (tokens <= MOST_TOKENS).then_some(Shape { locks: tokens, bytes: place::bytes_with_tokens(tokens) })
             }
 
             fn of(handle: Handle, tokens: usize) -> Self {

@@ -3,7 +3,7 @@
 
 mod util;
 
-use crossproc::{Array, Lock, LockError, TryLockError, Value};
+use crossproc::{Array, Lock, LockError, Semaphore, TryLockError, Value};
 use std::mem::forget;
 use std::time::{Duration, Instant};
 use util::{Mark, alone, fork, until_killed, within};
@@ -178,5 +178,24 @@ fn the_kernels_mark_on_a_leaked_and_dropped_lock_hits_no_other_object() {
             let guard = value.try_lock().expect("free");
             assert_eq!((*guard, guard.recovered_from()), (n, None));
         }
+    });
+}
+
+#[test]
+fn under_a_leaked_permit_too() {
+    within(60, || {
+        fork(|| {
+            for permits in [1, 1023] {
+                let semaphore = Semaphore::new(permits).unwrap();
+                forget(semaphore.acquire().unwrap());
+                drop(semaphore);
+                let arrays: Vec<_> = (0..4).map(|_| Array::<u8>::zeroed(4000).unwrap()).collect();
+                let locks: Vec<_> = (0..4).map(|_| Lock::new().unwrap()).collect();
+                let guards: Vec<_> = locks.iter().map(|lock| lock.lock().unwrap()).collect();
+                drop(guards);
+                assert!(arrays.iter().all(|array| array.lock().unwrap().iter().all(|byte| *byte == 0)));
+            }
+        })
+        .join();
     });
 }

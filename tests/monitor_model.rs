@@ -26,7 +26,8 @@
 //!    died or gave up.
 //! 4. Calls: while one sleeps who was there at a notify, as many have gone on as were called. A dead one's call is another one's.
 //!
-//! Not modelled: weak memory, the backstop, the lock that a condition gives up (its guard is `lock_model`'s matter), seats that
+//! Not modelled: weak memory, a second turn of a thread, more than three who take part (some of what the monitor does is for a
+//! fourth), aborts and resets, a barrier without a free seat, the backstop, the lock that a condition gives up (its guard is `lock_model`'s matter), seats that
 //! nobody has a word left to watch.
 
 #[path = "util/explore.rs"]
@@ -100,6 +101,7 @@ enum Then {
     Gone,
     Wait,
     End,
+    GiveUpSeat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +144,7 @@ struct Thread {
     token: u8,     // pay: who is to be woken for what, as the state says it
     more: bool,    // one more is to look again
     in_wait: bool, // pays in the middle of a wait
+    passed: bool,  // it has had all look, and nothing changed since
     expired: bool,
     rung: bool,    // somebody rang since it armed
     others: bool,  // the gate is another since it rang
@@ -164,6 +167,7 @@ const IDLE: Thread = Thread {
     token: 0,
     more: false,
     in_wait: false,
+    passed: false,
     expired: false,
     rung: false,
     others: false,
@@ -249,6 +253,9 @@ impl State {
                 self.arrived = self.arrived.saturating_sub(1);
             }
             self.seats[i] = Seat::default();
+            if !self.is_meeting {
+                self.grants = self.grants.min(self.waiting_since_then());
+            }
         }
         self.count_change();
     }
@@ -266,7 +273,7 @@ impl State {
 
     fn count_change(&mut self) {
         if !self.is(Change::ChangesNotCounted) {
-            self.threads.iter_mut().for_each(|t| t.changed = true);
+            self.threads.iter_mut().for_each(|t| (t.changed, t.passed) = (true, false));
         }
     }
 
@@ -332,9 +339,14 @@ impl State {
                     }
                 }
             }
-            (Work::Bury, _) => t_mut(self, At::Leave, Then::Wait),
+            (Work::Bury, _) => t_mut(self, At::Changed, Then::Wait),
             (Work::Grant, 0) if self.is_ready(i) => self.seats[i].says = GRANTED,
-            (Work::Grant, 0) => t_mut(self, At::Leave, if t.expired { Then::End } else { Then::Wait }),
+            (Work::Grant, 0) if t.expired => {
+                let watched = self.seats.iter().any(|seat| seat.says == GRANTED);
+                self.threads[i].more = watched;
+                t_mut(self, At::Changed, Then::End);
+            }
+            (Work::Grant, 0) => t_mut(self, At::Leave, Then::Wait),
             (Work::Grant, _) => {
                 self.grants = self.grants.saturating_sub(1);
                 self.threads[i].more = !self.is(Change::NoGuardian);
@@ -441,12 +453,12 @@ impl Thread {
             Aim::Wait => (2, 0),
             Aim::Notify(most) => (3, most),
         };
-        let flags =
-            [self.slot, self.more, self.in_wait, self.expired, self.rung, self.others, self.changed, self.woken];
+        let waits = [self.in_wait, self.passed, self.expired, self.changed];
+        let flags = [self.slot, self.more, self.rung, self.others, self.woken].into_iter().chain(waits);
         let parts = [self.at as u8, self.work as u8, self.then as u8, aim, most, self.next, self.kept, self.token];
         let numbers = [self.noted_lock, self.watched, self.queued];
         let small = parts.into_iter().fold(0, |packed, part| packed << 5 | u128::from(part));
-        let packed = flags.into_iter().fold(small, |packed, flag| packed << 1 | u128::from(flag));
+        let packed = flags.fold(small, |packed, flag| packed << 1 | u128::from(flag));
         if !with_numbers {
             return packed;
         }
@@ -547,7 +559,9 @@ impl Model for State {
             At::Pay => {
                 let (own, token) = self.calls();
                 let died = self.lock & DIED != 0 && !self.is(Change::DiedLockNotPaid);
-                let most = own.max(usize::from(t.more)).max(usize::from(died));
+                let dead = self.has_dead();
+                let most = own.max(usize::from(t.more)).max(usize::from(died || dead));
+                let most = if t.in_wait && most > 0 { THREADS } else { most };
                 let pays = self.asleep && most > 0 && !self.is(Change::NothingPaid);
                 t.has_paid();
                 if pays {
@@ -577,12 +591,14 @@ impl Model for State {
                 t.has_paid();
             }
             At::Clear => {
-                let keeps = self.is_meeting && t.work == Work::Arrive && !self.is(Change::ArrivalEmptiesSlot);
+                let arrives = self.is_meeting && t.work == Work::Arrive && !self.is(Change::ArrivalEmptiesSlot);
+                let keeps = arrives || t.work == Work::Bury;
                 (t.slot, t.more) = (t.then == Then::Wait && keeps, false);
                 match t.then {
                     Then::Gone => *t = Thread { aim: t.aim, ..IDLE },
                     Then::Wait => t.at = At::First,
                     Then::End => t.go_in(Work::End),
+                    Then::GiveUpSeat => t.at = At::GiveUpSeat,
                 }
             }
             At::First => {
@@ -646,16 +662,17 @@ impl Model for State {
                 (t.watched, t.noted, t.noted_lock) = (0, [0; THREADS], 0);
                 (t.rung, t.changed) = (false, false);
                 if !self.is_ready(i) {
-                    (t.at, t.in_wait) = (At::Pay, true);
+                    (t.at, t.in_wait) = (if t.passed { At::Arm } else { At::Pay }, true);
+                    t.passed = true;
                 } else if self.is_meeting {
-                    t.at = At::GiveUpSeat;
+                    (t.at, t.then) = (At::Pay, Then::GiveUpSeat);
                     n.learn(self.seats[i].of, self.seats[i].says);
                 } else {
                     t.go_in(Work::Grant);
                 }
             }
             At::GiveUpSeat => {
-                (t.at, t.then) = (At::Pay, Then::Gone);
+                *t = Thread { aim: t.aim, ..IDLE };
                 n.seats[i] = Seat::default();
             }
             At::KilledAsleep => (t.at, t.queued) = (At::Exit, 0),

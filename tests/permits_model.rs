@@ -96,6 +96,7 @@ enum Change {
     NothingPaid,
     SlotEmptiedBeforePay,
     AddsWithoutBell,
+    OneHearsOfNew,
     LooksAgain,
 }
 
@@ -116,6 +117,7 @@ struct Thread {
     queued: u8, // bits of words
     woken: bool,
     has: bool,
+    is_new: bool, // the permit that it added: all are to hear of it
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -166,6 +168,14 @@ impl State {
         (0..THREADS).filter(|i| self.threads[*i].queued & 1 << word != 0).collect()
     }
 
+    fn wake(&mut self, sleeper: usize) {
+        let t = &mut self.threads[sleeper];
+        match t.at {
+            At::Asleep => t.get_up(),
+            _ => (t.queued, t.woken) = (0, true),
+        }
+    }
+
     /// The kernel wakes one of them, whichever it is.
     fn wake_one(self, sleepers: Vec<usize>, out: &mut Vec<State>) {
         if sleepers.is_empty() {
@@ -173,11 +183,7 @@ impl State {
         }
         for sleeper in sleepers {
             let mut n = self;
-            let t = &mut n.threads[sleeper];
-            match t.at {
-                At::Asleep => t.get_up(),
-                _ => (t.queued, t.woken) = (0, true),
-            }
+            n.wake(sleeper);
             out.push(n);
         }
     }
@@ -289,7 +295,7 @@ impl Model for State {
             At::Grow => {
                 t.at = At::Clear;
                 if (self.present as usize) < TOKENS {
-                    t.at = At::Pay;
+                    (t.at, t.is_new) = (At::Pay, !self.is(Change::OneHearsOfNew));
                     n.present += 1;
                 }
             }
@@ -305,7 +311,10 @@ impl Model for State {
                 if sleepers.is_empty() {
                     t.at = At::Calm;
                 }
-                return n.wake_one(sleepers, out);
+                if !t.is_new {
+                    return n.wake_one(sleepers, out);
+                }
+                sleepers.into_iter().for_each(|sleeper| n.wake(sleeper));
             }
             At::Calm => {
                 t.at = if t.has { At::Have } else { At::Clear };
@@ -314,7 +323,7 @@ impl Model for State {
                     n.threads.iter_mut().for_each(|t| t.rung = true);
                 }
             }
-            At::Clear => (t.slot, t.at) = (NONE, At::Begin),
+            At::Clear => (t.slot, t.at, t.is_new) = (NONE, At::Begin, false),
             At::Arm => {
                 if self.is(Change::AsleepWithoutBell) {
                     t.slot = NONE;
@@ -413,7 +422,7 @@ impl Model for State {
 
 impl Thread {
     fn pack(self) -> u64 {
-        let flags = [self.waits, self.expired, self.rung, self.others, self.woken, self.has];
+        let flags = [self.waits, self.expired, self.rung, self.others, self.woken, self.has, self.is_new];
         let parts = [
             (self.at as u64, 5),
             (self.aim as u64, 3),
@@ -495,6 +504,7 @@ fn some_give_up() {
 #[test]
 fn permits_are_forgotten_and_added() {
     assert!(run(&[(Use, 1), (Use, 1), (Add, 2)], 0, [1, 0], None).is_empty());
+    assert!(run(&[(Use, 1), (Use, 1), (Add, 1)], 0, [1, 0], None).is_empty());
     assert!(run(&[(Use, 1), (Forget, 1), (Add, 2)], 1, [2, 0], None).is_empty());
     assert!(run(&[(Forget, 2), (Add, 2), (Add, 1)], 0, [1, 0], None).is_empty());
 }
@@ -521,6 +531,7 @@ fn every_mistake_is_caught() {
         (Change::NothingPaid, uses, 1, 0),
         (Change::SlotEmptiedBeforePay, uses, 1, 1),
         (Change::AddsWithoutBell, adds, 0, 1),
+        (Change::OneHearsOfNew, &[(Use, 1), (Use, 1), (Add, 1)], 0, 1),
         (Change::LooksAgain, uses, 1, 1),
     ] {
         assert!(run(threads, permits, [kills, 0], Some(change)).contains(&"stuck"), "{change:?}");

@@ -140,7 +140,7 @@ fn a_thread_that_ends_gives_leaked_permits_back() {
         std::thread::scope(|scope| {
             scope.spawn(|| std::mem::forget(semaphore.acquire().unwrap())).join().unwrap();
         });
-        until("the kernel has marked the seat", || semaphore.try_acquire().is_ok());
+        until("the kernel has marked the token", || semaphore.try_acquire().is_ok());
     });
 }
 
@@ -202,6 +202,20 @@ fn many_permits_of_one_thread_and_an_error_beyond() {
         permits.swap(0, 500); // in no order
         drop(permits);
         assert_eq!(semaphore.available(), 5000);
+    });
+}
+
+#[test]
+fn who_waits_is_told_that_there_are_more_than_can_be_held() {
+    within(30, || {
+        let semaphore = Semaphore::new(1024).unwrap();
+        let permits: Vec<_> = (0..1024).map(|_| semaphore.acquire().unwrap()).collect();
+        let waiter = fork(|| assert_eq!(semaphore.acquire().unwrap_err(), crossproc::AcquireError::TooMany));
+        waiter.until_asleep();
+        semaphore.release().unwrap();
+        waiter.join();
+        drop(permits);
+        assert_eq!(semaphore.available(), 1025);
     });
 }
 

@@ -10,6 +10,7 @@ use crate::SegmentError;
 use crate::sync::{RawLock, words};
 use crate::sys::names::NamedFile;
 use crate::sys::process::Process;
+use crate::sys::thread::HANDED_OVER;
 use crate::sys::{Fd, memory};
 use memmap2::MmapRaw;
 use std::mem::ManuallyDrop;
@@ -186,13 +187,16 @@ impl Segment {
             .then(|| unsafe { self.block(block).add(line + PART_FLIGHTS_AT).cast().as_ref() })
     }
 
-    /// Whether a guard of this process still uses the block: a leaked one, if the process has no handle.
+    /// Whether a guard of this process still uses the block: a leaked one, if the process has no handle. Some locks name its
+    /// process, others only its thread.
     pub(crate) fn is_busy(&self, block: usize, locks: usize) -> bool {
-        let most = self.geometry.block_size / LINE;
+        let (most, process) = (self.geometry.block_size / LINE, Process::current());
         (0..(1 + locks).min(most)).any(|i| {
             // SAFETY: inside the block; each line of the first `1 + locks` begins with a lock.
             let lock: &RawLock = unsafe { self.block(block).add(i * LINE).cast().as_ref() };
-            lock.is_held() && lock.holder() == Some(Process::current().pid)
+            let is_ours =
+                |holder: u32| holder == process.pid || holder & HANDED_OVER == 0 && process.has_thread(holder);
+            lock.is_held() && lock.holder().is_some_and(is_ours)
         })
     }
 }

@@ -21,7 +21,7 @@
 //!    the words of those it watches; look at the state; sleep while all those words stay as they are: gate, lock, `changes`,
 //!    seats, in this order.
 //! 3. Whoever wakes looks at the state. If it can go on, it does, with the slot kept until its own change is made. If not, it
-//!    pays the debts that it finds, and begins again, with the slot kept.
+//!    has all look who sleep, if there are debts, but once for each change; and begins again, with the slot kept.
 //!
 //! Orderings: the stores of a change are `Release`, so that they are seen in their order. That a sleeper sees the change, or the
 //! one who made it sees the sleeper, comes from lock and gate: the sleeper arms the gate and then reads the lock, the other
@@ -142,9 +142,21 @@ impl<S: State> Monitor<'_, S> {
         self.seats.iter().any(Seat::is_dead)
     }
 
-    /// A holder of the lock died: whoever enters next sees to it.
-    fn lock_died(&self) -> bool {
-        self.lock.word().load(SeqCst) & OWNER_DIED != 0
+    /// Somebody died in the lock, or at a seat: whoever looks next sees to it. The kernel may have found the lock held then,
+    /// and nobody to wake.
+    fn has_news(&self) -> bool {
+        self.lock.word().load(SeqCst) & OWNER_DIED != 0 || self.has_dead()
+    }
+
+    /// For one who was woken and cannot go on: whoever the wake was meant for, all look.
+    fn pass_on(&self) {
+        if self.desk.gate.has_sleepers() {
+            let call = self.state.calls();
+            if call.most > 0 || self.has_news() {
+                self.desk.gate.ring(Gate::ALL);
+                self.state.paid(call);
+            }
+        }
     }
 
     /// Wakes whoever may go on.
@@ -161,15 +173,14 @@ impl<S: State> Monitor<'_, S> {
     #[cold]
     fn pay_sleepers(&self, more: u32) {
         let call = self.state.calls();
-        let most = call.most.max(more).max(u32::from(self.lock_died()));
+        let most = call.most.max(more).max(u32::from(self.has_news()));
         if most > 0 {
             self.desk.gate.ring(most);
             self.state.paid(call);
         }
     }
 
-    /// Steps 2 and 3: sleeps until it is `ready`. Those of the seats are watched for which it is so, by their numbers; also
-    /// free ones, whoever will sit there.
+    /// Steps 2 and 3: sleeps until it is `ready`. Those of the seats are watched for which it is so.
     #[cold]
     #[inline(never)]
     pub(crate) fn wait(
@@ -178,7 +189,9 @@ impl<S: State> Monitor<'_, S> {
         watched: &dyn Fn(usize, &Seat) -> bool,
         deadline: Option<Deadline>,
     ) -> Result<Waited, Refusal> {
-        let mut me = thread::enter_section(self.lock.word());
+        let me = thread::enter_section(self.lock.word());
+        // Two who cannot go on must not wake each other for ever.
+        let mut passed_on = None;
         if self.look(ready) {
             return Ok(Waited::Ready);
         }
@@ -186,8 +199,7 @@ impl<S: State> Monitor<'_, S> {
             let armed = self.desk.gate.arm();
             let changes = self.desk.changes.load(SeqCst);
             let Mark::Set(lock) = section::mark(self.lock).inspect_err(|_| me.leave())? else {
-                self.enter()?.leave();
-                me = thread::enter_section(self.lock.word());
+                self.enter()?.leave_to_wait();
                 continue;
             };
             // The kernel compares and queues them in this order. So the changes come behind the lock: a change that they
@@ -203,9 +215,8 @@ impl<S: State> Monitor<'_, S> {
             }
             if self.has_dead() {
                 let visit = self.enter()?;
-                self.bury();
-                visit.leave();
-                me = thread::enter_section(self.lock.word());
+                visit.bury();
+                visit.leave_to_wait();
                 continue;
             }
             if ready() {
@@ -219,8 +230,10 @@ impl<S: State> Monitor<'_, S> {
             if ready() {
                 return Ok(Waited::Ready);
             }
-            // Whatever ended the sleep was not for us.
-            self.pay(0);
+            let changes = self.desk.changes.load(SeqCst);
+            if passed_on.replace(changes) != Some(changes) {
+                self.pass_on();
+            }
             if until.is_some_and(Deadline::has_passed) {
                 section::bury_holder(self.lock.word());
                 self.seats.iter().filter(|seat| seat.is_taken()).for_each(|seat| section::bury_holder(seat.word()));
@@ -236,11 +249,19 @@ impl<S: State> Monitor<'_, S> {
         looks::until(&self.desk.looks, self.desk.changes.load(Relaxed), ready).is_some()
     }
 
-    /// For one whose wait was all that it wanted, but for what it does to its own seat.
-    pub(crate) fn settle_own(&self, own: impl FnOnce(Me)) {
+    /// For one whose wait was all that it wanted.
+    pub(crate) fn settle_own(&self) {
         let me = thread::enter_section(self.lock.word());
-        own(me);
         self.pay(0);
+        me.leave();
+    }
+
+    /// The same, and it gives up its seat, without the lock: out of the list first, for the next one there puts it into its
+    /// own. Also for one who cannot enter any more.
+    pub(crate) fn settle_seat(&self, seat: &Seat) {
+        self.settle_own();
+        let me = Me::retire(seat.word());
+        seat.clear();
         me.leave();
     }
 }

@@ -19,7 +19,7 @@
 //!    that it is available, begin again; sleep while all those and the bell stay as they are; begin again.
 //! 4. forget: as 2, with AWAY instead of 0, and nobody to wake; or, where there is a reserve, that is one less, and then 2.
 //! 5. add: the bell into the slot; a token that is AWAY -> 0, or `present` + 1, or `reserve` + 1; if somebody sleeps, one is
-//!    woken; the slot is emptied last.
+//!    woken, or all, where there is a new token to sleep on; the slot is emptied last.
 //!
 //! Orderings: a sleeper arms the gate and then reads the tokens, the other frees a token and then reads the gate, all `SeqCst`.
 //!
@@ -27,20 +27,22 @@
 //! * P1: each call has one store that decides: a token's word, `present`, or `reserve`.
 //! * P2: a token that carries a number is in that thread's slot or list.
 //! * P3: if a token is available and somebody sleeps, then somebody is awake who will look, or who will wake one, or the kernel
-//!   will on behalf of one who died: whoever sleeps, sleeps on the bell, on `present`, and on the first [`WATCHED`] tokens.
+//!   will on behalf of one who died: whoever sleeps, sleeps on the bell, on `present`, and on the first [`WATCHED`] tokens
+//!   that there were by then; a new one wakes all.
 //!
 //! # If a process dies here
 //! With a token: DIED, and the kernel wakes one who sleeps on it. In 2 or 4, behind the store: the kernel wakes one
 //! who sleeps on that token, for it is in the slot and carries no number. A sleeper, woken or not, and in 5: the kernel wakes
 //! one who sleeps on the bell. In 1, before the store: one who sleeps on the token if it is available still; if not, who took
-//! it meanwhile wakes one where there is another. Behind the store: DIED. What the kernel misses, and what happens at the
-//! tokens behind the first ones, a sleeper finds twice a second.
+//! it meanwhile wakes one where there is another. Behind the store: DIED. What the kernel misses, also where the one who brings a
+//! new token and the one who takes it die, and what happens at the tokens behind the first ones, a sleeper finds twice a
+//! second.
 
 use super::gate::{self, Gate};
 use super::looks;
 use super::raw_lock::{Patience, Refusal};
 use super::section;
-use crate::sys::thread::{self, Me, NODE_ROOM};
+use crate::sys::thread::{self, HANDED_OVER, Me, NODE_ROOM};
 use crate::sys::{Deadline, OWNER_DIED, WAITERS, futex, process};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -65,8 +67,8 @@ pub(crate) struct Token {
 const _: () = assert!(size_of::<Permits>() == 64 && size_of::<Token>() == 64);
 const _: () = assert!(std::mem::offset_of!(Token, word) == 0 && 4 <= NODE_ROOM.start && NODE_ROOM.end <= 64);
 
-/// No thread has this number.
-const AWAY: u32 = !(WAITERS | OWNER_DIED);
+/// No thread has this number, and nobody looks whether one has.
+const AWAY: u32 = HANDED_OVER;
 /// As many as one can sleep on, beside the other words.
 const WATCHED: usize = 120;
 const OTHERS: usize = 3;
@@ -169,6 +171,11 @@ impl<'a> Table<'a> {
         Ok(None)
     }
 
+    /// There are more permits than tokens.
+    fn has_reserve(self) -> bool {
+        self.permits.reserve.load(Acquire) > 0
+    }
+
     /// P3: who took one may have come before another that was woken for it.
     #[cold]
     fn pass_on(self) {
@@ -180,15 +187,13 @@ impl<'a> Table<'a> {
     #[cold]
     #[inline(never)]
     fn acquire_contended(self, patience: Patience) -> Result<Holding<'a>, Refusal> {
-        if self.permits.reserve.load(Acquire) > 0 {
-            return Err(Refusal::TooMany);
-        }
         let deadline = match patience {
+            Patience::Try if self.has_reserve() => return Err(Refusal::TooMany),
             Patience::Try => return Err(Refusal::WouldBlock),
             Patience::Until(deadline) => Some(deadline),
             Patience::Forever => None,
         };
-        let me = thread::enter_section(&self.permits.bell);
+        let me = thread::enter(&self.permits.bell)?;
         let answer = self.wait(deadline);
         if answer.is_err() {
             me.leave();
@@ -227,13 +232,19 @@ impl<'a> Table<'a> {
             if !is_held {
                 continue;
             }
+            if self.has_reserve() {
+                return Err(Refusal::TooMany);
+            }
+            if bell.load(Relaxed) != 0 {
+                return Err(Refusal::Corrupt);
+            }
             if deadline.is_some_and(Deadline::has_passed) {
                 return Err(Refusal::Timeout);
             }
             let until = gate::slice(deadline, PERIOD);
             futex::wait_any(&words[..OTHERS + watched], until);
             if until.is_some_and(Deadline::has_passed) {
-                tokens.iter().filter(|token| !token.is_away()).for_each(|token| section::bury_holder(&token.word));
+                tokens.iter().for_each(|token| section::bury_holder(&token.word));
             }
         }
     }
@@ -273,18 +284,20 @@ impl<'a> Table<'a> {
     /// Step 5: one more.
     pub(crate) fn add(self) -> Result<(), Excess> {
         let me = thread::enter_section(&self.permits.bell);
-        let answer = self.bring();
-        if answer.is_ok() {
-            self.pay();
-        }
+        let answer = self.bring().map(|most| {
+            if self.permits.gate.has_sleepers() {
+                self.permits.gate.ring(most);
+            }
+        });
         me.leave();
         answer
     }
 
-    fn bring(self) -> Result<(), Excess> {
+    /// Gives how many are to be woken: those who sleep do not know a new token, and would not hear of its holder's death.
+    fn bring(self) -> Result<u32, Excess> {
         let away = |token: &&Token| token.word.compare_exchange(AWAY, 0, SeqCst, Relaxed).is_ok();
         if self.present().ok_or(Excess::Corrupt)?.iter().any(|token| token.is_away() && away(&token)) {
-            return Ok(());
+            return Ok(1);
         }
         let bound = self.permits.bound.load(Relaxed);
         let tokens = bound.min(self.tokens.len() as u64);
@@ -292,9 +305,9 @@ impl<'a> Table<'a> {
         let more_reserve = |reserve: u64| (reserve < bound - tokens).then(|| reserve + 1);
         let Permits { present, reserve, .. } = self.permits;
         match present.fetch_update(SeqCst, SeqCst, more) {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Gate::ALL),
             Err(_) => match reserve.fetch_update(SeqCst, Relaxed, more_reserve) {
-                Ok(_) => Ok(()),
+                Ok(_) => Ok(1),
                 Err(_) => Err(Excess::OverRelease),
             },
         }

@@ -19,16 +19,12 @@ struct Front<S> {
 
 /// How many bytes an object takes that has a monitor, with so many more locks behind its own.
 pub(crate) const fn bytes<S>(locks: usize, seats: usize) -> usize {
-    bytes_of::<Front<S>, Seat>(locks, seats)
+    (1 + locks) * LINE + size_of::<Front<S>>() + seats * size_of::<Seat>()
 }
 
-/// How many bytes an object with permits takes.
+/// How many bytes an object with permits takes, with so many tokens in the places of locks.
 pub(crate) const fn bytes_with_tokens(tokens: usize) -> usize {
-    bytes_of::<Permits, Token>(0, tokens)
-}
-
-const fn bytes_of<F, P>(locks: usize, places: usize) -> usize {
-    (1 + locks) * LINE + size_of::<F>() + places * size_of::<P>()
+    (1 + tokens) * LINE + size_of::<Permits>()
 }
 
 /// The monitor in an object.
@@ -37,31 +33,25 @@ const fn bytes_of<F, P>(locks: usize, places: usize) -> usize {
 /// The object has [`bytes`], aligned to a line, and lives as long as `'a`. Any bytes are a state: it is atomics.
 #[inline(always)]
 pub(crate) unsafe fn monitor<'a, S>(object: NonNull<u8>, locks: usize, seats: usize) -> Monitor<'a, S> {
-    // SAFETY: both lie inside, by the caller's promise; a lock is made of atomics.
+    // SAFETY: all lie inside, by the caller's promise; each is aligned, made of atomics, and shared.
     unsafe {
-        let (front, seats) = parts::<Front<S>, Seat>(object, locks, seats);
+        let front = object.add((1 + locks) * LINE).cast::<Front<S>>();
+        let first = front.add(1).cast::<Seat>();
+        let front = front.as_ref();
+        let seats = std::slice::from_raw_parts(first.as_ptr(), seats);
         Monitor { lock: object.cast::<RawLock>().as_ref(), desk: &front.desk, state: &front.state, seats }
     }
 }
 
-/// The permits in an object.
+/// The permits in an object. Its tokens lie where other objects have locks: so one that is leaked keeps the object mapped.
 ///
 /// # Safety
 /// The object has [`bytes_with_tokens`], aligned to a line, and lives as long as `'a`. Any bytes are a state: it is atomics.
 #[inline(always)]
 pub(crate) unsafe fn permits<'a>(object: NonNull<u8>, tokens: usize) -> (&'a Permits, &'a [Token]) {
-    // SAFETY: they lie inside, by the caller's promise.
-    unsafe { parts(object, 0, tokens) }
-}
-
-/// # Safety
-/// The object has [`bytes_of`] those, aligned to a line, and lives as long as `'a`; both are made of atomics.
-#[inline(always)]
-unsafe fn parts<'a, F, P>(object: NonNull<u8>, locks: usize, places: usize) -> (&'a F, &'a [P]) {
-    // SAFETY: all lie inside, by the caller's promise; each is aligned, made of atomics, and shared.
+    // SAFETY: both lie inside, by the caller's promise; each is aligned, made of atomics, and shared.
     unsafe {
-        let front = object.add((1 + locks) * LINE).cast::<F>();
-        let first = front.add(1).cast::<P>();
-        (front.as_ref(), std::slice::from_raw_parts(first.as_ptr(), places))
+        let first = object.add(LINE).cast::<Token>();
+        (first.add(tokens).cast().as_ref(), std::slice::from_raw_parts(first.as_ptr(), tokens))
     }
 }

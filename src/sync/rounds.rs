@@ -232,7 +232,7 @@ impl<'a> Monitor<'a, Rounds> {
             return Err(Stopped::Broken);
         }
         let index = state.arrived.load(Relaxed);
-        let is_last = index + 1 >= state.parties();
+        let is_last = index.saturating_add(1) >= state.parties();
         if phase.is_acting() {
             visit.leave();
             return Ok(Arrival::Later);
@@ -259,7 +259,7 @@ impl<'a> Monitor<'a, Rounds> {
             visit.leave_changed();
             return Ok(Arrival::Act(seat, index));
         }
-        state.arrived.store(index + 1, Release);
+        state.arrived.store(index.saturating_add(1), Release);
         visit.leave_to_wait();
         Ok(Arrival::Wait(seat, index))
     }
@@ -267,14 +267,15 @@ impl<'a> Monitor<'a, Rounds> {
     fn await_end(&self, seat: &'a Seat, deadline: Option<Deadline>) -> Result<(), Stopped> {
         let is_over = || seat.state() != WAITING;
         let matters = |_: usize, seat: &Seat| seat.is_taken() && matches!(seat.state(), WAITING | ACTING);
-        match self.wait(&is_over, &matters, deadline)? {
+        let give_up = |_: &Refusal| self.settle_seat(seat);
+        match self.wait(&is_over, &matters, deadline).inspect_err(give_up)? {
             Waited::Ready => {
                 let passed = seat.state() == PASSED;
-                self.settle_own(|me| seat.give_up(me));
+                self.settle_seat(seat);
                 if passed { Ok(()) } else { Err(Stopped::Broken) }
             }
             Waited::TimedOut => {
-                let visit = self.enter()?;
+                let visit = self.enter().inspect_err(give_up)?;
                 let state = seat.state();
                 if state == WAITING {
                     self.state.end_broken(self.seats);
@@ -297,7 +298,7 @@ impl<'a> Monitor<'a, Rounds> {
         let until = deadline.map_or(slice, |deadline| deadline.min(slice));
         let matters = |_: usize, seat: &Seat| seat.is_taken() && seat.state() == ACTING;
         let waited = self.wait(&|| !self.state.phase().is_acting(), &matters, Some(until))?;
-        self.settle_own(|_| {});
+        self.settle_own();
         if waited == Waited::Ready {
             // Without a seat there is nothing to wait for but that somebody leaves.
             std::thread::yield_now();
@@ -310,7 +311,7 @@ impl<'a> Monitor<'a, Rounds> {
     }
 
     fn end_action(&self, seat: &'a Seat, passes: bool) -> Result<(), Stopped> {
-        let visit = self.enter()?;
+        let visit = self.enter().inspect_err(|_| self.settle_seat(seat))?;
         let phase = self.state.phase();
         let is_mine = seat.state() == ACTING;
         if is_mine && passes {

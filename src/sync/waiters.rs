@@ -47,10 +47,12 @@ impl State for Waiters {
         Call { most: self.grants.load(Acquire), token: 0 }
     }
 
-    fn bury(&self, seat: &Seat, _: &[Seat]) {
-        if seat.state() == GRANTED {
-            self.grants.store(self.grants.load(Relaxed).saturating_add(1), Release);
-        }
+    fn bury(&self, seat: &Seat, seats: &[Seat]) {
+        let (grants, was_granted) = (self.grants.load(Relaxed), seat.state() == GRANTED);
+        let others = seats.iter().filter(|other| !std::ptr::eq(*other, seat));
+        // What nobody is left for who may take it is nobody's.
+        let most = others.filter(|other| self.may_be_called(other)).count() as u32;
+        self.grants.store(grants.saturating_add(u32::from(was_granted)).min(most), Release);
         self.waiting.store(self.waiting.load(Relaxed).saturating_sub(1), Release);
     }
 
@@ -67,6 +69,11 @@ impl Waiters {
 
     fn is_called(&self, ticket: u64) -> bool {
         self.grants.load(Acquire) > 0 && ticket < self.limit.load(Acquire)
+    }
+
+    /// Whether it waits, and did at the last notify.
+    fn may_be_called(&self, seat: &Seat) -> bool {
+        seat.is_taken() && seat.state() == WAITING && seat.data() < self.limit.load(Relaxed)
     }
 
     fn add_waiting(&self, more: i32) {
@@ -112,16 +119,18 @@ impl<'a> Monitor<'a, Waiters> {
                 visit.leave_and_call(1);
                 return Ok(true);
             }
-            visit.leave();
             if waited == Waited::TimedOut {
+                // C3: it may have been the one who watched.
+                visit.leave_and_call(u32::from(self.seats.iter().any(|seat| is_granted(0, seat))));
                 return Ok(false);
             }
+            visit.leave();
         }
     }
 
     /// The lock is held again, or never will be.
     pub(crate) fn end_wait(&self, waiter: &Waiter<'a>) -> Result<(), Refusal> {
-        let visit = self.enter()?;
+        let visit = self.enter().inspect_err(|_| self.settle_seat(waiter.seat))?;
         waiter.seat.give_up(visit.me());
         self.state.add_waiting(-1);
         visit.leave_changed();
@@ -133,15 +142,11 @@ impl<'a> Monitor<'a, Waiters> {
         let state = self.state;
         let visit = self.enter()?;
         visit.bury();
-        let below = |limit: u64| {
-            let waits = |seat: &&Seat| seat.is_taken() && seat.state() == WAITING && seat.data() < limit;
-            self.seats.iter().filter(waits).count() as u32
-        };
+        let waiting = || self.seats.iter().filter(|seat| state.may_be_called(seat)).count() as u32;
         // What was granted to some who do not wait any more is nobody's.
-        let before = state.grants.load(Relaxed).min(below(state.limit.load(Relaxed)));
-        let limit = state.tickets.load(Relaxed);
-        state.limit.store(limit, Release);
-        state.grants.store(before.saturating_add(most).min(below(limit)), Release);
+        let before = state.grants.load(Relaxed).min(waiting());
+        state.limit.store(state.tickets.load(Relaxed), Release);
+        state.grants.store(before.saturating_add(most).min(waiting()), Release);
         visit.leave_changed();
         Ok(())
     }

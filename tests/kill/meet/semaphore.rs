@@ -2,19 +2,21 @@
 
 use super::*;
 
-const PRESENT: usize = 64 + 8;
-const RESERVE: usize = 64 + 16;
-const TOKENS: usize = 64 + 64;
-const BYTES: usize = TOKENS + 2 * SEAT;
+// The tokens, and behind them what they share.
+const TOKENS: usize = 64;
+const FEW: usize = 64;
+const PRESENT: usize = 8;
+const RESERVE: usize = 16;
 /// One more than there can be tokens.
 const MANY: usize = 1025;
-const AWAY: u32 = 0x3fff_ffff;
+const AWAY: u32 = 1 << 29;
 
 /// How many permits there are, held or not.
-fn permits(semaphore: &Semaphore) -> usize {
-    let present = word(semaphore, PRESENT) as usize;
+fn permits(semaphore: &Semaphore, tokens: usize) -> usize {
+    let shared = TOKENS + tokens * SEAT;
+    let present = word(semaphore, shared + PRESENT) as usize;
     let here = (0..present).filter(|token| word(semaphore, TOKENS + token * SEAT) != AWAY).count();
-    here + double(semaphore, RESERVE) as usize
+    here + double(semaphore, shared + RESERVE) as usize
 }
 
 fn sleeper(flags: &Flags, semaphore: &Semaphore) -> Survivor {
@@ -54,6 +56,10 @@ impl Deed {
             Deed::ForgetOfMany => MANY,
             Deed::Add | Deed::AddForgotten | Deed::TryInVain => 0,
         }
+    }
+
+    fn tokens(self) -> usize {
+        self.permits().clamp(FEW, MANY - 1)
     }
 
     /// And behind it.
@@ -109,11 +115,11 @@ impl World for Act {
     }
 
     fn watched(&self) -> Vec<Watched> {
-        vec![watch(&*self.semaphore, BYTES)]
+        vec![watch(&*self.semaphore, TOKENS + (self.deed.tokens() + 1) * SEAT)]
     }
 
     fn check(&mut self, kill: &mut Kill) {
-        let (count, behind) = (permits(&self.semaphore), self.deed.permits_behind());
+        let (count, behind) = (permits(&self.semaphore, self.deed.tokens()), self.deed.permits_behind());
         if behind != self.deed.permits() {
             kill.committed(count == behind);
         }
@@ -133,6 +139,8 @@ impl World for Act {
 /// The victim waits, and others before or behind it.
 struct Wait {
     night: Night,
+    /// What comes is a permit that there never was before.
+    is_new: bool,
     permit: Option<Permit<'static>>,
     holder: Option<Survivor>,
     others: Vec<Survivor>,
@@ -142,11 +150,16 @@ struct Wait {
 
 impl Wait {
     fn scenario(name: &str, night: Night, in_front: bool) -> Scenario {
-        night.shape(Scenario::new(format!("semaphore/{name}"), move || Self::new(night, in_front)))
+        night.shape(Scenario::new(format!("semaphore/{name}"), move || Self::new(night, in_front, false)))
     }
 
-    fn new(night: Night, in_front: bool) -> Self {
-        let (semaphore, flags) = (Box::new(Semaphore::new(1).expect("memory")), Flags::new());
+    fn scenario_new(name: &str, in_front: bool) -> Scenario {
+        let night = Night::Woken;
+        night.shape(Scenario::new(format!("semaphore/{name}"), move || Self::new(night, in_front, true)))
+    }
+
+    fn new(night: Night, in_front: bool, is_new: bool) -> Self {
+        let (semaphore, flags) = (Box::new(Semaphore::new(usize::from(!is_new)).expect("memory")), Flags::new());
         let holder = (night == Night::Bereft).then(|| {
             let mut holder = Survivor::start(|| {
                 std::mem::forget(semaphore.acquire());
@@ -155,12 +168,12 @@ impl Wait {
             assert_eq!(holder.wait_result(patience()), Some(1));
             holder
         });
-        let permit = holder.is_none().then(|| pinned(&semaphore).acquire().expect("a permit"));
+        let permit = (holder.is_none() && !is_new).then(|| pinned(&semaphore).acquire().expect("a permit"));
         let others = vec![sleeper(&flags, &semaphore)];
         if in_front {
             put_to_bed(&flags, &others);
         }
-        Wait { night, permit, holder, others, flags, semaphore }
+        Wait { night, is_new, permit, holder, others, flags, semaphore }
     }
 }
 
@@ -177,7 +190,7 @@ impl World for Wait {
     }
 
     fn watched(&self) -> Vec<Watched> {
-        vec![watch(&*self.semaphore, BYTES)]
+        vec![watch(&*self.semaphore, TOKENS + (FEW + 1) * SEAT)]
     }
 
     fn victim_asleep(&mut self, nth: u32) -> Asleep {
@@ -186,6 +199,7 @@ impl World for Wait {
             Night::Quiet => return Asleep::Leave,
             Night::TimeOut => {}
             _ if nth > 1 => {}
+            Night::Woken if self.is_new => self.semaphore.release().expect("room"),
             Night::Woken => self.permit = None,
             Night::Bereft => self.holder.iter_mut().for_each(Survivor::kill),
         }
@@ -195,6 +209,9 @@ impl World for Wait {
     fn check(&mut self, kill: &mut Kill) {
         self.flags.set(BEDTIME);
         self.permit = None;
+        if permits(&self.semaphore, FEW) == 0 {
+            self.semaphore.release().expect("room");
+        }
         self.holder.iter_mut().for_each(Survivor::kill);
         demand_all(kill, &mut self.others);
         if kill.is_clean() {
@@ -219,6 +236,8 @@ pub fn scenarios() -> Vec<Scenario> {
         Wait::scenario("fall-asleep-second", Night::Quiet, true),
         Wait::scenario("woken", Night::Woken, false),
         Wait::scenario("woken-second", Night::Woken, true),
+        Wait::scenario_new("woken-by-a-new-one", false),
+        Wait::scenario_new("woken-by-a-new-one-second", true),
         Wait::scenario("woken-by-a-death", Night::Bereft, false),
         Wait::scenario("woken-by-a-death-second", Night::Bereft, true),
         Wait::scenario("timed-out", Night::TimeOut, false),
