@@ -236,7 +236,8 @@ impl Barrier {
         self.meet(None)
     }
 
-    /// The same, at most for that long, by the monotonic clock. If that is not enough, the barrier is broken for the others.
+    /// The same, at most for that long, by the monotonic clock. If that is not enough, the barrier is broken for
+    /// those who wait with it.
     ///
     /// # Errors
     /// [`Timeout`](BarrierError::Timeout), or as [`wait`](Barrier::wait).

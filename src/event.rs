@@ -19,8 +19,9 @@ use std::time::Duration;
 /// ```
 ///
 /// # When a process dies
-/// In the middle of [`set`](Event::set): it is set, or not. If it is, everybody wakes; up to half a second late if the dead one held
-/// a guard meanwhile, or was in a signal handler. Nothing else can be left by a death.
+/// In the middle of [`set`](Event::set): it is set, or not. If it is, everybody wakes; up to half a second late if the dead
+/// one held a guard meanwhile, was in a signal handler, or in a thread that had used nothing of this library yet, or if
+/// somebody cleared it at that very moment. Nothing else can be left by a death.
 pub struct Event {
     handle: Handle,
 }

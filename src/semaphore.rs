@@ -305,8 +305,9 @@ semaphore! {
     /// ```
     ///
     /// # When a process dies
-    /// The permits that its threads hold through guards come back, also of leaked guards: at once where somebody waits. What does not come
-    /// back: a permit that was [forgotten](Permit::forget), until somebody calls [`release`](Semaphore::release).
+    /// The permits that its threads hold through guards come back, also of leaked guards: at once where somebody waits (with
+    /// more than 120 permits in use, within half a second). What does not come back: a permit that was
+    /// [forgotten](Permit::forget), until somebody calls [`release`](Semaphore::release).
 }
 
 impl Semaphore {

@@ -96,9 +96,9 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// are ready, in order: none when the time is over. Without a time it waits as long as it takes.
 ///
 /// A queue is ready when it has an item, is closed, or nobody else has it any more; a pipe or a receiver when there is a
-/// message, or the end. That something is ready does not mean that it still is when it is taken: somebody else may be
-/// faster. It sleeps until then, with up to 127 queues and pipes and any number of descriptors; more are looked at 20 times a
-/// second.
+/// message, or the end; an event while it is set, so one that is cleared again at once may be missed. That something is
+/// ready does not mean that it still is when it is taken: somebody else may be faster. It sleeps until then, with up to 127
+/// queues and pipes and any number of descriptors; more are looked at 20 times a second.
 ///
 /// ```
 /// use crossproc::{Pipe, Process, Queue, wait};

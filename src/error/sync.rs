@@ -11,7 +11,7 @@ use thiserror::Error as ThisError;
 #[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// More than 1,024 permits of this semaphore are held through guards, or this thread holds about 2,000 locks and
+    /// 1,024 permits of this semaphore are held through guards, and there are more; or this thread holds about 2,000 locks and
     /// permits.
     #[error("too many permits are held at once")]
     TooMany,

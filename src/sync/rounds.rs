@@ -29,7 +29,7 @@ use super::gate::Gate;
 use super::monitor::{Call, Monitor, State, Waited};
 use super::raw_lock::Refusal;
 use super::seat::Seat;
-use crate::sys::Deadline;
+use crate::sys::{Deadline, futex};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
@@ -266,7 +266,13 @@ impl<'a> Monitor<'a, Rounds> {
 
     fn await_end(&self, seat: &'a Seat, deadline: Option<Deadline>) -> Result<(), Stopped> {
         let is_over = || seat.state() != WAITING;
-        let matters = |_: usize, seat: &Seat| seat.is_taken() && matches!(seat.state(), WAITING | ACTING);
+        // Where there are too many to watch all, it is the one who acts that matters, once there is one.
+        let watches_all = || self.seats.len() < futex::MOST_WORDS || !self.state.phase().is_acting();
+        let matters = |_: usize, seat: &Seat| match seat.state() {
+            ACTING => seat.is_taken(),
+            WAITING => seat.is_taken() && watches_all(),
+            _ => false,
+        };
         let give_up = |_: &Refusal| self.settle_seat(seat);
         match self.wait(&is_over, &matters, deadline).inspect_err(give_up)? {
             Waited::Ready => {

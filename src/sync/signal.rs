@@ -120,6 +120,7 @@ impl Signal {
 
     /// The word is compared behind the bell: who sets it from then on wakes this sleeper, and be it by its death.
     fn words(&self, word: u32) -> [(&AtomicU32, u32); 2] {
-        [(&self.bell, 0), (&self.word, word | WAITERS)]
+        // Whatever stands there by now: in memory that somebody scribbled over, too, one sleeps.
+        [(&self.bell, self.bell.load(SeqCst)), (&self.word, word | WAITERS)]
     }
 }
