@@ -21,7 +21,8 @@
 //!    the words of those it watches; look at the state; sleep while all those words stay as they are: gate, lock, `changes`,
 //!    seats, in this order.
 //! 3. Whoever wakes looks at the state. If it can go on, it does, with the slot kept until its own change is made. If not, it
-//!    has all look who sleep, if there are debts, but once for each change; and begins again, with the slot kept.
+//!    wakes one who waits for the lock, and has all look who sleep if there are debts, but once for each change; and begins
+//!    again, with the slot kept.
 //!
 //! Orderings: the stores of a change are `Release`, so that they are seen in their order. That a sleeper sees the change, or the
 //! one who made it sees the sleeper, comes from lock and gate: the sleeper arms the gate and then reads the lock, the other
@@ -35,12 +36,11 @@
 //!
 //! # If a process dies here
 //! In a change: the lock is DIED, and a sleeper is woken, for all sleep on the lock too; who was about to sleep finds
-//! another word. Whoever enters next has the state counted anew and buries the dead; who was woken and need not enter has another
-//! one look. Behind the release, before the debts
-//! are paid: the kernel wakes one who sleeps on the lock, who pays them; who was about to sleep finds another number of
-//! changes, or had seen the new state. A sleeper, also one that was woken: the same. Who has a seat: the kernel marks it,
-//! and wakes one who watched it; who was about to sleep finds another word. Whose seat nobody watches that sleeps, keeps the
-//! lock in the slot, or has one of the sleepers look again.
+//! another word. Whoever enters next has the state counted anew and buries the dead; who was woken and need not enter has
+//! another one look. Behind the release, before the debts are paid: the kernel wakes one who sleeps on the lock, at the gate or
+//! in the queue, who pays them; who was about to sleep finds another number of changes, or had seen the new state. A sleeper,
+//! also one that was woken: the same. Who has a seat: the kernel marks it, and wakes one who watched it; who was about to sleep
+//! finds another word. Whose seat nobody watches that sleeps, keeps the lock in the slot, or has one of the sleepers look again.
 
 use super::gate::{self, Gate};
 use super::looks;
@@ -148,34 +148,30 @@ impl<S: State> Monitor<'_, S> {
         self.lock.word().load(SeqCst) & OWNER_DIED != 0 || self.has_dead()
     }
 
-    /// For one who was woken and cannot go on: whoever the wake was meant for, all look.
-    fn pass_on(&self) {
-        if self.desk.gate.has_sleepers() {
-            let call = self.state.calls();
-            if call.most > 0 || self.has_news() {
-                self.desk.gate.ring(Gate::ALL);
-                self.state.paid(call);
-            }
-        }
-    }
-
     /// Wakes whoever may go on.
     #[inline(always)]
     fn pay(&self, more: u32) {
-        if self.desk.queue.has_sleepers() {
-            self.desk.queue.ring(1);
-        }
+        self.pay_for_lock();
         if self.desk.gate.has_sleepers() {
-            self.pay_sleepers(more);
+            self.pay_sleepers(more, false);
         }
     }
 
+    /// Wakes one who waits for the lock.
+    #[inline(always)]
+    fn pay_for_lock(&self) {
+        if self.desk.queue.has_sleepers() {
+            self.desk.queue.ring(1);
+        }
+    }
+
+    /// If there is anything to go on for: as many as could, or all, where one who cannot was woken for it.
     #[cold]
-    fn pay_sleepers(&self, more: u32) {
+    fn pay_sleepers(&self, more: u32, all: bool) {
         let call = self.state.calls();
         let most = call.most.max(more).max(u32::from(self.has_news()));
         if most > 0 {
-            self.desk.gate.ring(most);
+            self.desk.gate.ring(if all { Gate::ALL } else { most });
             self.state.paid(call);
         }
     }
@@ -186,7 +182,7 @@ impl<S: State> Monitor<'_, S> {
     pub(crate) fn wait(
         &self,
         ready: &dyn Fn() -> bool,
-        watched: &dyn Fn(usize, &Seat) -> bool,
+        watched: &dyn Fn(&Seat) -> bool,
         deadline: Option<Deadline>,
     ) -> Result<Waited, Refusal> {
         let me = thread::enter_section(self.lock.word());
@@ -207,11 +203,9 @@ impl<S: State> Monitor<'_, S> {
             let mut words = [(self.desk.gate.word(), armed); futex::MOST_WORDS];
             words[1..3].copy_from_slice(&[(self.lock.word(), lock), (&self.desk.changes, changes)]);
             let mut count = 3;
-            for (_, seat) in self.seats.iter().enumerate().filter(|(at, seat)| watched(*at, seat)) {
-                if count < futex::MOST_WORDS {
-                    words[count] = (seat.word(), seat.word().load(SeqCst));
-                    count += 1;
-                }
+            for seat in self.seats.iter().filter(|seat| watched(seat)).take(futex::MOST_WORDS - count) {
+                words[count] = (seat.word(), seat.word().load(SeqCst));
+                count += 1;
             }
             if self.has_dead() {
                 let visit = self.enter()?;
@@ -230,9 +224,11 @@ impl<S: State> Monitor<'_, S> {
             if ready() {
                 return Ok(Waited::Ready);
             }
+            // What ended the sleep was not for us, but for who waits for the lock, or sleeps, too.
+            self.pay_for_lock();
             let changes = self.desk.changes.load(SeqCst);
-            if passed_on.replace(changes) != Some(changes) {
-                self.pass_on();
+            if passed_on.replace(changes) != Some(changes) && self.desk.gate.has_sleepers() {
+                self.pay_sleepers(0, true);
             }
             if until.is_some_and(Deadline::has_passed) {
                 section::bury_holder(self.lock.word());
@@ -269,8 +265,8 @@ impl<S: State> Monitor<'_, S> {
 impl<'a, S> Monitor<'a, S> {
     /// The first where nobody sits.
     #[inline(always)]
-    pub(crate) fn free_seat(&self) -> Option<(usize, &'a Seat)> {
-        self.seats.iter().enumerate().find(|(_, seat)| seat.is_free())
+    pub(crate) fn free_seat(&self) -> Option<&'a Seat> {
+        self.seats.iter().find(|seat| seat.is_free())
     }
 }
 

@@ -89,8 +89,9 @@ impl Token {
         is_available(word).then_some(word)
     }
 
-    fn is_away(&self) -> bool {
-        self.word.load(Acquire) == AWAY
+    /// Whether it was away.
+    fn come_back(&self) -> bool {
+        self.word.load(Acquire) == AWAY && self.word.compare_exchange(AWAY, 0, SeqCst, Relaxed).is_ok()
     }
 }
 
@@ -98,6 +99,17 @@ impl Token {
 pub(crate) struct Holding<'a> {
     token: &'a Token,
     by: u32,
+}
+
+impl Holding<'_> {
+    /// The token is in the slot, and no longer this thread's.
+    #[inline(always)]
+    fn put_down(&self, becomes: u32) -> Me {
+        let me = Me::retire(&self.token.word);
+        // Only what is ours: somebody may have scribbled over it.
+        let _ = self.token.word.compare_exchange(self.by | WAITERS, becomes, SeqCst, Relaxed);
+        me
+    }
 }
 
 /// Why no permit was added.
@@ -253,18 +265,16 @@ impl<'a> Table<'a> {
     #[inline(always)]
     pub(crate) fn give_back(self, holding: &Holding<'a>) {
         if thread::tid() == holding.by {
-            let me = Me::retire(&holding.token.word);
-            // Only what is ours: somebody may have scribbled over it.
-            let _ = holding.token.word.compare_exchange(holding.by | WAITERS, 0, SeqCst, Relaxed);
-            self.pay();
+            let me = holding.put_down(0);
+            self.pay(1);
             me.leave();
         }
     }
 
     #[inline(always)]
-    fn pay(self) {
+    fn pay(self, most: u32) {
         if self.permits.gate.has_sleepers() {
-            self.permits.gate.ring(1);
+            self.permits.gate.ring(most);
         }
     }
 
@@ -276,27 +286,20 @@ impl<'a> Table<'a> {
         if self.permits.reserve.fetch_update(SeqCst, Relaxed, |reserve| reserve.checked_sub(1)).is_ok() {
             return self.give_back(holding);
         }
-        let me = Me::retire(&holding.token.word);
-        let _ = holding.token.word.compare_exchange(holding.by | WAITERS, AWAY, SeqCst, Relaxed);
-        me.leave();
+        holding.put_down(AWAY).leave();
     }
 
     /// Step 5: one more.
     pub(crate) fn add(self) -> Result<(), Excess> {
         let me = thread::enter_section(&self.permits.bell);
-        let answer = self.bring().map(|most| {
-            if self.permits.gate.has_sleepers() {
-                self.permits.gate.ring(most);
-            }
-        });
+        let answer = self.bring().map(|most| self.pay(most));
         me.leave();
         answer
     }
 
     /// Gives how many are to be woken: those who sleep do not know a new token, and would not hear of its holder's death.
     fn bring(self) -> Result<u32, Excess> {
-        let away = |token: &&Token| token.word.compare_exchange(AWAY, 0, SeqCst, Relaxed).is_ok();
-        if self.present().ok_or(Excess::Corrupt)?.iter().any(|token| token.is_away() && away(&token)) {
+        if self.present().ok_or(Excess::Corrupt)?.iter().any(Token::come_back) {
             return Ok(1);
         }
         let bound = self.permits.bound.load(Relaxed);
@@ -304,12 +307,9 @@ impl<'a> Table<'a> {
         let more = |present: u32| (u64::from(present) < tokens).then(|| present + 1);
         let more_reserve = |reserve: u64| (reserve < bound - tokens).then(|| reserve + 1);
         let Permits { present, reserve, .. } = self.permits;
-        match present.fetch_update(SeqCst, SeqCst, more) {
-            Ok(_) => Ok(Gate::ALL),
-            Err(_) => match reserve.fetch_update(SeqCst, Relaxed, more_reserve) {
-                Ok(_) => Ok(1),
-                Err(_) => Err(Excess::OverRelease),
-            },
+        if present.fetch_update(SeqCst, SeqCst, more).is_ok() {
+            return Ok(Gate::ALL);
         }
+        reserve.fetch_update(SeqCst, Relaxed, more_reserve).map(|_| 1).map_err(|_| Excess::OverRelease)
     }
 }

@@ -243,7 +243,7 @@ impl<'a> Monitor<'a, Rounds> {
             return Ok(Arrival::Passed(Place { index, is_last }));
         }
         let me = visit.me();
-        let Some((_, seat)) = self.free_seat() else {
+        let Some(seat) = self.free_seat() else {
             visit.leave();
             return Ok(Arrival::Later);
         };
@@ -253,9 +253,7 @@ impl<'a> Monitor<'a, Rounds> {
             return Err(Refusal::from(error).into());
         }
         if is_last {
-            let acting = Phase(phase.0 | Phase::ACTING);
-            state.phase.store(acting.0, Release);
-            state.told.store(acting.token(), Release);
+            state.begin_phase(Phase(phase.0 | Phase::ACTING), self.seats);
             visit.leave_changed();
             return Ok(Arrival::Act(seat, index));
         }
@@ -268,7 +266,7 @@ impl<'a> Monitor<'a, Rounds> {
         let is_over = || seat.state() != WAITING;
         // Where there are too many to watch all, it is the one who acts that matters, once there is one.
         let watches_all = || self.seats.len() < futex::MOST_WORDS || !self.state.phase().is_acting();
-        let matters = |_: usize, seat: &Seat| match seat.state() {
+        let matters = |seat: &Seat| match seat.state() {
             ACTING => seat.is_taken(),
             WAITING => seat.is_taken() && watches_all(),
             _ => false,
@@ -302,7 +300,7 @@ impl<'a> Monitor<'a, Rounds> {
         const SLICE: Duration = Duration::from_millis(1);
         let slice = Deadline::after(SLICE);
         let until = deadline.map_or(slice, |deadline| deadline.min(slice));
-        let matters = |_: usize, seat: &Seat| seat.is_taken() && seat.state() == ACTING;
+        let matters = |seat: &Seat| seat.is_taken() && seat.state() == ACTING;
         let waited = self.wait(&|| !self.state.phase().is_acting(), &matters, Some(until))?;
         self.settle_own();
         if waited == Waited::Ready {

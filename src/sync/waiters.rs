@@ -48,11 +48,8 @@ impl State for Waiters {
     }
 
     fn bury(&self, seat: &Seat, seats: &[Seat]) {
-        let (grants, was_granted) = (self.grants.load(Relaxed), seat.state() == GRANTED);
-        let others = seats.iter().filter(|other| !std::ptr::eq(*other, seat));
-        // What nobody is left for who may take it is nobody's.
-        let most = others.filter(|other| self.may_be_called(other)).count() as u32;
-        self.grants.store(grants.saturating_add(u32::from(was_granted)).min(most), Release);
+        let comes_back = u32::from(seat.state() == GRANTED);
+        self.grants.store(self.grants.load(Relaxed).saturating_add(comes_back).min(self.callable(seats)), Release);
         self.waiting.store(self.waiting.load(Relaxed).saturating_sub(1), Release);
     }
 
@@ -71,9 +68,11 @@ impl Waiters {
         self.grants.load(Acquire) > 0 && ticket < self.limit.load(Acquire)
     }
 
-    /// Whether it waits, and did at the last notify.
-    fn may_be_called(&self, seat: &Seat) -> bool {
-        seat.is_taken() && seat.state() == WAITING && seat.data() < self.limit.load(Relaxed)
+    /// How many live who wait, and did at the last notify: what is granted beyond that is nobody's.
+    fn callable(&self, seats: &[Seat]) -> u32 {
+        let limit = self.limit.load(Relaxed);
+        let lives = |seat: &&Seat| seat.is_taken() && !seat.is_dead();
+        seats.iter().filter(lives).filter(|seat| seat.state() == WAITING && seat.data() < limit).count() as u32
     }
 
     fn add_waiting(&self, more: i32) {
@@ -89,7 +88,7 @@ impl<'a> Monitor<'a, Waiters> {
         let me = visit.me();
         let ticket = self.state.tickets.load(Relaxed);
         self.state.add_waiting(1);
-        let taken = self.free_seat().ok_or(Refusal::TooMany).and_then(|(_, seat)| {
+        let taken = self.free_seat().ok_or(Refusal::TooMany).and_then(|seat| {
             seat.take(me, WAITING, ticket)?;
             Ok(seat)
         });
@@ -109,7 +108,7 @@ impl<'a> Monitor<'a, Waiters> {
     /// Sleeps until it is called, or the deadline; whether it was called.
     pub(crate) fn wait_for_call(&self, waiter: &Waiter<'a>, deadline: Option<Deadline>) -> Result<bool, Refusal> {
         let is_called = || self.state.is_called(waiter.ticket);
-        let is_granted = |_: usize, seat: &Seat| seat.is_taken() && seat.state() == GRANTED;
+        let is_granted = |seat: &Seat| seat.is_taken() && seat.state() == GRANTED;
         loop {
             let waited = self.wait(&is_called, &is_granted, deadline)?;
             let visit = self.enter()?;
@@ -121,7 +120,7 @@ impl<'a> Monitor<'a, Waiters> {
             }
             if waited == Waited::TimedOut {
                 // C3: it may have been the one who watched.
-                visit.leave_and_call(u32::from(self.seats.iter().any(|seat| is_granted(0, seat))));
+                visit.leave_and_call(u32::from(self.seats.iter().any(is_granted)));
                 return Ok(false);
             }
             visit.leave();
@@ -142,11 +141,9 @@ impl<'a> Monitor<'a, Waiters> {
         let state = self.state;
         let visit = self.enter()?;
         visit.bury();
-        let waiting = || self.seats.iter().filter(|seat| state.may_be_called(seat)).count() as u32;
-        // What was granted to some who do not wait any more is nobody's.
-        let before = state.grants.load(Relaxed).min(waiting());
+        let before = state.grants.load(Relaxed).min(state.callable(self.seats));
         state.limit.store(state.tickets.load(Relaxed), Release);
-        state.grants.store(before.saturating_add(most).min(waiting()), Release);
+        state.grants.store(before.saturating_add(most).min(state.callable(self.seats)), Release);
         visit.leave_changed();
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! Calls: given and waited for, with the lock free and held.
 
+use super::super::stepper::{Stop, Victim};
 use super::*;
 
 const GRANTS: usize = 128 + 16 + 4;
 const LIMIT: usize = 128 + 16 + 16;
 const SEATS: usize = 192;
 const BYTES: usize = SEATS + 3 * SEAT;
+const TID: u32 = 0x3fff_ffff;
 
 fn sleeper(flags: &Flags, value: &Value<u64>, condition: &Condition) -> Survivor {
     Survivor::start(|| {
@@ -167,6 +169,62 @@ impl World for Wait {
     }
 }
 
+/// Somebody holds the condition's own lock until another one waits for it, and is killed so many instructions behind its
+/// release as the victim gets, who does nothing. One is asleep whom nobody has called: what the kernel wakes, passes it on.
+struct Holder {
+    holder: Victim,
+    others: Vec<Survivor>,
+    value: Box<Value<u64>>,
+}
+
+impl Holder {
+    const CALL: usize = BEDTIME + 1;
+
+    fn new() -> Self {
+        let value = Box::new(Value::new(0).expect("memory"));
+        let condition = Box::new(Condition::new().expect("memory"));
+        let flags = Flags::new();
+        let asleep = sleeper(&flags, &value, &condition);
+        put_to_bed(&flags, std::slice::from_ref(&asleep));
+        let mut holder = Victim::start(warm_up, |()| condition.notify(0).expect("a condition"));
+        let mut step_until = |held: bool| {
+            while (word(&*condition, 0) & TID != 0) != held {
+                assert_eq!(holder.step(), Stop::Trap, "the notify has a lock");
+            }
+        };
+        step_until(true);
+        let caller = Survivor::start(|| {
+            flags.wait_for(Self::CALL);
+            condition.notify_all().map_or(3, |()| 1)
+        });
+        flags.set(Self::CALL);
+        assert!(eventually(|| caller.asleep()), "the caller does not wait for the lock");
+        step_until(false);
+        Holder { holder, others: vec![caller, asleep], value }
+    }
+}
+
+impl World for Holder {
+    fn operation(&mut self) {
+        (0..12).for_each(|turn| assert!(std::hint::black_box(turn) < 12));
+    }
+
+    fn watched(&self) -> Vec<Watched> {
+        vec![watch(&*self.value, 64)]
+    }
+
+    fn check(&mut self, kill: &mut Kill) {
+        for _ in 0..kill.point {
+            if !self.holder.finished() {
+                self.holder.step();
+            }
+        }
+        self.holder.kill();
+        demand_all(kill, &mut self.others);
+        kill.demand(self.value.try_lock().is_ok(), "the lock is not free in the end");
+    }
+}
+
 pub fn scenarios() -> Vec<Scenario> {
     vec![
         Notify::scenario("notify-nobody", 1, 0),
@@ -178,5 +236,6 @@ pub fn scenarios() -> Vec<Scenario> {
         Wait::scenario("woken", Night::Woken, false, false),
         Wait::scenario("woken-with-the-lock-held", Night::Woken, true, false),
         Wait::scenario("timed-out", Night::TimeOut, false, false),
+        Scenario::new("condition/holder-with-a-waiter", Holder::new),
     ]
 }
