@@ -183,19 +183,23 @@ fn the_kernels_mark_on_a_leaked_and_dropped_lock_hits_no_other_object() {
 
 #[test]
 fn under_a_leaked_permit_too() {
+    // In a thread whose number is not that of its process.
+    let leak_and_lock = |permits: usize, as_large: usize| {
+        in_a_thread(|| {
+            let (lock, semaphore) = (Lock::new().unwrap(), Semaphore::new(permits).unwrap());
+            let guard = lock.lock().unwrap();
+            forget(semaphore.acquire().unwrap());
+            drop(semaphore);
+            let arrays: Vec<_> = (0..4).map(|_| Array::<u8>::zeroed(as_large).unwrap()).collect();
+            // The list of the thread's locks leads over the token.
+            drop(guard);
+            assert!(arrays.iter().all(|array| array.lock().unwrap().iter().all(|byte| *byte == 0)));
+        });
+    };
     within(60, || {
-        fork(|| {
-            for permits in [1, 1023] {
-                let semaphore = Semaphore::new(permits).unwrap();
-                forget(semaphore.acquire().unwrap());
-                drop(semaphore);
-                let arrays: Vec<_> = (0..4).map(|_| Array::<u8>::zeroed(4000).unwrap()).collect();
-                let locks: Vec<_> = (0..4).map(|_| Lock::new().unwrap()).collect();
-                let guards: Vec<_> = locks.iter().map(|lock| lock.lock().unwrap()).collect();
-                drop(guards);
-                assert!(arrays.iter().all(|array| array.lock().unwrap().iter().all(|byte| *byte == 0)));
-            }
-        })
-        .join();
+        // In memory with others, and alone.
+        for (permits, as_large) in [(300, 16_000), (1023, 65_000)] {
+            fork(|| leak_and_lock(permits, as_large)).join();
+        }
     });
 }
