@@ -17,6 +17,7 @@ mod event;
 mod lock;
 mod message;
 mod pipe;
+mod pool;
 mod process;
 mod queue;
 mod raw;
@@ -40,6 +41,7 @@ pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub use message::Message;
 pub use pipe::{Frame, Messages, Pipe, Receiver, Sender, Slot, channel};
+pub use pool::{AsyncResult, Chunked, Imap, Insights, Pool, PoolBuilder, SlowTask, WorkerInfo, WorkerInsights};
 pub use process::{
     ChildInfo, Current, Entry, Outcome, Parent, Process, ProcessBuilder, Scope, ScopedProcess, StartMethod, Stdio,
     active_children, cpu_count, current, fork, init, parent, scope,

@@ -14,6 +14,7 @@ use bytemuck::Pod;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 const VALUE_AT: usize = 48;
 
@@ -213,6 +214,14 @@ impl<T> Object for RawArray<T> {
 
     fn count(&self) -> usize {
         self.len
+    }
+}
+
+impl RawArray<u64> {
+    /// Its words, for a protocol of their own.
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: so many aligned words by `shape`, which live as long as the handle and are only ever touched by atomics.
+        unsafe { std::slice::from_raw_parts(self.items.as_ptr().cast(), self.len) }
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 /// What [`wait()`] can wait for: queues and receiving ends of pipes, which are ready when there is something to get, or will
-/// never be; events, when they are set; and whatever is `AsFd`, which is ready when it can be read: processes (at their end), sockets, files.
+/// never be; events, when they are set; results of pools, when they have come; and whatever is `AsFd`, which is ready when it can be read: processes (at their end), sockets, files.
 ///
 /// ```
 /// use crossproc::{Queue, Waitable, wait};
@@ -44,6 +44,9 @@ pub enum Source<'a> {
     Ring(RingSource<'a>),
     #[doc(hidden)]
     Event(&'a Signal),
+    /// A word of this process's own: ready when it is not 0, and then its sleepers are woken.
+    #[doc(hidden)]
+    Word(&'a AtomicU32),
     /// Nothing ever comes from there.
     #[doc(hidden)]
     Ready,
@@ -125,7 +128,7 @@ pub fn wait(items: &[&dyn Waitable], timeout: Option<Duration>) -> Vec<usize> {
 fn ring_of<'a, 'b>(source: &'b Source<'a>) -> Option<&'b RingSource<'a>> {
     match source {
         Source::Ring(ring) => Some(ring),
-        Source::Fd(_) | Source::Event(_) | Source::Ready => None,
+        Source::Fd(_) | Source::Event(_) | Source::Word(_) | Source::Ready => None,
     }
 }
 
@@ -150,6 +153,10 @@ fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<
         let armed = rings.iter().all(|source| source.ring.arm(source.size, with_locks, &mut words, &mut last));
         words.append(&mut last);
         words.extend(events(sources).flat_map(Signal::arm));
+        words.extend(sources.iter().filter_map(|source| match source {
+            Source::Word(word) => Some((*word, 0)),
+            _ => None,
+        }));
         // Behind the arming: what comes from here on is a wake.
         let ready = find_ready(sources);
         if !ready.is_empty() {
@@ -174,6 +181,7 @@ fn find_ready(sources: &[Source<'_>]) -> Vec<usize> {
         Source::Fd(fd) => poll::readable(crate::sys::as_number(fd), Some(Deadline::now())),
         Source::Ring(ring) => (ring.ready)(),
         Source::Event(event) => event.is_set(),
+        Source::Word(word) => word.load(SeqCst) != 0,
         Source::Ready => true,
     };
     (0..sources.len()).filter(|at| is_ready(&sources[*at])).collect()

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Each top-level module of the crate, and its layer.
-const LAYERS: [(&str, u32); 21] = [
+const LAYERS: [(&str, u32); 22] = [
     ("error", 0),
     ("element", 1),
     ("message", 0),
@@ -28,6 +28,7 @@ const LAYERS: [(&str, u32); 21] = [
     ("process", 6),
     ("wait", 7),
     ("barrier", 7),
+    ("pool", 8),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -4,10 +4,12 @@
 //! it; an error of the system travels as its number.
 
 mod pipe;
+mod pool;
 mod queue;
 mod sync;
 
 pub use pipe::{RecvError, RecvIntoError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+pub use pool::{NotReady, PoolError, TaskError};
 pub use queue::{GetError, GetTimeoutError, PutError, PutTimeoutError, TaskDoneError, TryGetError, TryPutError};
 pub use sync::{AcquireError, AcquireTimeoutError, BarrierError, ReleaseError, TryAcquireError};
 
@@ -422,6 +424,7 @@ any_error! {
     Send(SendError), TrySend(TrySendError), SendTimeout(SendTimeoutError),
     Recv(RecvError), TryRecv(TryRecvError), RecvTimeout(RecvTimeoutError), RecvInto(RecvIntoError),
     Acquire(AcquireError), TryAcquire(TryAcquireError), AcquireTimeout(AcquireTimeoutError), Release(ReleaseError), Barrier(BarrierError),
+    Task(TaskError), Pool(PoolError), NotReady(NotReady),
 }
 
 impl Error {
@@ -449,6 +452,7 @@ impl Error {
                 | Error::RecvTimeout(RecvTimeoutError::Timeout)
                 | Error::AcquireTimeout(AcquireTimeoutError::Timeout)
                 | Error::Barrier(BarrierError::Timeout)
+                | Error::Task(TaskError::Timeout)
         )
     }
 }

@@ -143,6 +143,13 @@ impl End {
         }
     }
 
+    pub(super) fn has_writers(&self) -> bool {
+        self.receives.as_ref().is_some_and(|mail| {
+            let census = self.handle.settled_census(SENDERS[mail.wing()].trailing_zeros());
+            census.elsewhere.is_some() || census.here > 0
+        })
+    }
+
     pub(super) fn readers(&self, mail: &Mail) -> Company {
         self.company(mail, RECEIVERS)
     }

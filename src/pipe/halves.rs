@@ -6,6 +6,7 @@ use super::{Frame, Messages, Slot};
 use crate::element::{self, Element};
 use crate::message::Message;
 use crate::ring::RingSource;
+use crate::ring::mail::Mail;
 use crate::segment::{self, Handle, Holders, Kind, Object, Roles, Shape, Spec, handle_type};
 use crate::sync::Patience;
 use crate::{
@@ -81,7 +82,33 @@ half! {
 }
 
 sends!(Sender<T>, T, [T: Message], "let (sender, receiver) = crossproc::Pipe::<i32>::one_way()?;");
+impl<T> Sender<T> {
+    /// Sends a message of whatever type.
+    pub(crate) fn send_value<U: Message>(&self, message: &U) -> Result<(), SendError> {
+        match self.end.send(message, Patience::Forever) {
+            Ok(()) => Ok(()),
+            Err(Unsent::Error(error)) => Err(error),
+            Err(Unsent::Full) => Err(SendError::Corrupt), // no answer to one who waits for ever
+        }
+    }
+
+    /// The ring that it sends into, for messages of whatever type.
+    pub(crate) fn mail(&self) -> Result<&Mail, SendError> {
+        self.end.outgoing()
+    }
+}
+
 impl<T> Receiver<T> {
+    /// The ring that it receives from, for messages of whatever type.
+    pub(crate) fn mail(&self) -> Result<&Mail, RecvError> {
+        self.end.incoming()
+    }
+
+    /// Whether anybody has a sender. Whose end is to be news is not watched.
+    pub(crate) fn has_senders(&self) -> bool {
+        self.end.has_writers()
+    }
+
     pub(crate) fn ring_source(&self) -> Option<RingSource<'_>> {
         self.end.ring_source()
     }

@@ -49,13 +49,22 @@ trait Bound: Send + Sync {
 struct Call<A, M, F> {
     entry: F,
     /// In a mutex, for they need not be `Sync`.
-    arguments: Mutex<A>,
+    arguments: Mutex<Option<A>>,
+    /// What a call gets: a copy, or what there is.
+    take: fn(&mut Option<A>) -> Option<A>,
     marker: PhantomData<fn() -> M>,
 }
 
-impl<A: Message + Clone, M: 'static, F: Entry<A, M, Output: Outcome> + Sync> Bound for Call<A, M, F> {
+impl<A, M, F> Call<A, M, F> {
+    fn new(entry: F, arguments: A, take: fn(&mut Option<A>) -> Option<A>) -> Arc<Self> {
+        Arc::new(Call { entry, arguments: Mutex::new(Some(arguments)), take, marker: PhantomData })
+    }
+}
+
+impl<A: Message, M: 'static, F: Entry<A, M, Output: Outcome> + Sync> Bound for Call<A, M, F> {
     fn call(&self) -> Result<(), String> {
-        let arguments = self.arguments.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let arguments = (self.take)(&mut self.arguments.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(arguments) = arguments else { return Err("it was called already".into()) };
         let call = || self.entry.call(arguments).into_result();
         catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
             let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -67,7 +76,8 @@ impl<A: Message + Clone, M: 'static, F: Entry<A, M, Output: Outcome> + Sync> Bou
 
     fn encode_arguments(&self) -> Result<Vec<u8>, CodecError> {
         let arguments = self.arguments.lock().unwrap_or_else(PoisonError::into_inner);
-        postcard::to_stdvec(&*arguments).map_err(|error| CodecError(error.to_string()))
+        let arguments = arguments.as_ref().ok_or_else(|| CodecError("it was called already".into()))?;
+        postcard::to_stdvec(arguments).map_err(|error| CodecError(error.to_string()))
     }
 }
 
@@ -78,8 +88,18 @@ fn decode<A: Message + Clone, M: 'static, F: Entry<A, M, Output: Outcome> + Sync
     pointer: usize,
     bytes: &[u8],
 ) -> Result<Arc<dyn Bound>, CodecError> {
-    let arguments = postcard::from_bytes(bytes).map_err(|error| CodecError(error.to_string()))?;
-    Ok(Arc::new(Call { entry: Code::entry::<A, M, F>(pointer), arguments: Mutex::new(arguments), marker: PhantomData }))
+    Ok(Call::new(Code::entry::<A, M, F>(pointer), arguments(bytes)?, |arguments| arguments.clone()))
+}
+
+fn decode_once<A: Message, M: 'static, F: Entry<A, M, Output: Outcome> + Sync>(
+    pointer: usize,
+    bytes: &[u8],
+) -> Result<Arc<dyn Bound>, CodecError> {
+    Ok(Call::new(Code::entry::<A, M, F>(pointer), arguments(bytes)?, Option::take))
+}
+
+fn arguments<A: Message>(bytes: &[u8]) -> Result<A, CodecError> {
+    postcard::from_bytes(bytes).map_err(|error| CodecError(error.to_string()))
 }
 
 impl Action {
@@ -92,7 +112,20 @@ impl Action {
         const { captures_nothing::<F>() };
         let decode: Decode = decode::<A, M, F>;
         let code = Code::with::<A, M, F>(entry, decode as *const () as usize)?;
-        Ok(Action { code, bound: Arc::new(Call { entry, arguments: Mutex::new(arguments), marker: PhantomData }) })
+        Ok(Action { code, bound: Call::new(entry, arguments, |arguments| arguments.clone()) })
+    }
+
+    /// One that is called at most once, where it has come to.
+    pub(crate) fn once<A, M, F>(entry: F, arguments: A) -> Result<Self, SpawnError>
+    where
+        A: Message,
+        M: 'static,
+        F: Entry<A, M, Output: Outcome> + Sync,
+    {
+        const { captures_nothing::<F>() };
+        let decode: Decode = decode_once::<A, M, F>;
+        let code = Code::with::<A, M, F>(entry, decode as *const () as usize)?;
+        Ok(Action { code, bound: Call::new(entry, arguments, Option::take) })
     }
 
     /// Calls it here; a panic is an error like another.

@@ -85,6 +85,7 @@ impl<T: Into<OwnedFd>> From<T> for Stdio {
 pub struct ProcessBuilder {
     name: Option<String>,
     daemon: bool,
+    bound: bool,
     method: StartMethod,
     environment: Vec<(OsString, OsString)>,
     streams: [Stdio; 3],
@@ -95,6 +96,7 @@ impl ProcessBuilder {
         ProcessBuilder {
             name: None,
             daemon: false,
+            bound: false,
             method: StartMethod::default(),
             environment: Vec::new(),
             streams: [Stdio::null(), Stdio::inherit(), Stdio::inherit()],
@@ -122,6 +124,12 @@ impl ProcessBuilder {
     /// ```
     pub fn daemon(mut self, yes: bool) -> Self {
         self.daemon = yes;
+        self
+    }
+
+    /// Whether it ends with this process as a daemon does, though it may have children.
+    pub(crate) fn bound(mut self, yes: bool) -> Self {
+        self.bound = yes;
         self
     }
 
@@ -217,14 +225,14 @@ impl ProcessBuilder {
         for ((number, stream), to) in (0..).zip(self.streams).zip(&mut streams) {
             *to = stream.open(number)?;
         }
-        let who = current::next_child(self.name, self.daemon);
+        let who = current::next_child(self.name, self.daemon, self.bound);
         let plan = Plan { code, who, environment: self.environment, streams, method: self.method };
         Ok(Process::of(nursery::bear(plan, packed)?))
     }
 }
 
 /// Whether this process may have children.
-pub(super) fn check() -> Result<(), SpawnError> {
+pub(crate) fn check() -> Result<(), SpawnError> {
     if current::is_daemon() {
         return Err(SpawnError::DaemonChild);
     }

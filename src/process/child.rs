@@ -2,7 +2,7 @@
 
 use super::current::{self, Me};
 use super::entry::CallError;
-use super::wire::{self, CALL, Failure, Order, Received, Who};
+use super::wire::{self, CALL, Failure, Order, Panic, Received, Who};
 use super::{children, hook};
 use crate::segment::travel::{Arrived, Packed};
 use crate::sys::image::Start;
@@ -93,7 +93,7 @@ fn become_it(order: &Order, environment: &[u8], fds: Vec<Fd>) -> io::Result<(Par
 fn settle_in(who: Who, end: ParentsEnd, folder: &Fd, word: &Changes) -> io::Result<()> {
     word.apply()?;
     surroundings::enter_folder(folder)?;
-    if who.daemon {
+    if who.daemon || who.bound {
         end.die_with_parent()?;
     }
     current::set(Me { who, parents_end: end });
@@ -167,7 +167,7 @@ fn hear_panics() {
 
 /// Runs the call and reports; gives the exit code.
 fn run(way: &Way, call: impl FnOnce() -> Result<Packed, CallError>) -> i32 {
-    let failure = match catch_unwind(AssertUnwindSafe(call)) {
+    let failure = match catch(call) {
         Ok(Ok(packed)) => match way.open().map(|control| wire::report_result(control, packed)) {
             Some(Ok(())) => return 0,
             None => "the result: the descriptor that it goes back by was closed".into(),
@@ -176,11 +176,8 @@ fn run(way: &Way, call: impl FnOnce() -> Result<Packed, CallError>) -> i32 {
         },
         Ok(Err(CallError::Decode(error))) => format!("the arguments: {error}"),
         Ok(Err(CallError::Encode(error))) => format!("the result: {error}"),
-        Err(payload) => {
-            let said = SAID.with_borrow_mut(Option::take);
-            let failure = panicked(text_of(&*payload), said);
-            std::mem::forget(payload); // its destructor may panic too
-            way.report(&failure);
+        Err(panic) => {
+            way.report(&Failure::Panicked(panic));
             return PANICKED;
         }
     };
@@ -189,13 +186,23 @@ fn run(way: &Way, call: impl FnOnce() -> Result<Packed, CallError>) -> i32 {
     FAILED
 }
 
-fn panicked(payload: Option<String>, said: Option<Said>) -> Failure {
+/// Calls it in a child, and tells of a panic what its hook heard.
+pub(crate) fn catch<R>(call: impl FnOnce() -> R) -> Result<R, Panic> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
+        let said = SAID.with_borrow_mut(Option::take);
+        let panic = panicked(text_of(&*payload), said);
+        std::mem::forget(payload); // its destructor may panic too
+        panic
+    })
+}
+
+fn panicked(payload: Option<String>, said: Option<Said>) -> Panic {
     // What was caught on the way, and another panic resumed, is not this one.
     let said = said.filter(|said| payload.is_none() || said.message == payload);
     let (message, location, backtrace) =
         said.map_or((None, None, None), |said| (said.message, said.location, said.backtrace));
     let message = payload.or(message).unwrap_or_else(|| "a panic without a text".into());
-    Failure::Panicked { message, location, backtrace }
+    Panic { message, location, backtrace }
 }
 
 fn text_of(payload: &(dyn std::any::Any + Send)) -> Option<String> {
@@ -213,7 +220,7 @@ fn listen(info: &PanicHookInfo<'_>) {
     };
     if cfg!(panic = "abort") {
         if let Some(way) = WAY.get() {
-            way.report(&panicked(None, Some(said)));
+            way.report(&Failure::Panicked(panicked(None, Some(said))));
         }
     } else {
         let _ = SAID.try_with(|place| place.borrow_mut().replace(said));

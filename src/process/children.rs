@@ -95,10 +95,10 @@ birth::exit_function!(at_exit, join_all());
 pub(super) fn join_all() {
     let mut running = lock().running().to_vec();
     running.retain(|life| !life.is_detached());
-    let (daemons, others): (Vec<_>, Vec<_>) = running.into_iter().partition(|life| life.daemon);
-    daemons.iter().for_each(|life| drop(life.signal(Signal::Terminate)));
+    let (bound, others): (Vec<_>, Vec<_>) = running.into_iter().partition(|life| life.bound);
+    bound.iter().for_each(|life| drop(life.signal(Signal::Terminate)));
     let deadline = Deadline::after(GRACE);
-    for life in &daemons {
+    for life in &bound {
         if life.wait(Some(deadline)).is_none() {
             let _ = life.signal(Signal::Kill);
             life.wait_for_good();

@@ -25,10 +25,7 @@ pub(super) fn set(me: Me) {
 }
 
 pub(super) fn who() -> Who {
-    ME.get().map_or_else(
-        || Who { line: Vec::new(), name: "MainProcess".into(), daemon: false, parent: None },
-        |me| me.who.clone(),
-    )
+    ME.get().map_or_else(|| Who::called("MainProcess"), |me| me.who.clone())
 }
 
 pub(super) fn is_daemon() -> bool {
@@ -36,13 +33,13 @@ pub(super) fn is_daemon() -> bool {
 }
 
 /// Who the next child is.
-pub(super) fn next_child(name: Option<String>, daemon: bool) -> Who {
+pub(super) fn next_child(name: Option<String>, daemon: bool, bound: bool) -> Who {
     let me = who();
     let mut line = me.line;
     line.push(BORN.fetch_add(1, SeqCst) + 1);
     let numbers = || line.iter().map(u32::to_string).collect::<Vec<_>>().join(":");
     let name = name.unwrap_or_else(|| format!("Process-{}", numbers()));
-    Who { line, name, daemon, parent: Some((std::process::id(), me.name)) }
+    Who { line, name, daemon, bound, parent: Some((std::process::id(), me.name)) }
 }
 
 /// This process. See [`current`].

@@ -116,7 +116,7 @@ entry!(A1 a1 A2 a2 A3 a3 A4 a4 A5 a5 A6 a6 A7 a7 A8 a8);
 
 /// Refuses captures while compiling. An `fn` pointer is the one thing with a size that passes; what else has the size of
 /// one is found out by [`Code::of`].
-pub(super) const fn captures_nothing<F>() {
+pub(crate) const fn captures_nothing<F>() {
     let (entry, pointer) = (size_of::<F>(), size_of::<fn()>());
     assert!(
         entry == 0 || (entry == pointer && size_of::<Option<F>>() == pointer),
@@ -140,7 +140,7 @@ fn trampoline<A: Message, M, F: Entry<A, M>>(pointer: usize, args: Arrived) -> R
 
 /// A function as it travels: offsets in the image.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Code {
+pub(crate) struct Code {
     trampoline: u64,
     pointer: Option<u64>,
 }
@@ -152,21 +152,26 @@ impl Code {
     }
 
     /// With the address of a function that knows how to call the entry.
-    pub(super) fn with<A, M, F: Entry<A, M>>(entry: F, trampoline: usize) -> Result<Self, SpawnError> {
+    pub(crate) fn with<A, M, F: Entry<A, M>>(entry: F, trampoline: usize) -> Result<Self, SpawnError> {
         if !F::is_fn() {
             return Err(SpawnError::NotAnEntry);
         }
-        let offset = |address: usize| image::offset_of(address).ok_or(SpawnError::NotAnEntry);
         let pointer = match size_of::<F>() {
             0 => None,
             // SAFETY: by `is_fn`, an fn pointer, which is an address.
-            _ => Some(offset(unsafe { std::mem::transmute_copy::<F, usize>(&entry) })?),
+            _ => Some(unsafe { std::mem::transmute_copy::<F, usize>(&entry) }),
         };
-        Ok(Code { trampoline: offset(trampoline)?, pointer })
+        Code::at(trampoline, pointer)
+    }
+
+    /// With the addresses of both.
+    pub(crate) fn at(trampoline: usize, pointer: Option<usize>) -> Result<Self, SpawnError> {
+        let offset = |address: usize| image::offset_of(address).ok_or(SpawnError::NotAnEntry);
+        Ok(Code { trampoline: offset(trampoline)?, pointer: pointer.map(offset).transpose()? })
     }
 
     /// The entry, made from the address of an `fn` pointer, or 0; for the trampolines of a [`Code`].
-    pub(super) fn entry<A, M, F: Entry<A, M>>(pointer: usize) -> F {
+    pub(crate) fn entry<A, M, F: Entry<A, M>>(pointer: usize) -> F {
         // SAFETY: by `Code::with`, F is either of no size, and that was given one, so it can be made from nothing; or an fn
         // pointer, and `pointer` is the address of that function in this image (E1).
         unsafe {
@@ -178,7 +183,7 @@ impl Code {
     }
 
     /// The addresses of the trampoline and of the `fn` pointer, or 0, if they are in this image.
-    pub(super) fn place(&self) -> Option<(usize, usize)> {
+    pub(crate) fn place(&self) -> Option<(usize, usize)> {
         let address = |offset| image::address_of(offset);
         address(self.trampoline).zip(self.pointer.map_or(Some(0), address))
     }

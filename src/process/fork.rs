@@ -41,7 +41,7 @@ pub unsafe fn fork<R: Message>(f: impl FnOnce() -> R) -> Result<Process<R>, Spaw
     }
     nursery::watch_forks();
     let (here, there) = nursery::control_pair()?;
-    let who = current::next_child(None, false);
+    let who = current::next_child(None, false, false);
     let me = Me { who: who.clone(), parents_end: nursery::parents_end()? };
     birth::flush();
     // SAFETY: by the caller's promise.
@@ -53,7 +53,7 @@ pub unsafe fn fork<R: Message>(f: impl FnOnce() -> R) -> Result<Process<R>, Spaw
         Some(pid) => {
             drop(there);
             let pidfd = own_child(pid)?;
-            let life = Arc::new(Life::new(pid, who.name, who.daemon, pidfd, here));
+            let life = Arc::new(Life::new(pid, &who, pidfd, here));
             children::join_at_exit();
             children::lock().add(life.clone());
             Ok(Process::of(life))

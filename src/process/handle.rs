@@ -4,7 +4,7 @@ use super::builder::ProcessBuilder;
 use super::children;
 use super::entry::{Entry, captures_nothing};
 use super::life::{End, Life};
-use super::wire::{Failure, Report};
+use super::wire::{Failure, Panic, Report};
 use crate::sys::pidfd::Signal;
 use crate::sys::{AsFd, BorrowedFd, Deadline};
 use crate::{JoinError, Message, SpawnError};
@@ -307,7 +307,9 @@ impl<R: Message> Process<R> {
 impl From<Failure> for JoinError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Panicked { message, location, backtrace } => JoinError::Panicked { message, location, backtrace },
+            Failure::Panicked(Panic { message, location, backtrace }) => {
+                JoinError::Panicked { message, location, backtrace }
+            }
             Failure::Codec(error) => JoinError::Decode(error),
             Failure::Os(error) => JoinError::Os(error),
         }

@@ -3,7 +3,7 @@
 //! # If a process dies here
 //! The exit status is the kernel's own. A report that its writer did not finish is none.
 
-use super::wire::{self, HELLO, Report};
+use super::wire::{self, HELLO, Report, Who};
 use crate::segment::travel::{Arrived, Bytes};
 use crate::sys::Deadline;
 use crate::sys::pidfd::{PidFd, Signal, Status};
@@ -19,6 +19,8 @@ pub(super) struct Life {
     pub(super) pid: u32,
     pub(super) name: String,
     pub(super) daemon: bool,
+    /// Whether it ends with this process.
+    pub(super) bound: bool,
     pub(super) pidfd: PidFd,
     /// Who started it: a fork child has copies of its parent's handles, and reads none of their streams.
     parent: u32,
@@ -47,24 +49,18 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Life {
-    pub(super) fn new(pid: u32, name: String, daemon: bool, pidfd: PidFd, control: UnixStream) -> Self {
-        Life::with(pid, name, daemon, pidfd, control, None)
+    pub(super) fn new(pid: u32, who: &Who, pidfd: PidFd, control: UnixStream) -> Self {
+        Life::with(pid, who, pidfd, control, None)
     }
 
     /// Of a child whose arguments have such a list of handles.
-    pub(super) fn with(
-        pid: u32,
-        name: String,
-        daemon: bool,
-        pidfd: PidFd,
-        control: UnixStream,
-        handles: Option<Vec<u8>>,
-    ) -> Self {
+    pub(super) fn with(pid: u32, who: &Who, pidfd: PidFd, control: UnixStream, handles: Option<Vec<u8>>) -> Self {
         let control = Mutex::new(Some(control));
         Life {
             pid,
-            name,
-            daemon,
+            name: who.name.clone(),
+            daemon: who.daemon,
+            bound: who.daemon || who.bound,
             pidfd,
             parent: std::process::id(),
             control,

@@ -22,11 +22,15 @@ mod wire;
 
 pub(crate) use action::Action;
 pub use action::Outcome;
+pub(crate) use builder::check as check_may_have_children;
 pub use builder::{ProcessBuilder, Stdio};
+pub(crate) use child::catch;
 pub use current::{ChildInfo, Current, Parent, active_children, cpu_count, current, parent};
 pub use entry::Entry;
+pub(crate) use entry::{Code, captures_nothing};
 pub use fork::fork;
 pub use handle::Process;
 pub use hook::init;
 pub use nursery::StartMethod;
 pub use scope::{Scope, ScopedProcess, scope};
+pub(crate) use wire::Panic;

@@ -126,7 +126,7 @@ pub(super) fn bear(plan: Plan, packed: Packed) -> Result<Arc<Life>, SpawnError> 
             drop(letter);
             let handles = wire::handles_in(&packed.manifest);
             packed.delivered();
-            let life = Arc::new(Life::with(pid, plan.who.name, plan.who.daemon, pidfd, control, handles));
+            let life = Arc::new(Life::with(pid, &plan.who, pidfd, control, handles));
             children::join_at_exit();
             children::lock().add(life.clone());
             travel::look_out_with(children::look_after_arguments);
@@ -229,7 +229,7 @@ impl Nursery {
         if pidfd.reap() == Status::Running
             && let Ok((here, _)) = control_pair()
         {
-            let life = Arc::new(Life::new(pid, "fork server".into(), false, pidfd, here));
+            let life = Arc::new(Life::new(pid, &Who::called("fork server"), pidfd, here));
             life.detach();
             children::reap_in_background(life);
         }
@@ -282,13 +282,13 @@ impl HandOver {
             Said::Dead => wait_for_hello(here)?,
             Said::Refused(errno) => return Err(SpawnError::Os(Os(errno))),
         };
-        Ok(born.map(|(pidfd, pid, control)| Arc::new(Life::with(pid, who.name, who.daemon, pidfd, control, handles))))
+        Ok(born.map(|(pidfd, pid, control)| Arc::new(Life::with(pid, &who, pidfd, control, handles))))
     }
 
     /// The result that the child reported; the server said nothing.
     pub(super) fn read_report(self) -> Option<Arrived> {
         let pidfd = PidFd::open(std::process::id()).ok()?;
-        match Life::with(0, self.who.name, false, pidfd, self.here, self.handles).take_report() {
+        match Life::with(0, &self.who, pidfd, self.here, self.handles).take_report() {
             Some(wire::Report::Returned(result)) => Some(result),
             _ => None,
         }

@@ -52,7 +52,7 @@ impl Half {
     pub fn begin<A: Message, M, F: Entry<A, M>>(link: OwnedFd, f: F, args: A, word: bool) -> Result<Self, SpawnError> {
         let link = Link::of(link).ok_or(SpawnError::NotHooked)?;
         let executed = Executed { link, pid: std::process::id(), pidfd: PidFd::open(std::process::id())? };
-        let who = current::next_child(None, false);
+        let who = current::next_child(None, false, false);
         let streams = [const { None::<Fd> }; 3];
         let plan = Plan { code: Code::of(f)?, who, environment: Vec::new(), streams, method: StartMethod::ForkServer };
         let packed = travel::pack(&args).map_err(SpawnError::Encode)?;

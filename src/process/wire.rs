@@ -58,7 +58,16 @@ pub(super) struct Who {
     pub(super) line: Vec<u32>,
     pub(super) name: String,
     pub(super) daemon: bool,
+    /// Whether it ends with its parent, as a daemon does in any case.
+    pub(super) bound: bool,
     pub(super) parent: Option<(u32, String)>,
+}
+
+impl Who {
+    /// Nobody's child.
+    pub(super) fn called(name: &str) -> Self {
+        Who { line: Vec::new(), name: name.into(), daemon: false, bound: false, parent: None }
+    }
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -219,13 +228,17 @@ pub(super) enum Report {
     Failed(Failure),
 }
 
+/// What a panic said.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Panic {
+    pub(crate) message: String,
+    pub(crate) location: Option<String>,
+    pub(crate) backtrace: Option<String>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Failure {
-    Panicked {
-        message: String,
-        location: Option<String>,
-        backtrace: Option<String>,
-    },
+    Panicked(Panic),
     /// Arguments that cannot be decoded, or a result that cannot be encoded.
     Codec(CodecError),
     Os(Os),

@@ -47,6 +47,16 @@ pub(crate) enum Encoded {
     Packed(Box<Packed>),
 }
 
+impl Encoded {
+    /// How many bytes it has.
+    pub(crate) fn length(&self) -> usize {
+        match self {
+            Encoded::Long(buffer) => buffer.0.len(),
+            Encoded::Packed(packed) => packed.bytes.len(),
+        }
+    }
+}
+
 /// Why a message was not sent, or not received.
 pub(crate) enum Failure {
     Stop(Stop),
@@ -169,7 +179,73 @@ pub(crate) fn land(bytes: &[u8]) {
     discard(bytes, Vec::new());
 }
 
+/// A message as it was taken out, to be decoded bit by bit.
+pub(crate) struct Incoming {
+    note: Note,
+    bytes: Vec<u8>,
+    found: Found,
+}
+
+/// The bytes of the value itself, without the list of handles in front.
+fn value_of(bytes: &[u8], flags: Flags) -> &[u8] {
+    match flags.has_handles() {
+        false => bytes,
+        true => split(bytes).map_or(&[], |(_, bytes)| bytes),
+    }
+}
+
+impl Incoming {
+    /// A short message without handles.
+    pub(crate) fn short(note: Note) -> Self {
+        Incoming { note, bytes: Vec::new(), found: Vec::new() }
+    }
+
+    pub(crate) fn has_handles(&self) -> bool {
+        self.note.flags().has_handles()
+    }
+
+    /// The encoded value.
+    pub(crate) fn value(&self) -> &[u8] {
+        value_of(self.all(), self.note.flags())
+    }
+
+    fn all(&self) -> &[u8] {
+        if self.note.is_here() { self.note.bytes() } else { &self.bytes }
+    }
+
+    /// Decodes it, and attaches its handles.
+    pub(crate) fn unpack<T: DeserializeOwned>(self) -> Result<T, CodecError> {
+        match self.has_handles() {
+            false => decode(self.all()),
+            true => arrive(if self.note.is_here() { self.note.bytes() } else { &self.bytes }, self.found)
+                .and_then(Arrived::unpack),
+        }
+    }
+
+    /// Nobody wants it: gives up the handles in it.
+    pub(crate) fn discard(self) {
+        if self.has_handles() {
+            discard(if self.note.is_here() { self.note.bytes() } else { &self.bytes }, self.found);
+        }
+    }
+}
+
 impl Mail {
+    /// Takes a message out, whatever it is; waits for it. `claim` sees its value while it is still in. Behind one with handles,
+    /// once it is decoded: [`tidy_satchel`](Mail::tidy_satchel).
+    pub(crate) fn receive_incoming(
+        &self,
+        patience: Patience,
+        claim: &mut dyn FnMut(&[u8]),
+        company: &dyn Fn() -> Company,
+    ) -> Result<Incoming, Stop> {
+        let (mut bytes, mut found) = (Vec::new(), Vec::new());
+        let mut before = |bytes: &[u8]| self.find_descriptors(bytes, &mut found);
+        let mut claim = |bytes: &[u8], flags: Flags| claim(value_of(bytes, flags));
+        let note = self.receive_claimed(patience, usize::MAX, &mut bytes, &mut before, &mut claim, company)?;
+        Ok(Incoming { note, bytes, found })
+    }
+
     /// Encodes a value and sends it; waits for room.
     #[inline]
     pub(crate) fn send_value<T: Serialize + ?Sized>(

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // bytes in shared memory
 
 use super::mail::Mail;
-use super::note::{Kind, Note, SHORT, SLOT};
+use super::note::{Flags, Kind, Note, SHORT, SLOT};
 use super::post::copy_out;
 use super::{Company, For, KeptPopping, Popping, Stop};
 use crate::sync::Patience;
@@ -29,6 +29,19 @@ impl Mail {
         before: &mut dyn FnMut(&[u8]) -> Result<(), Stop>,
         company: &dyn Fn() -> Company,
     ) -> Result<Note, Stop> {
+        self.receive_claimed(patience, most, room, before, &mut |_, _| (), company)
+    }
+
+    /// The same; `claim` sees any message last of all, while it is still in and nobody else can take it.
+    pub(crate) fn receive_claimed(
+        &self,
+        patience: Patience,
+        most: usize,
+        room: &mut Vec<u8>,
+        before: &mut dyn FnMut(&[u8]) -> Result<(), Stop>,
+        claim: &mut dyn FnMut(&[u8], Flags),
+        company: &dyn Fn() -> Company,
+    ) -> Result<Note, Stop> {
         let mut note = Note::default();
         let mut popping = self.next(&mut note, patience, company)?;
         let mut done = self.read(&note, most, room);
@@ -39,6 +52,7 @@ impl Mail {
         }
         match done {
             Ok(()) => {
+                claim(if note.is_here() { note.bytes() } else { room }, note.flags());
                 self.take(popping, &note);
                 Ok(note)
             }

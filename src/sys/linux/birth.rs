@@ -259,6 +259,12 @@ pub(crate) fn block_signals() {
     }
 }
 
+/// In a worker: Ctrl-C is for the program that started it.
+pub(crate) fn ignore_interrupts() {
+    // SAFETY: ignoring a signal is valid.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+}
+
 /// Standard stream `number` of a child is this from now on.
 pub(crate) fn set_standard_stream(number: RawFd, fd: &OwnedFd) -> io::Result<()> {
     syscall!(libc::dup2(fd.as_raw_fd(), number)).map(drop)

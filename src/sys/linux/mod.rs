@@ -55,12 +55,17 @@ impl Deadline {
         Deadline { nanos: Self::now().nanos.saturating_add(nanos).min(i64::MAX as u64) }
     }
 
-    fn as_nanos(self) -> u64 {
+    pub(crate) fn as_nanos(self) -> u64 {
         self.nanos
     }
 
     pub(crate) fn has_passed(self) -> bool {
         Self::now() >= self
+    }
+
+    /// How long that is from now on; nothing when it has passed.
+    pub(crate) fn left(self) -> std::time::Duration {
+        std::time::Duration::from_nanos(self.nanos.saturating_sub(Self::now().nanos))
     }
 
     /// From now on; nothing when it has passed.

@@ -141,6 +141,8 @@ pub(crate) mod birth {
 
     pub(crate) fn block_signals() {}
 
+    pub(crate) fn ignore_interrupts() {}
+
     pub(crate) fn set_standard_stream(_: i32, _: &Fd) -> io::Result<()> {
         unsupported()
     }

@@ -38,6 +38,14 @@ impl Deadline {
         Deadline(now.checked_add(duration).unwrap_or(now))
     }
 
+    pub(crate) fn as_nanos(self) -> u64 {
+        0
+    }
+
+    pub(crate) fn left(self) -> Duration {
+        self.0.saturating_duration_since(std::time::Instant::now())
+    }
+
     pub(crate) fn has_passed(self) -> bool {
         std::time::Instant::now() >= self.0
     }

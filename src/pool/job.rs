@@ -1,0 +1,327 @@
+//! A job: one call of the program's, of one item or many, as its pool sees it; and what becomes of the results.
+//!
+//! A job knows the types; the rest of the pool only knows that its items have numbers.
+
+use super::hub::{Hub, locked};
+use super::promise::Promise;
+use super::wire::{Head, Outcome, Report, codec};
+use super::worker::{Trampoline, trampoline, trampoline_with};
+use crate::process::Code;
+use crate::ring::codec::{self as ring, Encoded, Incoming};
+use crate::ring::note::Note;
+use crate::{CodecError, Entry, Message, Sender, TaskError};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+
+pub(super) trait Job: Send + Sync {
+    /// Encodes a task of the items from `from` to `to`: into the note, or else what it gives.
+    fn encode(&self, slot: u32, generation: u32, from: usize, to: usize, note: &mut Note) -> Encoding;
+    /// Results of so many items have come.
+    fn accept(&self, from: usize, count: usize, results: Results<'_>, hub: &Hub);
+    /// The items have this error.
+    fn fail(&self, from: usize, to: usize, error: &TaskError, hub: &Hub);
+    /// Whether items have a number that tells the program something.
+    fn is_map(&self) -> bool;
+    /// Nobody cares for the items that are not done.
+    fn is_over(&self) -> bool;
+    /// An item, encoded.
+    fn input(&self, item: usize) -> Vec<u8>;
+    /// A worker wants the shared value.
+    fn want(&self, _to: Sender<()>) {}
+}
+
+pub(super) type Encoding = Result<Option<Encoded>, CodecError>;
+
+/// Where results are.
+pub(super) enum Results<'a> {
+    /// Behind a report in a message.
+    Message(Incoming, usize),
+    /// In the scratch of a worker that died: each begins with a word. So many come before that are known.
+    Scratch(&'a [u8], usize),
+}
+
+/// What becomes of the results.
+pub(super) trait Sink<R>: Send + Sync {
+    fn put(&self, item: usize, answer: Result<R, TaskError>, hub: &Hub);
+    fn is_over(&self) -> bool;
+    const IS_MAP: bool = true;
+}
+
+/// A function as it is sent, for items of this type.
+pub(super) struct Task<A> {
+    code: Code,
+    shared: Option<u64>,
+    items: std::marker::PhantomData<fn(A)>,
+}
+
+fn not_in_this_program(_: crate::SpawnError) -> TaskError {
+    TaskError::Encode(CodecError("the function is not in this program, or captures something".into()))
+}
+
+impl<A: Message> Task<A> {
+    pub(super) fn of<M, F: Entry<A, M>>(entry: F) -> Result<Self, TaskError> {
+        let run: Trampoline = trampoline::<A, M, F>;
+        let code = Code::with::<A, M, F>(entry, run as *const () as usize).map_err(not_in_this_program)?;
+        Ok(Task { code, shared: None, items: std::marker::PhantomData })
+    }
+}
+
+impl<T: Message> Task<(T,)> {
+    /// A function of the value that is shared under this number, and an item.
+    pub(super) fn with<S: Message, R: Message>(function: fn(&S, T) -> R, shared: u64) -> Result<Self, TaskError> {
+        let run: Trampoline = trampoline_with::<S, T, R>;
+        let code =
+            Code::at(run as *const () as usize, Some(function as *const () as usize)).map_err(not_in_this_program)?;
+        Ok(Task { code, shared: Some(shared), items: std::marker::PhantomData })
+    }
+}
+
+pub(super) struct Call<A, R, S> {
+    task: Task<A>,
+    /// In a mutex, for they need not be `Sync`.
+    items: Mutex<Items<A>>,
+    pub(super) sink: S,
+    /// Workers that want the shared value.
+    wants: Mutex<Vec<Sender<()>>>,
+    /// Who gives it to them.
+    giver: Option<std::thread::Thread>,
+    results: std::marker::PhantomData<fn() -> R>,
+}
+
+struct Items<A> {
+    /// The number of the first.
+    base: usize,
+    items: VecDeque<Option<A>>,
+}
+
+impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
+    pub(super) fn new(task: Task<A>, items: Vec<A>, sink: S) -> Arc<Self> {
+        Arc::new(Self::plain(task, items, sink))
+    }
+
+    /// One whose shared value this thread gives to who wants it.
+    pub(super) fn giving(task: Task<A>, items: Vec<A>, sink: S) -> Arc<Self> {
+        Arc::new(Call { giver: Some(std::thread::current()), ..Self::plain(task, items, sink) })
+    }
+
+    fn plain(task: Task<A>, items: Vec<A>, sink: S) -> Self {
+        let items = Mutex::new(Items { base: 0, items: items.into_iter().map(Some).collect() });
+        Call { task, items, sink, wants: Mutex::default(), giver: None, results: std::marker::PhantomData }
+    }
+
+    /// More items, behind those that there are.
+    pub(super) fn extend(&self, more: Vec<A>) {
+        locked(&self.items).items.extend(more.into_iter().map(Some));
+    }
+
+    pub(super) fn take_wants(&self) -> Vec<Sender<()>> {
+        std::mem::take(&mut locked(&self.wants))
+    }
+
+    pub(super) fn has_wants(&self) -> bool {
+        !locked(&self.wants).is_empty()
+    }
+
+    fn index(&self, item: usize) -> Option<usize> {
+        S::IS_MAP.then_some(item)
+    }
+
+    fn put(&self, item: usize, outcome: Result<Outcome<R>, CodecError>, hub: &Hub) {
+        let answer = match outcome {
+            Ok(outcome) => outcome.into_result(self.index(item)),
+            Err(error) => Err(TaskError::Decode(error)),
+        };
+        self.finish(item, answer, hub);
+    }
+
+    fn finish(&self, item: usize, answer: Result<R, TaskError>, hub: &Hub) {
+        let done = {
+            let mut items = locked(&self.items);
+            let base = items.base;
+            let done = item.checked_sub(base).and_then(|at| items.items.get_mut(at)).and_then(Option::take);
+            while items.items.front().is_some_and(Option::is_none) {
+                items.items.pop_front();
+                items.base += 1;
+            }
+            done
+        };
+        // Without the lock: the program's destructor. What is not there any more has its answer.
+        if done.is_some() {
+            drop(done);
+            self.sink.put(item, answer, hub);
+        }
+    }
+}
+
+/// Decoding is the program's code, and may panic.
+fn caught<T>(decode: impl FnOnce() -> Result<T, CodecError>) -> Result<T, CodecError> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|payload| {
+        std::mem::forget(payload); // its destructor may panic too
+        Err(CodecError("a panic in the decoding".into()))
+    })
+}
+
+fn decode<T: Message>(bytes: &[u8]) -> Result<(T, &[u8]), CodecError> {
+    caught(|| postcard::take_from_bytes(bytes).map_err(codec))
+}
+
+impl<A: Message, R: Message, S: Sink<R>> Job for Call<A, R, S> {
+    fn encode(&self, slot: u32, generation: u32, from: usize, to: usize, note: &mut Note) -> Encoding {
+        let shared = self.task.shared.map(|shared| (shared, shared));
+        let head = Head { slot, generation, code: self.task.code, shared };
+        let items = locked(&self.items);
+        let gone = || CodecError("an input that is gone".into());
+        let range = from.checked_sub(items.base).zip(to.checked_sub(items.base)).ok_or_else(gone)?;
+        if range.1 - range.0 == 1 {
+            let item = items.items.get(range.0).and_then(Option::as_ref).ok_or_else(gone)?;
+            return ring::encode(&(head, [item].as_slice()), note);
+        }
+        let some: Option<Vec<&A>> = items.items.range(range.0..range.1).map(Option::as_ref).collect();
+        ring::encode(&(head, some.ok_or_else(gone)?), note)
+    }
+
+    fn accept(&self, from: usize, count: usize, results: Results<'_>, hub: &Hub) {
+        match results {
+            Results::Message(incoming, _) if incoming.has_handles() => {
+                let outcome = caught(|| incoming.unpack::<(Report, Outcome<R>)>());
+                self.put(from, outcome.map(|(_, outcome)| outcome), hub);
+            }
+            Results::Message(incoming, behind) => {
+                let mut rest = incoming.value().get(behind..).unwrap_or(&[]);
+                for item in from..from + count {
+                    match decode::<Outcome<R>>(rest) {
+                        Ok((outcome, behind)) => {
+                            rest = behind;
+                            self.put(item, Ok(outcome), hub);
+                        }
+                        Err(error) => return self.fail(item, from + count, &TaskError::Decode(error), hub),
+                    }
+                }
+            }
+            Results::Scratch(bytes, known) => {
+                let mut at = 0;
+                for item in 0..known + count {
+                    match decode::<Outcome<R>>(bytes.get(at..).unwrap_or(&[])) {
+                        Ok((outcome, behind)) => {
+                            at = (bytes.len() - behind.len()).next_multiple_of(8);
+                            if item >= known {
+                                self.put(from + item - known, Ok(outcome), hub);
+                            }
+                        }
+                        Err(error) => {
+                            let left = from + item.saturating_sub(known);
+                            return self.fail(left, from + count, &TaskError::Decode(error), hub);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn fail(&self, from: usize, to: usize, error: &TaskError, hub: &Hub) {
+        for item in from..to {
+            let mut error = error.clone();
+            if let TaskError::Panicked { index, .. } | TaskError::WorkerDied { index, .. } = &mut error {
+                *index = self.index(item);
+            }
+            self.finish(item, Err(error), hub);
+        }
+    }
+
+    fn is_map(&self) -> bool {
+        S::IS_MAP
+    }
+
+    fn is_over(&self) -> bool {
+        self.sink.is_over()
+    }
+
+    fn input(&self, item: usize) -> Vec<u8> {
+        let items = locked(&self.items);
+        let item = item.checked_sub(items.base).and_then(|at| items.items.get(at)).and_then(Option::as_ref);
+        item.and_then(|item| postcard::to_stdvec(item).ok()).unwrap_or_default()
+    }
+
+    fn want(&self, to: Sender<()>) {
+        locked(&self.wants).push(to);
+        self.giver.iter().for_each(std::thread::Thread::unpark);
+    }
+}
+
+/// The result of one item.
+pub(super) struct One<R>(pub(super) Arc<Promise<R>>);
+
+impl<R: Message> Sink<R> for One<R> {
+    const IS_MAP: bool = false;
+
+    fn put(&self, _: usize, answer: Result<R, TaskError>, hub: &Hub) {
+        self.0.resolve(answer, hub);
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.has_come()
+    }
+}
+
+/// All results of a map, in order.
+pub(super) struct All<R> {
+    promise: Arc<Promise<Vec<R>>>,
+    gathered: Mutex<Gathered<R>>,
+    #[cfg(feature = "progress")]
+    progress: Option<super::progress::Progress>,
+}
+
+struct Gathered<R> {
+    results: Vec<Option<R>>,
+    left: usize,
+    /// Of the first input that failed.
+    error: Option<(usize, TaskError)>,
+}
+
+impl<R> All<R> {
+    pub(super) fn new(promise: Arc<Promise<Vec<R>>>, items: usize, hub: &Hub) -> Self {
+        let results = std::iter::repeat_with(|| None).take(items).collect();
+        let _ = hub;
+        All {
+            promise,
+            gathered: Mutex::new(Gathered { results, left: items, error: None }),
+            #[cfg(feature = "progress")]
+            progress: hub.progress(Some(items)),
+        }
+    }
+}
+
+impl<R: Message> Sink<R> for All<R> {
+    fn put(&self, item: usize, answer: Result<R, TaskError>, hub: &Hub) {
+        let mut gathered = locked(&self.gathered);
+        let Gathered { results, left, error } = &mut *gathered;
+        match answer {
+            Ok(result) => {
+                if let Some(place) = results.get_mut(item) {
+                    *place = Some(result);
+                }
+            }
+            Err(failure) if error.as_ref().is_none_or(|(first, _)| item < *first) => *error = Some((item, failure)),
+            Err(_) => {}
+        }
+        *left -= 1;
+        #[cfg(feature = "progress")]
+        self.progress.iter().for_each(|progress| progress.step());
+        if *left == 0 {
+            let (results, error) = (std::mem::take(results), error.take());
+            drop(gathered);
+            #[cfg(feature = "progress")]
+            self.progress.iter().for_each(|progress| progress.end());
+            let answer = match error {
+                Some((_, error)) => Err(error),
+                None => Ok(results.into_iter().flatten().collect()),
+            };
+            self.promise.resolve(answer, hub);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.promise.has_come()
+    }
+}
