@@ -69,5 +69,7 @@ pub mod testing {
         crate::sync::raw_lock::switch_backstop(on);
     }
     #[doc(hidden)]
+    pub use crate::pool::testing::Rehearsal;
+    #[doc(hidden)]
     pub use crate::process::testing::{Half, close_nursery, join_children, link, live, serve_one, sweep};
 }

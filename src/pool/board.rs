@@ -113,6 +113,10 @@ impl Board {
         RawArray::zeroed(words.ok_or(SegmentError::TooLarge)?).map(Board)
     }
 
+    pub(super) fn words(&self) -> &RawArray<u64> {
+        &self.0
+    }
+
     fn word(&self, slot: u32) -> Option<&AtomicU64> {
         self.0.words().get(..TASKS)?.get(slot as usize)
     }

@@ -83,6 +83,7 @@ pub(super) struct State {
     deaths: usize,
     /// Who leads.
     leader: Option<ThreadId>,
+    keeper: Option<ThreadId>,
     /// Who waits, and could lead.
     waiters: Vec<Thread>,
     callbacks: VecDeque<Callback>,
@@ -253,6 +254,7 @@ impl Hub {
             backlog: VecDeque::new(),
             deaths: 0,
             leader: None,
+            keeper: None,
             waiters: Vec::new(),
             callbacks: VecDeque::new(),
             calling: false,
@@ -762,6 +764,13 @@ impl Hub {
         }
         state.callbacks.push_back(callback);
         self.keeper.notify_one();
+        // One that leads sleeps elsewhere.
+        let leads =
+            state.leader.is_some() && state.leader == state.keeper && state.leader != Some(thread::current().id());
+        drop(state);
+        if leads {
+            self.look();
+        }
     }
 
     /// A value to be shared by the tasks of a job, by this number, until it is given up.
@@ -842,6 +851,7 @@ impl Hub {
     /// The keeper's life: callbacks, and leading where nobody else does.
     pub(super) fn keep(&self) {
         let mut state = self.lock();
+        state.keeper = Some(thread::current().id());
         loop {
             if let Some(callback) = state.callbacks.pop_front() {
                 state.calling = true;

@@ -17,6 +17,7 @@ mod pool;
 mod progress;
 mod promise;
 mod result;
+pub mod testing;
 mod wire;
 mod worker;
 

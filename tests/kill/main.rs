@@ -25,6 +25,7 @@ mod named;
 mod nested;
 mod parcel;
 mod peers;
+mod pool;
 mod ring;
 mod spawn;
 mod stepper;
@@ -96,6 +97,7 @@ fn scenarios() -> Vec<Scenario> {
         peers::scenarios(),
         parcel::scenarios(),
         task::scenarios(),
+        pool::scenarios(),
         meet::scenarios(),
         spawn::scenarios(),
     ]
