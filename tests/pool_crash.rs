@@ -117,6 +117,29 @@ fn plain_inputs_keep_the_results_that_they_had() {
     });
 }
 
+/// Who takes the seat of a dead one must not write where that one's results are still to be read.
+#[test]
+fn workers_that_die_one_after_the_other_are_not_mixed_up() {
+    fn fourth_dies(n: u64) -> u64 {
+        if n % 5 == 3 {
+            kill(std::process::id());
+        }
+        n * n
+    }
+    within(120, || {
+        let pool = Pool::new(4).unwrap();
+        for round in 0..30 {
+            let results = pool.imap(fourth_dies, 0..100).chunksize(5).buffer(100);
+            for (n, result) in (0..).zip(results) {
+                match n % 5 {
+                    3 => assert_eq!(died(result).2, Some(n as usize)),
+                    _ => assert_eq!(result, Ok(n * n), "round {round}, input {n}"),
+                }
+            }
+        }
+    });
+}
+
 #[test]
 fn who_dies_is_tried_again_as_often_as_wanted() {
     fn third_time((n, tries): (u64, Atomic<u64>)) -> u64 {

@@ -618,7 +618,8 @@ impl Hub {
         const MOST_FAILURES: usize = 10;
         let mut state = self.lock();
         state.deaths = state.deaths.saturating_sub(1);
-        let end = state.seats[seat].end.take().unwrap_or(End { code: 0, panic: None });
+        // B4: the seat is taken again only when that is away.
+        let end = state.seats[seat].end.clone().unwrap_or(End { code: 0, panic: None });
         let pid = state.seats[seat].pid;
         let sheet = self.board.sheet(seat);
         let was_ready = sheet.counts().ready_at != 0;
@@ -641,7 +642,6 @@ impl Hub {
                 }
             }
         }
-        state.seats[seat].past.add(sheet.counts());
         state.failures = if was_ready { 0 } else { state.failures + 1 };
         let by_itself = !was_ready && end.code >= 0 && self.plan.initializer.is_some();
         let is_hopeless = by_itself || state.failures > MOST_FAILURES + 2 * self.plan.processes;
@@ -649,6 +649,10 @@ impl Hub {
         for (piece, received, overdue) in lost {
             self.bury_task(piece, received, overdue, seat, pid, &end);
         }
+        let mut state = self.lock();
+        state.seats[seat].past.add(sheet.counts());
+        state.seats[seat].end = None;
+        drop(state);
         if is_hopeless {
             let why = match &end.panic {
                 Some(panic) => panic.to_string(),

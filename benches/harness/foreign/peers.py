@@ -29,6 +29,7 @@ JOBS = {
     "locks": locks.contended,
     "start": starts.start,
     "pool": pools.pool,
+    "start_of_pool": pools.start_of_pool,
     "manager": managers.manager,
 }
 

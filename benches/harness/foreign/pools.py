@@ -71,3 +71,21 @@ def mapped(map_all, tasks):
     took = time.monotonic() - start
     ensure(results == expected, "the results of a map")
     return tasks / took
+
+
+def start_of_pool(workers):
+    """Microseconds until it is made, until its first result, and until it is gone."""
+    import multiprocessing
+
+    times = [[], [], []]
+    for item in range(5):
+        start = time.monotonic_ns()
+        pool = multiprocessing.Pool(workers)
+        made = time.monotonic_ns()
+        ensure(pool.apply(abs, (-item,)) == item, "the first result")
+        used = time.monotonic_ns()
+        pool.terminate()
+        pool.join()
+        for series, end in zip(times, (made, used, time.monotonic_ns())):
+            series.append(end - start)
+    return [statistics.median(series) / 1000 for series in times]

@@ -149,9 +149,13 @@ pub static TARGETS: &[Target] = &[
         To("fork server, the same parent without these"),
         AtMost(1.2),
     ),
-    absent("pool", "map: Pool", Nothing, AtLeast(1000.0)), // thousands in a second
-    absent("pool", "map: Pool", To("map: Python Pool"), AtLeast(20.0)),
-    absent("pool", "apply: Pool", To("apply: sleeping ping-pong"), AtMost(1.5)),
+    target("pool", "map: Pool", Nothing, AtLeast(1000.0)), // thousands in a second
+    target("pool", "map: Pool", To("map: Python Pool"), AtLeast(20.0)),
+    target("pool", "apply, asleep: Pool", To("apply, asleep: pipe(2) ping-pong"), AtMost(1.5)),
+    target("pool", "apply, one core: Pool", To("apply, one core: SimpleQueue ping-pong"), AtMost(1.5)),
+    target("pool", "apply, one core: Pool", To("apply, one core: pipe(2) ping-pong"), AtMost(1.5)),
+    target("pool", "long tasks: Pool", To("long tasks: std threads"), AtLeast(0.97)),
+    target("pool", "start of 8: Pool", Nothing, AtMost(3000.0)),
     absent("manager", "get, same core: Manager dict", To("get, same core: redis over a unix socket"), AtMost(0.5)),
     absent("manager", "set, same core: Manager dict", To("set, same core: redis over a unix socket"), AtMost(0.5)),
     absent("manager", "get, other core: Manager dict", To("get, other core: redis over a unix socket"), AtMost(0.5)),

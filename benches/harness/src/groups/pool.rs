@@ -1,6 +1,7 @@
-//! Two workers: how many empty tasks they do in a second, one task at a time, and how long one task takes there and back.
+//! Two workers: how many empty tasks they do in a second, one task at a time, and how long one task takes there and back; how work
+//! that takes long is shared out; and how long a pool of eight takes to start.
 //!
-//! Nothing here is pinned: a pool shares out the cores as it likes.
+//! Nothing here is pinned, for a pool shares out the cores as it likes, but for what is to be on one core.
 
 use crate::foreign::{Peer, python};
 use crate::measure::{Job, Plan, Row, check, interleave, median};
@@ -28,9 +29,207 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
     // Each has a program of its own: forking beside another pool's threads is not safe in Python.
     let programs = SNAKES.map(|_| python());
     let mut jobs: Vec<_> = SNAKES.iter().zip(&programs).map(|(snake, peer)| snake_job(*snake, plan, peer)).collect();
+    jobs.push(own("Pool", plan, ours).ours());
     jobs.push(own("procspawn Pool", plan, processes));
     jobs.push(own("rayon, threads", plan, threads).in_process());
-    interleave(GROUP, plan, jobs)
+    let mut rows = interleave(GROUP, plan, jobs)?;
+    rows.append(&mut interleave(GROUP, plan, trips(plan))?);
+    rows.append(&mut interleave(GROUP, plan, long_work(plan))?);
+    rows.append(&mut interleave(GROUP, plan, starts(plan, &programs[0]))?);
+    Ok(rows)
+}
+
+/// One task alone, there and back, where both sides sleep before; beside a byte that goes there and back.
+fn trips(plan: &Plan) -> Vec<Job<'_>> {
+    let job = |name: &str, one_core: bool, run: fn(&Plan, u64) -> Result<f64>| {
+        // On one core nobody looks before it sleeps, so there need be no pause.
+        let pause = if one_core { 0 } else { 200_000 };
+        Job::one(name, "us", move || {
+            let child = OwnChild::fork(cores()[0], || {
+                if !one_core {
+                    unpin()?;
+                }
+                run(plan, pause)
+            })?;
+            child.join()
+        })
+    };
+    vec![
+        job("apply, asleep: Pool", false, apply_trip).ours(),
+        job("apply, asleep: SimpleQueue ping-pong", false, queue_trip).ours(),
+        job("apply, asleep: pipe(2) ping-pong", false, pipe_trip),
+        job("apply, one core: Pool", true, apply_trip).ours(),
+        job("apply, one core: SimpleQueue ping-pong", true, queue_trip).ours(),
+        job("apply, one core: pipe(2) ping-pong", true, pipe_trip),
+    ]
+}
+
+/// The median of the trips, in microseconds.
+fn trip_after(plan: &Plan, pause: u64, mut trip: impl FnMut(u64) -> Result<u64>) -> Result<f64> {
+    let (mut trips, start) = (Vec::new(), now());
+    while now() - start < plan.contended_ms * 1_000_000 {
+        if pause > 0 {
+            std::thread::sleep(std::time::Duration::from_nanos(pause));
+        }
+        let before = now();
+        let answer = trip(trips.len() as u64)?;
+        let took = now() - before;
+        check("the answer", answer, trips.len() as u64 + 1)?;
+        trips.push(took as f64 / 1e3);
+    }
+    median(&trips).context("no round trips")
+}
+
+fn apply_trip(plan: &Plan, pause: u64) -> Result<f64> {
+    let pool = crossproc::Pool::new(WORKERS)?;
+    pool.map(|n: u64| n, 0..16)?; // they are there
+    trip_after(plan, pause, |n| Ok(pool.apply(|n: u64| n + 1, (n,))?))
+}
+
+fn queue_trip(plan: &Plan, pause: u64) -> Result<f64> {
+    let (there, back) = (crossproc::SimpleQueue::<u64>::bounded(4)?, crossproc::SimpleQueue::<u64>::bounded(4)?);
+    let echo = |there: crossproc::SimpleQueue<u64>, back: crossproc::SimpleQueue<u64>| {
+        while let Ok(n) = there.get() {
+            if back.put(n + 1).is_err() {
+                return;
+            }
+        }
+    };
+    let child = crossproc::Process::builder().daemon(true).spawn(echo, (there.clone(), back.clone()))?;
+    let trip = trip_after(plan, pause, |n| {
+        there.put(n)?;
+        Ok(back.get()?)
+    });
+    there.close();
+    child.join()?;
+    trip
+}
+
+fn pipe_trip(plan: &Plan, pause: u64) -> Result<f64> {
+    use std::io::{Read, Write};
+    let ((mut here, mut answer), (mut question, mut there)) = (std::io::pipe()?, std::io::pipe()?);
+    // SAFETY: this process has one thread.
+    let child = unsafe {
+        crossproc::fork(|| {
+            let mut bytes = [0; 8];
+            while question.read_exact(&mut bytes).is_ok() && u64::from_ne_bytes(bytes) != u64::MAX {
+                let next = u64::from_ne_bytes(bytes) + 1;
+                if answer.write_all(&next.to_ne_bytes()).is_err() {
+                    return;
+                }
+            }
+        })
+    }?;
+    let trip = trip_after(plan, pause, |n| {
+        there.write_all(&n.to_ne_bytes())?;
+        let mut bytes = [0; 8];
+        here.read_exact(&mut bytes)?;
+        Ok(u64::from_ne_bytes(bytes))
+    });
+    there.write_all(&u64::MAX.to_ne_bytes())?;
+    child.join()?;
+    trip
+}
+
+/// Some milliseconds of arithmetic, of which nothing can be left out.
+fn toil(seed: u64) -> u64 {
+    (0..1_500_000).fold(seed, |x, _| black_box(x).wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1))
+}
+
+fn long_work(plan: &Plan) -> Vec<Job<'_>> {
+    let items = if plan.quick { 48 } else { 192 };
+    let job = move |name: &str, run: fn(u64) -> Result<(f64, u64)>| {
+        Job::one(name, "items/s", move || {
+            let child = OwnChild::fork(cores()[0], || {
+                unpin()?;
+                let (seconds, sum) = run(items)?;
+                check("the sum", sum, (0..items).map(toil).fold(0, u64::wrapping_add))?;
+                Ok(items as f64 / seconds)
+            })?;
+            child.join()
+        })
+    };
+    vec![
+        job("long tasks: Pool", long_in_pool).ours(),
+        job("long tasks: std threads", long_in_threads).in_process(),
+        job("long tasks: rayon", long_in_rayon).in_process(),
+    ]
+}
+
+fn timed(run: impl FnOnce() -> Result<u64>) -> Result<(f64, u64)> {
+    let start = now();
+    let sum = run()?;
+    Ok(((now() - start) as f64 / 1e9, sum))
+}
+
+fn long_in_pool(items: u64) -> Result<(f64, u64)> {
+    let pool = crossproc::Pool::new(WORKERS)?;
+    pool.map(|n: u64| n, 0..16)?; // they are there
+    timed(|| Ok(pool.chunksize(1).map(toil, 0..items)?.into_iter().fold(0, u64::wrapping_add)))
+}
+
+fn long_in_threads(items: u64) -> Result<(f64, u64)> {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    timed(|| {
+        let next = AtomicU64::new(0);
+        let work = || {
+            let mine = std::iter::from_fn(|| Some(next.fetch_add(1, Relaxed)).filter(|n| *n < items));
+            mine.map(toil).fold(0, u64::wrapping_add)
+        };
+        Ok(std::thread::scope(|threads| {
+            let workers: Vec<_> = (0..WORKERS).map(|_| threads.spawn(work)).collect();
+            workers.into_iter().filter_map(|worker| worker.join().ok()).fold(0, u64::wrapping_add)
+        }))
+    })
+}
+
+fn long_in_rayon(items: u64) -> Result<(f64, u64)> {
+    let pool = ThreadPoolBuilder::new().num_threads(WORKERS).build()?;
+    timed(|| {
+        let all = || (0..items as usize).into_par_iter().with_max_len(1).map(|n| toil(n as u64));
+        Ok(pool.install(|| all().reduce(|| 0, u64::wrapping_add)))
+    })
+}
+
+/// Until it is made, until its first result, and until it is gone.
+fn starts<'a>(plan: &'a Plan, python: &'a Peer) -> Vec<Job<'a>> {
+    let rows = |name: &str| {
+        let name = format!("start of 8: {name}");
+        let detail = |what: &str| (format!("{name}: {what}"), "us");
+        vec![(name.clone(), "us"), detail("first result"), detail("made, used and gone")]
+    };
+    let ours = Job::new(rows("Pool"), move || {
+        let child = OwnChild::fork(cores()[0], || {
+            unpin()?;
+            crossproc::Process::spawn(|| (), ())?.join()?; // the fork server is there, as in a program that has children
+            let pools = if plan.quick { 10 } else { 30 };
+            let mut times = vec![Vec::new(); 3];
+            for n in 0..pools {
+                let start = now();
+                let pool = crossproc::Pool::new(8)?;
+                let made = now();
+                check("the first result", pool.apply(|n: u64| n + 1, (n,))?, n + 1)?;
+                let used = now();
+                drop(pool);
+                let micros = [made, used, now()].map(|end| (end - start) as f64 / 1e3);
+                times.iter_mut().zip(micros).for_each(|(times, time)| times.push(time));
+            }
+            Ok(times.iter().filter_map(|times| median(times)).collect::<Vec<_>>())
+        })?;
+        child.join()
+    });
+    let names = rows("Python Pool").into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let snake = python.job_with("multiprocessing", names.clone(), |program| {
+        let rows = names.iter().map(|name| (name.clone(), "us")).collect();
+        Job::new(rows, move || Ok(program.ask::<3>("start_of_pool 8")?.to_vec()))
+    });
+    vec![ours.ours(), snake]
+}
+
+fn ours(plan: &Plan) -> Result<[f64; 2]> {
+    let pool = crossproc::Pool::new(WORKERS)?;
+    let map = |tasks: u64| Ok(pool.chunksize(1).map(|n: u64| n + 1, 0..tasks)?.into_iter().sum());
+    measured(plan, map, |number| Ok(pool.apply(|n: u64| n + 1, (number,))?))
 }
 
 fn names(name: &str) -> [String; 2] {
