@@ -446,6 +446,49 @@ fn callbacks_run_first_and_all_have_run_when_join_returns() {
 }
 
 #[test]
+fn a_callback_may_close_join_and_drop_its_pool() {
+    within(60, || {
+        for how in 0..3 {
+            let pool = Arc::new(Pool::new(2).unwrap());
+            let others = pool.map_async(cube, 0..1000);
+            let (to, from) = mpsc::channel();
+            let inner = pool.clone();
+            let first = pool.apply_async(cube, (2,)).on_done(move |_| {
+                let _ = from.recv(); // until the program has given the pool up
+                match how {
+                    0 => {
+                        inner.close();
+                        inner.join().unwrap();
+                    }
+                    1 => inner.terminate(),
+                    _ => {}
+                }
+                drop(inner);
+            });
+            drop(pool);
+            to.send(()).unwrap();
+            assert_eq!(first.get(), Ok(8));
+            match others.get() {
+                Ok(cubes) => assert_eq!(cubes.len(), 1000),
+                Err(error) => assert!(error == TaskError::Cancelled && how > 0),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_pool_can_have_many_workers() {
+    within(120, || {
+        let pool = Pool::new(100).unwrap();
+        let (begun, gate) = gates();
+        let all: Vec<_> = (0..100).map(|_| pool.apply_async(held, (begun.clone(), gate.clone()))).collect();
+        until("all of them work at once", || begun.load(SeqCst) == 100);
+        gate.store(1, SeqCst);
+        assert!(all.into_iter().all(|result| result.get() == Ok(7)));
+    });
+}
+
+#[test]
 fn what_has_not_begun_can_be_taken_back() {
     within(60, || {
         let pool = Pool::new(1).unwrap();

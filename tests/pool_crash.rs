@@ -431,7 +431,7 @@ fn pools_end_while_their_workers_die() {
             let pool = Pool::new(3).unwrap();
             let results = pool.map_async(square, 0..5000);
             for pid in pids(&pool) {
-                if random.next() % 2 == 0 {
+                if random.next().is_multiple_of(2) {
                     kill(pid);
                 }
             }

@@ -4,7 +4,7 @@
 //! Words of 8 bytes:
 //! ```text
 //! word 0                      entries    one for each task that is on its way
-//!      TASKS + seat * 16      sheets     one for each worker's seat, in two lines: the task's, and the counts
+//!      tasks + seat * 16      sheets     one for each worker's seat, in two lines: the task's, and the counts
 //!      behind the sheets      scratches  of 8 KiB, one for each seat: results that are not sent yet
 //! ```
 //! An entry is `generation` (24 bits), `worker` (20 bits), `item` (16 bits), `state` (4 bits).
@@ -38,14 +38,17 @@ use serde::{Deserialize, Serialize};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-/// So many tasks can be on their way at once.
-pub(super) const TASKS: usize = 1024;
+/// So many tasks can be on their way at once, or two for each worker.
+const TASKS: usize = 1024;
 const SHEET: usize = 16;
 /// Bytes.
 pub(super) const SCRATCH: usize = 8 << 10;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Board(RawArray<u64>);
+pub(super) struct Board {
+    words: RawArray<u64>,
+    tasks: usize,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -109,16 +112,23 @@ impl Entry {
 impl Board {
     /// For so many seats.
     pub(super) fn new(seats: usize) -> Result<Self, SegmentError> {
-        let words = seats.checked_mul(SHEET + SCRATCH / 8).and_then(|words| words.checked_add(TASKS));
-        RawArray::zeroed(words.ok_or(SegmentError::TooLarge)?).map(Board)
+        let tasks = seats.saturating_mul(2).max(TASKS);
+        let words = seats.checked_mul(SHEET + SCRATCH / 8).and_then(|words| words.checked_add(tasks));
+        let words = RawArray::zeroed(words.ok_or(SegmentError::TooLarge)?)?;
+        Ok(Board { words, tasks })
     }
 
     pub(super) fn words(&self) -> &RawArray<u64> {
-        &self.0
+        &self.words
+    }
+
+    /// How many tasks can be on their way.
+    pub(super) fn tasks(&self) -> usize {
+        self.tasks
     }
 
     fn word(&self, slot: u32) -> Option<&AtomicU64> {
-        self.0.words().get(..TASKS)?.get(slot as usize)
+        self.words.words().get(..self.tasks)?.get(slot as usize)
     }
 
     pub(super) fn entry(&self, slot: u32) -> Entry {
@@ -169,7 +179,7 @@ impl Board {
     }
 
     pub(super) fn sheet(&self, seat: usize) -> Sheet<'_> {
-        let (_, rest) = self.0.words().split_at(TASKS);
+        let (_, rest) = self.words.words().split_at(self.tasks);
         let seats = rest.len() / (SHEET + SCRATCH / 8);
         let seat = seat.min(seats - 1);
         let (sheets, scratches) = rest.split_at(seats * SHEET);

@@ -8,7 +8,6 @@ use crate::process::Process;
 use crate::sys::poll::Poll;
 use crate::sys::{Deadline, birth};
 use crate::{JoinError, SpawnError, TaskError};
-use std::io::{PipeReader, Read};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,11 +20,20 @@ const TRIES: u32 = 8;
 pub(super) struct Crew {
     hub: Arc<Hub>,
     poll: Poll,
-    bell: PipeReader,
     failures: u32,
 }
 
 impl Hub {
+    /// Ends a pool that has no crew.
+    pub(super) fn end_all(&self) {
+        self.terminate();
+        let workers: Vec<_> = self.lock().seats.iter_mut().filter_map(|seat| seat.process.take()).collect();
+        for worker in workers {
+            locked(&worker).wait();
+        }
+        self.crew_has_gone();
+    }
+
     /// Starts a worker for a seat.
     fn seat(&self, seat: usize) -> Result<Arc<Mutex<Process>>, SpawnError> {
         let plan = &self.plan;
@@ -65,13 +73,13 @@ impl Hub {
 
 impl Crew {
     /// Starts the first workers: all, or none.
-    pub(super) fn start(hub: Arc<Hub>, bell: PipeReader) -> Result<Self, SpawnError> {
+    pub(super) fn start(hub: Arc<Hub>) -> Result<Self, SpawnError> {
         let poll = Poll::new()?;
-        poll.add(&bell, BELL)?;
-        let crew = Crew { hub, poll, bell, failures: 0 };
+        poll.add(&hub.bell, BELL)?;
+        let crew = Crew { hub, poll, failures: 0 };
         for seat in 0..crew.hub.plan.processes {
             if let Err(error) = crew.fill(seat) {
-                crew.hub.terminate();
+                crew.hub.end_all();
                 return Err(error);
             }
         }
@@ -96,7 +104,7 @@ impl Crew {
             let deadline = [again, self.next_look()].into_iter().flatten().min();
             for ready in self.poll.wait(deadline) {
                 match ready {
-                    BELL => drop(self.bell.read(&mut [0; 256])),
+                    BELL => self.hub.bell.hear(),
                     seat => self.see_end(seat as usize),
                 }
             }

@@ -13,7 +13,7 @@
 //! # If a process dies here
 //! See `board` for a worker. All this is private, and ends with the program.
 
-use super::board::{Board, Entry, State as Step, TASKS, next_generation};
+use super::board::{Board, Entry, State as Step, next_generation};
 use super::insights::Slowest;
 use super::job::{Encoding, Job, Results};
 use super::wire::Report;
@@ -22,10 +22,10 @@ use crate::ring::codec::Incoming;
 use crate::ring::note::Note;
 use crate::ring::{Company, Failure, Stop};
 use crate::sync::Patience;
+use crate::sys::poll::Bell;
 use crate::sys::{Deadline, process};
 use crate::{CodecError, PoolError, Receiver, Sender, TaskError, channel};
 use std::collections::{HashMap, VecDeque};
-use std::io::{PipeReader, PipeWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread, ThreadId};
@@ -62,7 +62,7 @@ pub(super) struct Hub {
     state: Mutex<State>,
     keeper: Condvar,
     over: Condvar,
-    bell: PipeWriter,
+    pub(super) bell: Bell,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,7 +166,7 @@ fn same(one: &Arc<dyn Job>, other: &Arc<dyn Job>) -> bool {
 
 impl State {
     fn in_flight(&self) -> usize {
-        TASKS - self.free.len()
+        self.slots.len() - self.free.len()
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -197,7 +197,7 @@ impl State {
     /// As many tasks on their way as have reasonable room.
     fn window(&self, processes: usize) -> usize {
         const ROOM: usize = 32 << 20;
-        (ROOM / self.size.max(1)).min(TASKS).max((2 * processes).min(TASKS))
+        (ROOM / self.size.max(1)).min(self.slots.len()).max(2 * processes)
     }
 
     fn saw(&mut self, length: usize) {
@@ -240,17 +240,17 @@ impl State {
 }
 
 impl Hub {
-    pub(super) fn new(plan: Plan) -> Result<(Self, PipeReader), PoolError> {
+    pub(super) fn new(plan: Plan) -> Result<Self, PoolError> {
         let board = Board::new(plan.processes)?;
-        let (tasks, theirs) = channel(4 * TASKS)?;
-        let (reports_in, reports) = channel(4 * TASKS)?;
-        let (ring, bell) = std::io::pipe().map_err(|error| PoolError::Segment(error.into()))?;
+        let (tasks, theirs) = channel(4 * board.tasks())?;
+        let (reports_in, reports) = channel(4 * board.tasks())?;
+        let bell = Bell::new().map_err(|error| PoolError::Segment(error.into()))?;
         let seats = std::iter::repeat_with(Seat::default).take(plan.processes).collect();
         let state = State {
             phase: Phase::Running,
             seats,
-            slots: std::iter::repeat_with(Slot::default).take(TASKS).collect(),
-            free: (0..TASKS as u32).rev().collect(),
+            slots: std::iter::repeat_with(Slot::default).take(board.tasks()).collect(),
+            free: (0..board.tasks() as u32).rev().collect(),
             backlog: VecDeque::new(),
             deaths: 0,
             leader: None,
@@ -267,7 +267,7 @@ impl Hub {
             keeper_is_gone: false,
             next_worker: 0,
         };
-        let hub = Hub {
+        Ok(Hub {
             owner: process::Process::current(),
             plan,
             board,
@@ -278,8 +278,7 @@ impl Hub {
             keeper: Condvar::new(),
             over: Condvar::new(),
             bell,
-        };
-        Ok((hub, ring))
+        })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -289,11 +288,6 @@ impl Hub {
     /// A fork child has a copy of all this, and no workers.
     pub(super) fn is_owner(&self) -> bool {
         self.owner == process::Process::current()
-    }
-
-    /// The crew looks around.
-    pub(super) fn ring_bell(&self) {
-        let _ = (&self.bell).write(&[0]); // a full pipe rings too
     }
 
     pub(super) fn check(&self) -> Result<(), TaskError> {
@@ -317,7 +311,7 @@ impl Hub {
         state.backlog.push_back(Stock { piece: Piece { job, from, to, losses: 0 }, chunk });
         drop(state);
         if !was_busy && self.plan.timeout.is_some() {
-            self.ring_bell(); // somebody has to look at the time
+            self.bell.ring(); // somebody has to look at the time
         }
         self.dispatch();
         if !waits {
@@ -424,7 +418,7 @@ impl Hub {
                 mail.close();
             }
             drop(state);
-            self.ring_bell();
+            self.bell.ring();
         }
     }
 
@@ -603,7 +597,7 @@ impl Hub {
             Report::Wants { shared, to } => {
                 let job = self.lock().shared.get(&shared).cloned();
                 if let Some(job) = job {
-                    job.want(to);
+                    job.want(*to);
                 }
                 if let Ok(mail) = self.reports.mail() {
                     mail.tidy_satchel();
@@ -617,14 +611,15 @@ impl Hub {
     fn bury(&self, seat: usize, worker: u32) {
         const MOST_FAILURES: usize = 10;
         let mut state = self.lock();
+        // B4: the seat is taken again only when its end is away. That of a pool that was ended meanwhile is.
+        let place = state.seats.get(seat).filter(|place| place.worker == worker);
+        let Some(end) = place.and_then(|place| place.end.clone()) else { return };
         state.deaths = state.deaths.saturating_sub(1);
-        // B4: the seat is taken again only when that is away.
-        let end = state.seats[seat].end.clone().unwrap_or(End { code: 0, panic: None });
         let pid = state.seats[seat].pid;
         let sheet = self.board.sheet(seat);
         let was_ready = sheet.counts().ready_at != 0;
         let mut lost = Vec::new();
-        for slot in 0..TASKS as u32 {
+        for slot in 0..state.slots.len() as u32 {
             let place = &state.slots[slot as usize];
             let entry = self.board.entry(slot);
             let is_its = place.piece.is_some() && entry.generation == place.generation && entry.worker == worker;
@@ -642,7 +637,10 @@ impl Hub {
                 }
             }
         }
-        state.failures = if was_ready { 0 } else { state.failures + 1 };
+        // Without a task, and nobody told it to end.
+        let gave_up =
+            end.code == 0 && lost.is_empty() && self.plan.most_tasks.is_none() && state.phase == Phase::Running;
+        state.failures = if was_ready && !gave_up { 0 } else { state.failures + 1 };
         let by_itself = !was_ready && end.code >= 0 && self.plan.initializer.is_some();
         let is_hopeless = by_itself || state.failures > MOST_FAILURES + 2 * self.plan.processes;
         drop(state);
@@ -656,11 +654,11 @@ impl Hub {
         if is_hopeless {
             let why = match &end.panic {
                 Some(panic) => panic.to_string(),
-                None => format!("the workers die before they are ready, the last with {}", end.code),
+                None => format!("the workers end before they have done anything, the last with {}", end.code),
             };
             self.break_down(&why);
         }
-        self.ring_bell();
+        self.bell.ring();
     }
 
     /// Its items that have a result are done, the one that was being worked at is lost, the others are to be run.
@@ -715,7 +713,7 @@ impl Hub {
         let before = state.backlog.len();
         state.backlog.retain(|stock| !which(&stock.piece));
         let mut cancelled = before != state.backlog.len();
-        for slot in 0..TASKS as u32 {
+        for slot in 0..state.slots.len() as u32 {
             let place = &state.slots[slot as usize];
             if !place.piece.as_ref().is_some_and(which) {
                 continue;
@@ -819,9 +817,16 @@ impl Hub {
             return;
         }
         state.phase = phase;
-        let mut pieces: Vec<_> = (0..TASKS as u32).filter_map(|slot| state.release(&self.board, slot)).collect();
+        let mut pieces: Vec<_> =
+            (0..state.slots.len() as u32).filter_map(|slot| state.release(&self.board, slot)).collect();
         pieces.extend(state.backlog.drain(..).map(|stock| stock.piece));
         let workers: Vec<_> = state.seats.iter().filter_map(|seat| seat.process.clone()).collect();
+        // Nobody deals with these deaths any more.
+        state.deaths = 0;
+        for (at, seat) in state.seats.iter_mut().enumerate().filter(|(_, seat)| seat.end.is_some()) {
+            seat.past.add(self.board.sheet(at).counts());
+            seat.end = None;
+        }
         drop(state);
         for worker in workers {
             let _ = locked(&worker).kill();
@@ -830,7 +835,7 @@ impl Hub {
             piece.job.fail(piece.from, piece.to, error, self);
         }
         self.look();
-        self.ring_bell();
+        self.bell.ring();
     }
 
     /// A worker has ended; the leader is to deal with that behind all that it reported.
@@ -894,8 +899,9 @@ impl Hub {
     pub(super) fn crew_has_gone(&self) {
         let mut state = self.lock();
         state.crew_is_gone = true;
-        state.deaths = 0;
+        let waiters = std::mem::take(&mut state.waiters);
         drop(state);
+        waiters.iter().for_each(Thread::unpark);
         self.look();
         self.keeper.notify_one();
         self.over.notify_all();
@@ -903,9 +909,13 @@ impl Hub {
 
     /// Waits until all is over. In a callback, for all but the callbacks.
     pub(super) fn wait_for_end(&self, keeper: thread::ThreadId) {
-        let in_callback = thread::current().id() == keeper;
+        if thread::current().id() == keeper {
+            // Nobody else may be there to lead.
+            self.drive(&|_| !self.lock().crew_is_gone, None);
+            return;
+        }
         let mut state = self.lock();
-        while !(state.crew_is_gone && (state.keeper_is_gone || in_callback)) {
+        while !(state.crew_is_gone && state.keeper_is_gone) {
             state = self.over.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }

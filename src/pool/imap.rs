@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 use std::time::Duration;
 
+type Job<I, R> = Arc<Call<(<I as Iterator>::Item,), R, Stream<R>>>;
+
 /// The results of a map without end; from [`Pool::imap`] and [`Pool::imap_unordered`].
 ///
 /// Inputs are taken from their iterator in calls of `next` alone, so it may borrow what it likes. At most
@@ -32,7 +34,7 @@ pub struct Imap<'p, I: Iterator, R> {
     items: Option<I>,
     chunk: usize,
     buffer: usize,
-    job: Result<Arc<Call<(I::Item,), R, Stream<R>>>, TaskError>,
+    job: Result<Job<I, R>, TaskError>,
     stream: Stream<R>,
     /// So many inputs were taken, and so many results given out.
     taken: usize,

@@ -120,9 +120,8 @@ impl Pool {
 
     pub(super) fn start(plan: Plan) -> Result<Pool, PoolError> {
         check_may_have_children()?;
-        let (hub, bell) = Hub::new(plan)?;
-        let hub = Arc::new(hub);
-        let crew = Crew::start(hub.clone(), bell)?;
+        let hub = Arc::new(Hub::new(plan)?);
+        let crew = Crew::start(hub.clone())?;
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             thread::Builder::new().name(name.into()).spawn(run).map_err(|error| PoolError::Spawn(error.into()))
         };
@@ -139,8 +138,7 @@ impl Pool {
                 Ok(Pool { hub, threads: Mutex::new(vec![keeper, crew]), keeper: id })
             }
             Err(error) => {
-                hub.terminate();
-                hub.crew_has_gone();
+                hub.end_all();
                 Err(error)
             }
         }

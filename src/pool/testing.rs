@@ -7,14 +7,12 @@ use super::result::AsyncResult;
 use super::wire::Desk;
 use super::worker;
 use crate::{Message, RawArray, Receiver, Sender, StartMethod};
-use std::io::PipeReader;
 use std::sync::Arc;
 
 /// A pool whose workers are whoever calls [`Rehearsal::work`].
 #[derive(Debug)]
 pub struct Rehearsal {
     hub: Arc<Hub>,
-    _ring: PipeReader,
 }
 
 impl std::fmt::Debug for Hub {
@@ -38,11 +36,11 @@ impl Rehearsal {
             #[cfg(feature = "progress")]
             progress: false,
         };
-        let (hub, ring) = Hub::new(plan).unwrap_or_else(|error| panic!("no pool: {error}"));
+        let hub = Hub::new(plan).unwrap_or_else(|error| panic!("no pool: {error}"));
         for (worker, seat) in (1..).zip(hub.lock().seats.iter_mut()) {
             (seat.worker, seat.pid) = (worker, worker);
         }
-        Rehearsal { hub: Arc::new(hub), _ring: ring }
+        Rehearsal { hub: Arc::new(hub) }
     }
 
     /// A map in chunks.

@@ -48,7 +48,7 @@ pub(super) enum Report {
     /// A worker cannot begin.
     NotReady { worker: u32, why: String },
     /// A worker needs the value that is shared under this number.
-    Wants { shared: u64, to: Sender<()> },
+    Wants { shared: u64, to: Box<Sender<()>> },
     /// Whoever reads reports is to look around.
     Look,
 }

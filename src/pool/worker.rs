@@ -67,10 +67,8 @@ pub(super) fn serve(desk: Desk) {
             continue;
         }
         done += 1;
-        let desk = Place { board: &board, sheet, out, worker, timed };
-        let (items, ended) = Work::run(&desk, incoming, ticket, mail, &mut shelf, begun);
-        sheet.close(items, begun - since, ended - begun);
-        since = ended;
+        let desk = Place { board: &board, sheet, out, worker, timed, waited: begun - since };
+        since = Work::run(&desk, incoming, ticket, mail, &mut shelf, begun);
     }
 }
 
@@ -110,6 +108,8 @@ struct Place<'a> {
     out: &'a Mail,
     worker: u32,
     timed: bool,
+    /// How long for this task.
+    waited: u64,
 }
 
 /// A task that is being worked at.
@@ -131,7 +131,7 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// Gives how many items there were, and when it was over.
+    /// Gives when it was over.
     fn run(
         place: &'a Place<'a>,
         incoming: Incoming,
@@ -139,7 +139,7 @@ impl<'a> Work<'a> {
         tasks: &'a Mail,
         shelf: &'a mut Shelf,
         since: u64,
-    ) -> (u32, u64) {
+    ) -> u64 {
         let head = postcard::take_from_bytes::<Head>(incoming.value()).map(|(head, _)| head);
         let has_handles = incoming.has_handles();
         let mut work = Work {
@@ -171,7 +171,7 @@ impl<'a> Work<'a> {
         if has_handles {
             tasks.tidy_satchel();
         }
-        (work.items, work.ended)
+        work.ended
     }
 
     /// Nothing of it can be run: that is the result of its first item, and of the others.
@@ -276,9 +276,15 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// The task is over with this report, if it is the last.
     fn took(&mut self, is_last: bool) -> Option<u64> {
         is_last.then(|| {
-            self.ended = now();
+            let Place { sheet, waited, .. } = self.place;
+            // Before anybody has the result, so that who has it finds it counted; once, if it is tried again.
+            if self.ended == self.since {
+                self.ended = now().max(self.since + 1);
+                sheet.close(self.items, *waited, self.ended - self.since);
+            }
             self.ended - self.since
         })
     }
@@ -364,7 +370,7 @@ impl<'a> Work<'a> {
     }
 
     fn want(&self, shared: u64, to: Sender<()>) -> Result<(), ()> {
-        self.send(&Report::Wants { shared, to }).map_err(|_| ())
+        self.send(&Report::Wants { shared, to: Box::new(to) }).map_err(|_| ())
     }
 
     fn give_back<S: Message>(&mut self, shared: Box<S>) {

@@ -1,8 +1,10 @@
 //! Waiting for descriptors: `ppoll` for one, `epoll` for many.
 
 use super::{Deadline, syscall};
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 
 /// Whether something is there to read, or the end, before the deadline.
 pub(crate) fn readable(fd: RawFd, deadline: Option<Deadline>) -> bool {
@@ -52,5 +54,39 @@ impl Poll {
         let room = events.len() as libc::c_int;
         let got = syscall!(libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, time)).unwrap_or(0);
         events[..got as usize].iter().map(|event| event.u64).collect()
+    }
+}
+
+/// Wakes a thread that waits for descriptors: it becomes readable when it is rung.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    ear: PipeReader,
+    rope: PipeWriter,
+    /// Somebody has pulled the rope since it was last heard: once is enough, and never fills the pipe.
+    rung: AtomicBool,
+}
+
+impl Bell {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (ear, rope) = io::pipe()?;
+        Ok(Bell { ear, rope, rung: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn ring(&self) {
+        if !self.rung.swap(true, SeqCst) {
+            let _ = (&self.rope).write(&[0]); // the other end is here too
+        }
+    }
+
+    /// By who is woken, before it looks around: so it sees why it was rung, also if that was just now.
+    pub(crate) fn hear(&self) {
+        let _ = (&self.ear).read(&mut [0]);
+        self.rung.store(false, SeqCst);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ear.as_fd()
     }
 }

@@ -297,6 +297,29 @@ pub(crate) mod poll {
     pub(crate) fn readable(_: i32, _: Option<Deadline>) -> bool {
         false
     }
+
+    #[derive(Debug)]
+    pub(crate) struct Bell(Never);
+
+    impl Bell {
+        pub(crate) fn new() -> io::Result<Self> {
+            unsupported()
+        }
+
+        pub(crate) fn ring(&self) {
+            match self.0 {}
+        }
+
+        pub(crate) fn hear(&self) {
+            match self.0 {}
+        }
+    }
+
+    impl AsFd for Bell {
+        fn as_fd(&self) -> super::BorrowedFd<'_> {
+            match self.0 {}
+        }
+    }
 }
 
 pub(crate) mod surroundings {
