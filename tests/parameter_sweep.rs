@@ -2,27 +2,12 @@
 
 mod util;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use util::{Random, within};
 
-/// `cargo test` builds the examples beside the tests. `cargo test --test parameter_sweep` does not, so there it is built here.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let program = profile.join("examples/parameter_sweep");
-    if !program.exists() {
-        let name = profile.file_name().unwrap();
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--example", "parameter_sweep", "--manifest-path"]);
-        cargo.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
-        cargo.arg("--target-dir").arg(profile.parent().unwrap());
-        cargo.arg("--profile").arg(if name == "debug" { "test".as_ref() } else { name });
-        assert!(cargo.status().unwrap().success());
-    }
-    program
-});
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| util::example("parameter_sweep"));
 
 fn sweep(arguments: &[&str]) -> Command {
     let mut command = Command::new(&*PROGRAM);

@@ -1,5 +1,7 @@
 //! The example `wordcount` as a program: the same counts as a plain loop, whatever the number of processes and deaths.
 
+mod util;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -9,23 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// `cargo test` builds the examples beside the tests: `target/debug/deps/..` has `examples/`. `cargo test --test wordcount`
-/// does not, so there the first that needs it builds it.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let program = profile.join("examples/wordcount");
-    if !program.exists() {
-        let name = profile.file_name().unwrap();
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--example", "wordcount", "--manifest-path"]);
-        cargo.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
-        cargo.arg("--target-dir").arg(profile.parent().unwrap());
-        cargo.arg("--profile").arg(if name == "debug" { "test".as_ref() } else { name });
-        assert!(cargo.status().unwrap().success());
-    }
-    program
-});
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| util::example("wordcount"));
 
 /// A directory of text files, one that is no text, and one below another directory; removed when dropped.
 struct Corpus {

@@ -5,12 +5,14 @@
 #![allow(dead_code, unused_imports, reason = "a toolbox: not every test needs every tool")]
 
 mod counts;
+mod example;
 mod family;
 mod privileges;
 mod program;
 mod resources;
 
 pub use counts::Counts;
+pub use example::example;
 pub use family::{
     children_of, descriptors, is_running, kill, name_of, open_descriptors, servers_of, status_number, zombies_of,
 };
