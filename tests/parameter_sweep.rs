@@ -11,7 +11,7 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| util::example("parameter_sw
 
 fn sweep(arguments: &[&str]) -> Command {
     let mut command = Command::new(&*PROGRAM);
-    command.args(["--paths", "2000", "--grid", "8"]).args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
+    command.args(["--paths", "20000", "--grid", "8"]).args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
     command
 }
 

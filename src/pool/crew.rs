@@ -55,13 +55,16 @@ impl Hub {
         };
         let started = Deadline::now().as_nanos();
         let builder = Process::builder().name(name.clone()).daemon(plan.daemon).bound(true).start_method(plan.method);
-        // The number is known before the worker can have said anything.
-        self.lock().seats[seat].worker = worker;
-        let process = builder.spawn(serve, (desk,))?;
+        // The number is known before the worker can have said or done anything.
+        let mut state = self.lock();
+        let place = &mut state.seats[seat];
+        (place.worker, place.is_taken) = (worker, true);
+        place.past.begin(started);
+        drop(state);
+        let process = builder.spawn(serve, (desk,)).inspect_err(|_| self.lock().seats[seat].is_taken = false)?;
         let mut state = self.lock();
         let place = &mut state.seats[seat];
         (place.pid, place.name) = (process.id(), name);
-        place.past.begin(started);
         let process = Arc::new(Mutex::new(process));
         place.process = Some(process.clone());
         if !state.wants_workers() {

@@ -13,8 +13,8 @@
 //! # If a process dies here
 //! See `board` for a worker. All this is private, and ends with the program.
 
-use super::board::{Board, Entry, State as Step, next_generation};
-use super::insights::Slowest;
+use super::board::{Board, Counts, Entry, State as Step, next_generation};
+use super::insights::{Past, Slowest};
 use super::job::{Encoding, Job, Results};
 use super::wire::Report;
 use crate::process::{Action, Process, StartMethod};
@@ -110,7 +110,19 @@ pub(super) struct Seat {
     pub(super) name: String,
     /// How its last process ended, until the leader has dealt with it.
     pub(super) end: Option<End>,
-    pub(super) past: super::insights::Past,
+    pub(super) past: Past,
+    /// The sheet is of somebody who is not counted in the past yet.
+    pub(super) is_taken: bool,
+}
+
+impl Seat {
+    /// What its worker did is in the past now.
+    fn settle(&mut self, counts: Counts) {
+        self.end = None;
+        if std::mem::take(&mut self.is_taken) {
+            self.past.add(counts);
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -648,8 +660,7 @@ impl Hub {
             self.bury_task(piece, received, overdue, seat, pid, &end);
         }
         let mut state = self.lock();
-        state.seats[seat].past.add(sheet.counts());
-        state.seats[seat].end = None;
+        state.seats[seat].settle(sheet.counts());
         drop(state);
         if is_hopeless {
             let why = match &end.panic {
@@ -824,8 +835,7 @@ impl Hub {
         // Nobody deals with these deaths any more.
         state.deaths = 0;
         for (at, seat) in state.seats.iter_mut().enumerate().filter(|(_, seat)| seat.end.is_some()) {
-            seat.past.add(self.board.sheet(at).counts());
-            seat.end = None;
+            seat.settle(self.board.sheet(at).counts());
         }
         drop(state);
         for worker in workers {
@@ -844,8 +854,7 @@ impl Hub {
         let worker = state.seats[seat].worker;
         state.seats[seat].process = None;
         if !matches!(state.phase, Phase::Running | Phase::Closed) {
-            let counts = self.board.sheet(seat).counts();
-            state.seats[seat].past.add(counts);
+            state.seats[seat].settle(self.board.sheet(seat).counts());
             return;
         }
         state.seats[seat].end = Some(end);

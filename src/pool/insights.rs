@@ -178,7 +178,7 @@ impl Hub {
     pub(super) fn insights(&self) -> Insights {
         let state = self.lock();
         let workers = state.seats.iter().enumerate().map(|(at, seat)| {
-            let now = match seat.process.is_some() || seat.end.is_some() {
+            let now = match seat.is_taken {
                 true => self.board.sheet(at).counts(),
                 false => Counts::default(),
             };
@@ -187,7 +187,7 @@ impl Hub {
             WorkerInsights {
                 id: seat.pid,
                 name: seat.name.clone(),
-                starts: starts + u64::from(seat.process.is_some() || seat.end.is_some()),
+                starts: starts + u64::from(seat.is_taken),
                 start_up: Duration::from_nanos(start_up + starting),
                 waiting: Duration::from_nanos(past.waiting + now.waiting),
                 working: Duration::from_nanos(past.working + now.working),

@@ -57,6 +57,12 @@ use std::thread::{self, JoinHandle, ThreadId};
 /// let (pool, k) = (crossproc::Pool::new(1).unwrap(), 3);
 /// pool.map(|x| x * k, 0..10).unwrap();
 /// ```
+/// ```text
+/// error[E0308]: mismatched types
+///   |     pool.map(|x| x * k, 0..10).unwrap();
+///   |          --- ^^^^^^^^^ expected fn pointer, found closure
+/// note: closures can only be coerced to `fn` types if they do not capture any variables
+/// ```
 ///
 /// A function of two arguments needs tuples, and [`starmap`](Pool::starmap):
 ///
@@ -65,6 +71,13 @@ use std::thread::{self, JoinHandle, ThreadId};
 ///     a + b
 /// }
 /// crossproc::Pool::new(1).unwrap().map(add, 0..3).unwrap();
+/// ```
+/// ```text
+/// error[E0308]: mismatched types
+///   |     crossproc::Pool::new(1).unwrap().map(add, 0..3).unwrap();
+///   |                                      --- ^^^ incorrect number of function parameters
+///   = note: expected fn pointer `fn({integer}) -> _`
+///                 found fn item `fn(i32, i32) -> i32 {add}`
 /// ```
 ///
 /// References are no inputs, since what they lead to is not there, and a pool is no argument:
