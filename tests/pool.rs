@@ -345,6 +345,32 @@ fn handles_are_inputs_and_results() {
     });
 }
 
+/// A ring carries handles on 128 memories at a time.
+#[test]
+fn more_handles_than_have_room_wait_for_it() {
+    fn last((array, gate): (Array<u64>, Atomic<u32>)) -> u64 {
+        until("the gate is open", || gate.load(SeqCst) == 1);
+        array.get(9_999).unwrap()
+    }
+    within(120, || {
+        let pool = Pool::new(2).unwrap();
+        let (_, gate) = gates();
+        let (begun, other) = gates();
+        let long = pool.apply_async(held, (begun.clone(), other.clone()));
+        let arrays: Vec<_> = (0..300).map(|n| Array::from_slice(&vec![n; 10_000]).unwrap()).collect();
+        let results = pool.chunksize(1).map_async(last, arrays.iter().map(|array| (array.clone(), gate.clone())));
+        gate.store(1, SeqCst);
+        assert_eq!(results.get().unwrap(), (0..300).collect::<Vec<_>>());
+        // Too many in one task: that never has room.
+        let many = pool.apply(|arrays: Vec<Array<u64>>| arrays.len(), (arrays.clone(),));
+        assert_eq!(begun.load(SeqCst), 1);
+        other.store(1, SeqCst);
+        assert_eq!(long.get(), Ok(7));
+        assert!(matches!(many, Err(TaskError::NoSpace | TaskError::Encode(_))), "{many:?}");
+        assert_eq!(pool.map(cube, 0..3).unwrap(), [0, 1, 8]);
+    });
+}
+
 #[test]
 fn functions_of_all_kinds_share_a_pool() {
     within(60, || {

@@ -36,12 +36,12 @@ fn usual_size(items: usize, processes: usize) -> usize {
     items.div_ceil(processes.saturating_mul(4)).max(1)
 }
 
-/// Starts a map. The items are there already: their iterator is the program's code.
+/// Starts a map. Inputs are taken only for a pool that can work at them.
 pub(super) fn start<A: Message, R: Message>(
     pool: &Pool,
     size: Option<usize>,
     task: Result<Task<A>, TaskError>,
-    items: Vec<A>,
+    items: impl Iterator<Item = A>,
     waits: bool,
 ) -> AsyncResult<Vec<R>> {
     let hub = &pool.hub;
@@ -50,10 +50,13 @@ pub(super) fn start<A: Message, R: Message>(
         _ => Ok(task),
     });
     let task = match ready {
-        Ok(_) if items.is_empty() => return AsyncResult::kept(Ok(Vec::new())),
         Ok(task) => task,
         Err(error) => return AsyncResult::kept(Err(error)),
     };
+    let items: Vec<A> = items.collect();
+    if items.is_empty() {
+        return AsyncResult::kept(Ok(Vec::new()));
+    }
     let count = items.len();
     let size = size.unwrap_or_else(|| usual_size(count, hub.plan.processes));
     let promise = Promise::new();
@@ -70,21 +73,23 @@ pub(super) fn with<S: Message, T: Message, R: Message>(
     size: Option<usize>,
     shared: &S,
     f: fn(&S, T) -> R,
-    items: Vec<(T,)>,
+    items: impl Iterator<Item = T>,
 ) -> Result<Vec<R>, TaskError> {
     let hub = &pool.hub;
     hub.check()?;
     if size == Some(0) {
         return Err(TaskError::ChunkSize);
     }
+    let items: Vec<_> = items.map(|item| (item,)).collect();
     if items.is_empty() {
         return Ok(Vec::new());
     }
-    let number = hub.share();
+    let (number, oldest) = hub.share();
     let count = items.len();
     let size = size.unwrap_or_else(|| usual_size(count, hub.plan.processes));
     let promise = Promise::new();
-    let job = Call::<(T,), R, _>::giving(Task::with(f, number)?, items, All::new(promise.clone(), count, hub));
+    let job =
+        Call::<(T,), R, _>::giving(Task::with(f, (number, oldest))?, items, All::new(promise.clone(), count, hub));
     /// Nobody is to ask for it any more, also when an encoding panics.
     struct Offer<'a>(&'a super::hub::Hub, u64);
     impl Drop for Offer<'_> {
@@ -132,7 +137,7 @@ macro_rules! maps {
                 I::Item: Message,
             {
                 let (pool, size) = self.parts();
-                let items = items.into_iter().map(|item| (item,)).collect();
+                let items = items.into_iter().map(|item| (item,));
                 $crate::pool::chunked::start(pool, size, $crate::pool::job::Task::of(f), items, true).get()
             }
 
@@ -148,7 +153,7 @@ macro_rules! maps {
                 I::Item: Message,
             {
                 let (pool, size) = self.parts();
-                let items = items.into_iter().map(|item| (item,)).collect();
+                let items = items.into_iter().map(|item| (item,));
                 $crate::pool::chunked::start(pool, size, $crate::pool::job::Task::of(f), items, false)
             }
 
@@ -167,7 +172,7 @@ macro_rules! maps {
             {
                 const { $crate::process::captures_nothing::<F>() };
                 let (pool, size) = self.parts();
-                let items = items.into_iter().collect();
+                let items = items.into_iter();
                 $crate::pool::chunked::start(pool, size, $crate::pool::job::Task::of(f), items, true).get()
             }
 
@@ -184,7 +189,7 @@ macro_rules! maps {
             {
                 const { $crate::process::captures_nothing::<F>() };
                 let (pool, size) = self.parts();
-                let items = items.into_iter().collect();
+                let items = items.into_iter();
                 $crate::pool::chunked::start(pool, size, $crate::pool::job::Task::of(f), items, false)
             }
 
@@ -205,7 +210,7 @@ macro_rules! maps {
                 I::Item: Message,
             {
                 let (pool, size) = self.parts();
-                $crate::pool::chunked::with(pool, size, shared, f, items.into_iter().map(|item| (item,)).collect())
+                $crate::pool::chunked::with(pool, size, shared, f, items.into_iter())
             }
         }
     };

@@ -91,7 +91,13 @@ impl Crew {
 
     fn fill(&self, seat: usize) -> Result<(), SpawnError> {
         let process = self.hub.seat(seat)?;
-        self.poll.add(&*locked(&process), seat as u64)?;
+        let process = locked(&process);
+        self.poll.add(&*process, seat as u64).inspect_err(|_| {
+            // Nobody would see its end.
+            let _ = process.kill();
+            process.wait();
+            self.hub.lock().seats[seat].empty();
+        })?;
         Ok(())
     }
 
@@ -104,7 +110,8 @@ impl Crew {
                 break;
             }
             drop(state);
-            let deadline = [again, self.next_look()].into_iter().flatten().min();
+            let soon = self.hub.try_again().then(|| Deadline::after(PAUSE));
+            let deadline = [again, soon, self.next_look()].into_iter().flatten().min();
             for ready in self.poll.wait(deadline) {
                 match ready {
                     BELL => self.hub.bell.hear(),

@@ -91,11 +91,15 @@ pub(super) struct State {
     calling: bool,
     /// How long messages are, at most, lately.
     size: usize,
+    /// There was no room for a task.
+    is_refused: bool,
     shared: HashMap<u64, Arc<dyn Job>>,
     next_shared: u64,
     pub(super) slowest: Slowest,
     /// How many workers in a row died before they were ready.
     failures: usize,
+    /// Results are being told that they will not come.
+    is_ending: bool,
     crew_is_gone: bool,
     keeper_is_gone: bool,
     pub(super) next_worker: u32,
@@ -116,6 +120,11 @@ pub(super) struct Seat {
 }
 
 impl Seat {
+    /// Nobody ever sat there.
+    pub(super) fn empty(&mut self) {
+        (self.process, self.is_taken) = (None, false);
+    }
+
     /// What its worker did is in the past now.
     fn settle(&mut self, counts: Counts) {
         self.end = None;
@@ -271,10 +280,12 @@ impl Hub {
             callbacks: VecDeque::new(),
             calling: false,
             size: 0,
+            is_refused: false,
             shared: HashMap::new(),
             next_shared: 0,
             slowest: Slowest::default(),
             failures: 0,
+            is_ending: false,
             crew_is_gone: false,
             keeper_is_gone: false,
             next_worker: 0,
@@ -349,9 +360,17 @@ impl Hub {
                 self.board.set(slot, place.generation, Step::Queued);
                 sent.push((slot, place.generation, piece));
             }
-            drop(state);
-            if sent.is_empty() || !self.send(sent) {
+            let was_refused = state.is_refused;
+            if sent.is_empty() {
+                state.is_refused &= !state.backlog.is_empty();
                 return;
+            }
+            drop(state);
+            if !self.send(sent) {
+                return;
+            }
+            if was_refused {
+                self.lock().is_refused = false;
             }
         }
     }
@@ -373,10 +392,11 @@ impl Hub {
                 }
                 Ok(Some(encoded)) => {
                     self.lock().saw(encoded.length());
+                    let was_empty = !mail.has_messages();
                     match mail.send_encoded(encoded, Patience::Try, &watched) {
                         Ok(()) => {}
                         Err(Failure::Stop(stop)) => {
-                            refused = Some((slot, stop));
+                            refused = Some((slot, stop == Stop::NoSpace && was_empty));
                             break;
                         }
                         Err(Failure::Codec(error)) => self.fail_slot(slot, TaskError::Encode(error)),
@@ -398,20 +418,36 @@ impl Hub {
         if left.is_empty() {
             return true;
         }
-        // They go to the front again, and are tried when a result has come. Where none will, there is no room at all.
+        // They go to the front again. Where nothing is in that could make room when it is taken, there is no room at all.
         let mut state = self.lock();
-        let pieces: Vec<_> = left.into_iter().rev().filter_map(|slot| state.release(&self.board, slot)).collect();
-        let hopeless = state.in_flight() == 0;
-        for piece in pieces {
-            if hopeless && refused.take_if(|(_, stop)| *stop == Stop::NoSpace).is_some() {
-                drop(state);
-                piece.job.fail(piece.from, piece.to, &TaskError::NoSpace, self);
-                state = self.lock();
-            } else {
-                state.put_back(piece);
+        let release = |slot| Some((slot, state.release(&self.board, slot)?));
+        let pieces: Vec<_> = left.into_iter().rev().filter_map(release).collect();
+        let hopeless = refused.filter(|(_, alone)| *alone && !mail.has_messages()).map(|(slot, _)| slot);
+        let mut failed = None;
+        for (slot, piece) in pieces {
+            match hopeless == Some(slot) {
+                true => failed = Some(piece),
+                false => state.put_back(piece),
             }
         }
-        hopeless
+        let is_news = failed.is_none() && !std::mem::replace(&mut state.is_refused, failed.is_none());
+        drop(state);
+        if is_news {
+            self.bell.ring(); // the crew tries again
+        }
+        if let Some(piece) = failed {
+            piece.job.fail(piece.from, piece.to, &TaskError::NoSpace, self);
+        }
+        hopeless.is_some()
+    }
+
+    /// Tries again to send what had no room. Whether there still is some.
+    pub(super) fn try_again(&self) -> bool {
+        let is_refused = || self.lock().is_refused;
+        if is_refused() {
+            self.dispatch();
+        }
+        is_refused()
     }
 
     fn fail_slot(&self, slot: u32, error: TaskError) {
@@ -445,9 +481,8 @@ impl Hub {
             if state.leader.is_none() {
                 state.leader = Some(thread::current().id());
                 drop(state);
-                let is_so = self.lead(&|| !register(thread::current()), deadline);
-                self.lock().leader = None;
-                break is_so;
+                let _leading = Leading(self);
+                break self.lead(&|| !register(thread::current()), deadline);
             }
             let me = thread::current();
             if !state.waiters.iter().any(|other| other.id() == me.id()) {
@@ -787,10 +822,12 @@ impl Hub {
     }
 
     /// A value to be shared by the tasks of a job, by this number, until it is given up.
-    pub(super) fn share(&self) -> u64 {
+    /// And the oldest that is still in use.
+    pub(super) fn share(&self) -> (u64, u64) {
         let mut state = self.lock();
         state.next_shared += 1;
-        state.next_shared
+        let oldest = state.shared.keys().copied().min();
+        (state.next_shared, oldest.unwrap_or(state.next_shared))
     }
 
     pub(super) fn offer(&self, shared: u64, job: Arc<dyn Job>) {
@@ -828,6 +865,7 @@ impl Hub {
             return;
         }
         state.phase = phase;
+        state.is_ending = true;
         let mut pieces: Vec<_> =
             (0..state.slots.len() as u32).filter_map(|slot| state.release(&self.board, slot)).collect();
         pieces.extend(state.backlog.drain(..).map(|stock| stock.piece));
@@ -844,8 +882,11 @@ impl Hub {
         for piece in pieces {
             piece.job.fail(piece.from, piece.to, error, self);
         }
+        self.lock().is_ending = false;
         self.look();
         self.bell.ring();
+        self.keeper.notify_one();
+        self.over.notify_all();
     }
 
     /// A worker has ended; the leader is to deal with that behind all that it reported.
@@ -884,16 +925,17 @@ impl Hub {
                     let state = self.lock();
                     !state.callbacks.is_empty() || !state.has_news()
                 };
+                let leading = Leading(self);
                 self.lead(&until, None);
+                drop(leading);
                 state = self.lock();
-                state.leader = None;
                 if !state.callbacks.is_empty() {
                     // Who waits may lead meanwhile.
                     if let Some(waiter) = state.waiters.pop() {
                         waiter.unpark();
                     }
                 }
-            } else if state.crew_is_gone && !state.is_busy() {
+            } else if state.crew_is_gone && !state.is_busy() && !state.is_ending {
                 state.keeper_is_gone = true;
                 drop(state);
                 self.over.notify_all();
@@ -932,6 +974,15 @@ impl Hub {
     #[cfg(feature = "progress")]
     pub(super) fn progress(&self, items: Option<usize>) -> Option<super::progress::Progress> {
         self.plan.progress.then(|| super::progress::Progress::new(items))
+    }
+}
+
+/// Who leads, until it does not any more, also by a panic.
+struct Leading<'a>(&'a Hub);
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        self.0.lock().leader = None;
     }
 }
 

@@ -153,6 +153,7 @@ where
                 false if ahead == 0 => room.max(1),
                 false => break,
             };
+            self.pool.hub.check()?; // before an input is taken that nobody would work at
             let more: Vec<_> = items.take(count).map(|item| (item,)).collect();
             if more.len() < count {
                 self.items = None;

@@ -51,7 +51,8 @@ pub(super) trait Sink<R>: Send + Sync {
 /// A function as it is sent, for items of this type.
 pub(super) struct Task<A> {
     code: Code,
-    shared: Option<u64>,
+    /// The number of the shared value, and of the oldest that is in use.
+    shared: Option<(u64, u64)>,
     items: std::marker::PhantomData<fn(A)>,
 }
 
@@ -68,8 +69,11 @@ impl<A: Message> Task<A> {
 }
 
 impl<T: Message> Task<(T,)> {
-    /// A function of the value that is shared under this number, and an item.
-    pub(super) fn with<S: Message, R: Message>(function: fn(&S, T) -> R, shared: u64) -> Result<Self, TaskError> {
+    /// A function of the value that is shared under the first of these numbers, and an item.
+    pub(super) fn with<S: Message, R: Message>(
+        function: fn(&S, T) -> R,
+        shared: (u64, u64),
+    ) -> Result<Self, TaskError> {
         let run: Trampoline = trampoline_with::<S, T, R>;
         let code =
             Code::at(run as *const () as usize, Some(function as *const () as usize)).map_err(not_in_this_program)?;
@@ -148,9 +152,16 @@ impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
         };
         // Without the lock: the program's destructor. What is not there any more has its answer.
         if done.is_some() {
-            drop(done);
-            self.sink.put(item, answer, hub);
+            unharmed(|| drop(done));
+            unharmed(|| self.sink.put(item, answer, hub));
         }
+    }
+}
+
+/// Destructors and wakers are the program's code: a panic in one is reported by the panic hook, and goes no further.
+fn unharmed(run: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
+        std::mem::forget(payload); // its destructor may panic too
     }
 }
 
@@ -168,8 +179,8 @@ fn decode<T: Message>(bytes: &[u8]) -> Result<(T, &[u8]), CodecError> {
 
 impl<A: Message, R: Message, S: Sink<R>> Job for Call<A, R, S> {
     fn encode(&self, slot: u32, generation: u32, from: usize, to: usize, note: &mut Note) -> Encoding {
-        let shared = self.task.shared.map(|shared| (shared, shared));
-        let head = Head { slot, generation, code: self.task.code, shared };
+        let Task { code, shared, .. } = self.task;
+        let head = Head { slot, generation, code, shared };
         let items = locked(&self.items);
         let gone = || CodecError("an input that is gone".into());
         let range = from.checked_sub(items.base).zip(to.checked_sub(items.base)).ok_or_else(gone)?;
@@ -280,9 +291,9 @@ struct Gathered<R> {
 }
 
 impl<R> All<R> {
+    #[cfg_attr(not(feature = "progress"), allow(unused_variables, reason = "only that asks the pool"))]
     pub(super) fn new(promise: Arc<Promise<Vec<R>>>, items: usize, hub: &Hub) -> Self {
         let results = std::iter::repeat_with(|| None).take(items).collect();
-        let _ = hub;
         All {
             promise,
             gathered: Mutex::new(Gathered { results, left: items, error: None }),

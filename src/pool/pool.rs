@@ -35,7 +35,8 @@ use std::thread::{self, JoinHandle, ThreadId};
 /// says how many; the others send one.
 ///
 /// Where a panic ends a task, the worker goes on; the result is [`Panicked`](TaskError::Panicked). Workers ignore Ctrl-C, which
-/// is the program's to answer: by default it ends, and the workers with it. They inherit what children inherit
+/// is the program's to answer: by default it ends, and the workers with it; programs that a task starts ignore it as well, unless they
+/// say otherwise. They inherit what children inherit
 /// ([`Process`](crate::Process)), and have no values of statics but those that an
 /// [`initializer`](PoolBuilder::initializer) sets.
 ///

@@ -22,6 +22,7 @@ pub(super) struct Promise<R> {
 
 struct State<R> {
     answer: Option<Answer<R>>,
+    is_ok: bool,
     /// It has come, if only to the callbacks.
     came: bool,
     callbacks: Vec<Callback<R>>,
@@ -31,7 +32,8 @@ struct State<R> {
 
 impl<R> Promise<R> {
     pub(super) fn new() -> Arc<Self> {
-        let state = State { answer: None, came: false, callbacks: Vec::new(), threads: Vec::new(), waker: None };
+        let state =
+            State { answer: None, is_ok: false, came: false, callbacks: Vec::new(), threads: Vec::new(), waker: None };
         Arc::new(Promise { state: Mutex::new(state), done: AtomicU32::new(0), watched: AtomicBool::new(false) })
     }
 
@@ -60,7 +62,7 @@ impl<R> Promise<R> {
 
     pub(super) fn is_ok(&self) -> Option<bool> {
         let state = locked(&self.state);
-        self.is_done().then(|| state.answer.as_ref().is_none_or(Result::is_ok))
+        self.is_done().then_some(state.is_ok)
     }
 
     /// The answer, once.
@@ -88,6 +90,7 @@ impl<R> Promise<R> {
 
     /// Gives the threads that wait.
     fn publish(&self, mut state: MutexGuard<'_, State<R>>, answer: Answer<R>) -> Vec<Thread> {
+        state.is_ok = answer.is_ok();
         state.answer = Some(answer);
         self.done.store(1, SeqCst);
         let (threads, waker) = (std::mem::take(&mut state.threads), state.waker.take());
