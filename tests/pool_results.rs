@@ -45,7 +45,11 @@ fn pools_and_results_go_to_other_threads() {
         let pool = Pool::new(1).unwrap();
         let result = pool.apply_async(square, (3,));
         let lazy = pool.imap(square, 0..3);
-        (is_send(&pool), is_sync(&pool), is_send(&result), is_sync(&result), is_send(&lazy));
+        is_send(&pool);
+        is_sync(&pool);
+        is_send(&result);
+        is_sync(&result);
+        is_send(&lazy);
         std::thread::scope(|threads| {
             threads.spawn(move || assert_eq!(lazy.map(Result::unwrap).sum::<u64>(), 5)).join().unwrap();
         });
@@ -232,7 +236,8 @@ fn a_task_is_cancelled_or_it_runs() {
             let runs = RawArray::<u64>::zeroed(TASKS).unwrap();
             let results: Vec<_> = (0..TASKS).map(|n| pool.apply_async(run, ((n, runs.clone()),))).collect();
             // From behind, and so against the workers.
-            let wins: Vec<_> = results.iter().rev().map(|result| random.next() % 2 == 0 && result.cancel()).collect();
+            let wins: Vec<_> =
+                results.iter().rev().map(|result| random.next().is_multiple_of(2) && result.cancel()).collect();
             for (n, (result, won)) in results.into_iter().zip(wins.into_iter().rev()).enumerate() {
                 assert_eq!(result.get(), if won { Err(TaskError::Cancelled) } else { Ok(n) });
                 assert_eq!(runs.get(n), Some(u64::from(!won)), "runs of {n}, cancelled: {won}");
