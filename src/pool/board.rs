@@ -304,9 +304,14 @@ impl<'a> Sheet<'a> {
         bytes
     }
 
+    /// It works at nothing.
+    pub(super) fn leave(&self) {
+        self.words[BEGUN_AT].store(0, Relaxed);
+    }
+
     /// A task is over.
     pub(super) fn close(&self, items: u32, waited: u64, worked: u64) {
-        self.words[BEGUN_AT].store(0, Relaxed);
+        self.leave();
         for (at, more) in [(DONE, 1), (ITEMS, u64::from(items)), (WAITING, waited), (WORKING, worked)] {
             self.words[at].store(self.words[at].load(Relaxed) + more, Relaxed);
         }

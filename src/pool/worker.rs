@@ -61,7 +61,7 @@ pub(super) fn serve(desk: Desk) {
         let begun = now();
         sheet.begin_item(0, begun);
         if !board.begin(ticket.slot, ticket.generation, worker) {
-            sheet.close(0, 0, 0);
+            sheet.leave();
             incoming.discard();
             mail.tidy_satchel();
             continue;
