@@ -29,6 +29,7 @@ JOBS = {
     "locks": locks.contended,
     "start": starts.start,
     "pool": pools.pool,
+    "other_maps": pools.other_maps,
     "start_of_pool": pools.start_of_pool,
     "manager": managers.manager,
 }

@@ -73,11 +73,31 @@ def mapped(map_all, tasks):
     return tasks / took
 
 
-def start_of_pool(workers):
-    """Microseconds until it is made, until its first result, and until it is gone."""
+def other_maps(ms):
+    """Thousands of empty tasks per second: in chunks as large as usual, and taken one after the other, in order or not."""
     import multiprocessing
 
-    times = [[], [], []]
+    if "other" not in made:
+        made["other"] = multiprocessing.Pool(WORKERS)
+    pool = made["other"]
+    maps = (
+        lambda items: pool.map(abs, items),
+        lambda items: list(pool.imap(abs, items)),
+        lambda items: sorted(pool.imap_unordered(abs, items), reverse=True),
+    )
+    rates = []
+    for map_all in maps:
+        mapped(map_all, TASKS)
+        rate = mapped(map_all, TASKS)
+        rates.append(mapped(map_all, max(TASKS, int(rate * ms / 1000 / 3))) / 1000)
+    return rates
+
+
+def start_of_pool(workers):
+    """Microseconds until it is made, until its first result, until it is gone, and for that last step alone."""
+    import multiprocessing
+
+    times = [[], [], [], []]
     for item in range(5):
         start = time.monotonic_ns()
         pool = multiprocessing.Pool(workers)
@@ -86,6 +106,7 @@ def start_of_pool(workers):
         used = time.monotonic_ns()
         pool.terminate()
         pool.join()
-        for series, end in zip(times, (made, used, time.monotonic_ns())):
-            series.append(end - start)
+        gone = time.monotonic_ns()
+        for series, took in zip(times, (made - start, used - start, gone - start, gone - used)):
+            series.append(took)
     return [statistics.median(series) / 1000 for series in times]

@@ -33,10 +33,38 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
     jobs.push(own("procspawn Pool", plan, processes));
     jobs.push(own("rayon, threads", plan, threads).in_process());
     let mut rows = interleave(GROUP, plan, jobs)?;
+    rows.append(&mut interleave(GROUP, plan, other_maps(plan, &programs[0]))?);
     rows.append(&mut interleave(GROUP, plan, trips(plan))?);
     rows.append(&mut interleave(GROUP, plan, long_work(plan))?);
     rows.append(&mut interleave(GROUP, plan, starts(plan, &programs[0]))?);
     Ok(rows)
+}
+
+/// Chunks as large as usual, and results that are taken one after the other.
+fn other_maps<'a>(plan: &'a Plan, python: &'a Peer) -> Vec<Job<'a>> {
+    const CONTESTS: [&str; 3] = ["map, usual chunks", "imap", "imap, unordered"];
+    let rows = |name: &str| CONTESTS.map(|contest| (format!("{contest}: {name}"), "k/s")).to_vec();
+    let ours = Job::new(rows("Pool"), move || {
+        let child = OwnChild::fork(cores()[0], || unpin().and_then(|()| other_maps_of_ours(plan)))?;
+        child.join()
+    });
+    let names: Vec<_> = rows("Python Pool").into_iter().map(|(name, _)| name).collect();
+    let snake = python.job_with("multiprocessing", names, |program| {
+        let request = format!("other_maps {}", plan.contended_ms);
+        Job::new(rows("Python Pool"), move || Ok(program.ask::<3>(&request)?.to_vec()))
+    });
+    vec![ours.ours(), snake]
+}
+
+fn other_maps_of_ours(plan: &Plan) -> Result<Vec<f64>> {
+    let pool = crossproc::Pool::new(WORKERS)?;
+    let nanoseconds = plan.contended_ms * 1_000_000 / 3;
+    let add_one = |n: u64| n + 1;
+    Ok(vec![
+        steady_rate(nanoseconds, &|tasks| Ok(pool.map(add_one, 0..tasks)?.into_iter().sum()))?,
+        steady_rate(nanoseconds, &|tasks| Ok(pool.imap(add_one, 0..tasks).sum::<Result<u64, _>>()?))?,
+        steady_rate(nanoseconds, &|tasks| Ok(pool.imap_unordered(add_one, 0..tasks).sum::<Result<u64, _>>()?))?,
+    ])
 }
 
 /// One task alone, there and back, where both sides sleep before; beside a byte that goes there and back.
@@ -191,19 +219,19 @@ fn long_in_rayon(items: u64) -> Result<(f64, u64)> {
     })
 }
 
-/// Until it is made, until its first result, and until it is gone.
+/// Until it is made, until its first result, and until it is gone; and how long that last step takes, which terminates and joins.
 fn starts<'a>(plan: &'a Plan, python: &'a Peer) -> Vec<Job<'a>> {
     let rows = |name: &str| {
         let name = format!("start of 8: {name}");
         let detail = |what: &str| (format!("{name}: {what}"), "us");
-        vec![(name.clone(), "us"), detail("first result"), detail("made, used and gone")]
+        vec![(name.clone(), "us"), detail("first result"), detail("made, used and gone"), detail("its end alone")]
     };
     let ours = Job::new(rows("Pool"), move || {
         let child = OwnChild::fork(cores()[0], || {
             unpin()?;
             crossproc::Process::spawn(|| (), ())?.join()?; // the fork server is there, as in a program that has children
             let pools = if plan.quick { 10 } else { 30 };
-            let mut times = vec![Vec::new(); 3];
+            let mut times = vec![Vec::new(); 4];
             for n in 0..pools {
                 let start = now();
                 let pool = crossproc::Pool::new(8)?;
@@ -211,7 +239,8 @@ fn starts<'a>(plan: &'a Plan, python: &'a Peer) -> Vec<Job<'a>> {
                 check("the first result", pool.apply(|n: u64| n + 1, (n,))?, n + 1)?;
                 let used = now();
                 drop(pool);
-                let micros = [made, used, now()].map(|end| (end - start) as f64 / 1e3);
+                let gone = now();
+                let micros = [made - start, used - start, gone - start, gone - used].map(|time| time as f64 / 1e3);
                 times.iter_mut().zip(micros).for_each(|(times, time)| times.push(time));
             }
             Ok(times.iter().filter_map(|times| median(times)).collect::<Vec<_>>())
@@ -221,7 +250,7 @@ fn starts<'a>(plan: &'a Plan, python: &'a Peer) -> Vec<Job<'a>> {
     let names = rows("Python Pool").into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     let snake = python.job_with("multiprocessing", names.clone(), |program| {
         let rows = names.iter().map(|name| (name.clone(), "us")).collect();
-        Job::new(rows, move || Ok(program.ask::<3>("start_of_pool 8")?.to_vec()))
+        Job::new(rows, move || Ok(program.ask::<4>("start_of_pool 8")?.to_vec()))
     });
     vec![ours.ours(), snake]
 }
@@ -256,18 +285,8 @@ fn own<'a>(name: &str, plan: &'a Plan, run: fn(&Plan) -> Result<[f64; 2]>) -> Jo
 
 /// `map` gives the sum of the results for so many tasks, `apply` the result of one; each adds one to its number.
 fn measured(plan: &Plan, map: impl Fn(u64) -> Result<u64>, apply: impl Fn(u64) -> Result<u64>) -> Result<[f64; 2]> {
-    const TASKS: u64 = 256;
     let half = plan.contended_ms * 1_000_000 / 2;
-    let rate = |tasks: u64| {
-        let start = now();
-        let sum = map(tasks)?;
-        let took = now() - start;
-        check("the sum of the results", sum, tasks * (tasks + 1) / 2)?;
-        Ok::<_, anyhow::Error>(tasks as f64 / took as f64)
-    };
-    rate(TASKS)?;
-    let fitting = rate(TASKS)? * half as f64;
-    let mapped = rate(TASKS.max(fitting as u64))?;
+    let mapped = steady_rate(half, &map)?;
     let (mut trips, start) = (Vec::new(), now());
     while now() - start < half {
         let before = now();
@@ -276,7 +295,22 @@ fn measured(plan: &Plan, map: impl Fn(u64) -> Result<u64>, apply: impl Fn(u64) -
         check("the result", result, trips.len() as u64 + 1)?;
         trips.push(took as f64 / 1e3);
     }
-    Ok([mapped * 1e6, median(&trips).context("no round trips")?])
+    Ok([mapped, median(&trips).context("no round trips")?])
+}
+
+/// Thousands of tasks in a second, of one map that takes about so long.
+fn steady_rate(nanoseconds: u64, map: &impl Fn(u64) -> Result<u64>) -> Result<f64> {
+    const TASKS: u64 = 256;
+    let rate = |tasks: u64| {
+        let start = now();
+        let sum = map(tasks)?;
+        let took = now() - start;
+        check("the sum of the results", sum, tasks * (tasks + 1) / 2)?;
+        Ok::<_, anyhow::Error>(tasks as f64 / took as f64)
+    };
+    rate(TASKS)?;
+    let fitting = rate(TASKS)? * nanoseconds as f64;
+    Ok(rate(TASKS.max(fitting as u64))? * 1e6)
 }
 
 /// Each task is a job that another worker may take.
