@@ -1,6 +1,7 @@
 //! What can go wrong in a pool, and what it costs: one input, never the pool.
 
-use crossproc::{Pool, Result, TaskError};
+use crossproc::{Atomic, Pool, Result, TaskError};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 fn fragile(n: u32) -> u32 {
@@ -16,36 +17,44 @@ fn fragile(n: u32) -> u32 {
 }
 
 fn main() -> Result<()> {
-    let pool = Pool::builder().processes(2).task_timeout(Duration::from_millis(300)).build()?;
-    let mut failed = 0;
-    for (n, result) in pool.imap(fragile, 0..8).enumerate() {
-        match result {
-            Ok(result) => assert_eq!(result as usize, n * 10),
-            Err(TaskError::Panicked { message, location, .. }) => println!("{n} panicked: {message}, at {location:?}"),
-            Err(TaskError::WorkerDied { pid, exit_code, .. }) => println!("{n} took worker {pid} with it: {exit_code}"),
-            Err(error) => println!("{n}: {error}"),
-        }
-        failed += u32::from((2..=5).contains(&n));
-    }
-    assert_eq!(failed, 4);
+    let pool = Pool::builder().processes(2).task_timeout(Duration::from_secs(1)).build()?;
 
-    // A map says it once everything has run: the first that failed, with its index.
-    match pool.map(fragile, 0..5) {
-        Err(TaskError::Panicked { index: Some(2), .. }) => {}
+    // One by one: an input that fails is an error among the results of the others.
+    let results: Vec<Result<u32, TaskError>> = pool.imap(fragile, 0..8).collect();
+    for (n, result) in results.iter().enumerate() {
+        match result {
+            Ok(result) => println!("{n}: {result}"),
+            Err(error) => println!("{n}: error: {error}"),
+        }
+    }
+    assert!(matches!(&results[2], Err(TaskError::Panicked { message, .. }) if message == "two is too much"));
+    assert!(matches!(results[3], Err(TaskError::WorkerDied { exit_code: 5, .. })));
+    assert!(matches!(results[4], Err(TaskError::WorkerDied { exit_code: -6, .. }))); // SIGABRT
+    assert_eq!(results[5], Err(TaskError::Timeout)); // its worker was killed
+    assert_eq!([0, 1, 6, 7].map(|n: usize| results[n].clone()), [Ok(0), Ok(10), Ok(60), Ok(70)]);
+
+    // All at once: a map runs all of them, then says which was the first that failed.
+    match pool.map(fragile, [0, 1, 2, 3, 6]) {
+        Err(TaskError::Panicked { index: Some(2), location: Some(location), .. }) => println!("panicked at {location}"),
         other => panic!("{other:?}"),
     }
-    assert_eq!(pool.map(fragile, [0, 1])?, [0, 10], "and the pool goes on");
+    assert_eq!(pool.map(fragile, [0, 1, 6])?, [0, 10, 60], "and the pool goes on");
 
-    // Where a second try may help, the pool tries again: the worker takes nothing with it but itself.
+    // Errors that the function returns are results like any others: all of them come.
+    let inverse = |n: u32| 12_u32.checked_div(n).ok_or_else(|| format!("12 / {n}?"));
+    assert_eq!(pool.map(inverse, [3, 0, 4])?, [Ok(4), Err("12 / 0?".to_string()), Ok(3)]);
+
+    // Where a second try may help, the pool tries again.
     let stubborn = Pool::builder().processes(1).retries(1).build()?;
-    let tries = crossproc::Atomic::new(0_u32)?;
-    let second_try = |tries: crossproc::Atomic<u32>| {
-        if tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+    let tries = Atomic::new(0_u32)?;
+    let dies_at_first = |tries: Atomic<u32>| {
+        if tries.fetch_add(1, SeqCst) == 0 {
             std::process::abort();
         }
         "done".to_string()
     };
-    assert_eq!(stubborn.apply(second_try, (tries,))?, "done");
-    println!("all the others have their results");
+    assert_eq!(stubborn.apply(dies_at_first, (tries.clone(),))?, "done");
+    println!("done at try {}", tries.load(SeqCst));
+    assert_eq!(tries.load(SeqCst), 2);
     Ok(())
 }

@@ -1,51 +1,47 @@
-//! Tasks of different functions in one pool, and what they leave in the container of a callback.
+//! Tasks of different functions in one pool: a table of functions, each of which goes to whichever worker is free.
 
 use crossproc::{Pool, Result};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-fn timed(name: &str, milliseconds: u64) -> String {
+/// Who worked, and how long.
+type Report = (u32, Duration);
+
+fn timed(name: &str, milliseconds: u64) -> Report {
     println!("Run task {name}-{}", std::process::id());
     let start = Instant::now();
     std::thread::sleep(Duration::from_millis(milliseconds));
-    format!("Task {name} runs {:.2} seconds.", start.elapsed().as_secs_f64())
+    println!("Task {name} runs {:.2} seconds.", start.elapsed().as_secs_f64());
+    (std::process::id(), start.elapsed())
 }
 
-fn lee() -> String {
-    timed("Lee", 10)
+fn lee() -> Report {
+    timed("Lee", 100)
 }
-fn marlon() -> String {
-    timed("Marlon", 40)
+fn marlon() -> Report {
+    timed("Marlon", 400)
 }
-fn allen() -> String {
-    timed("Allen", 30)
+fn allen() -> Report {
+    timed("Allen", 300)
 }
-fn frank() -> String {
-    timed("Frank", 20)
+fn frank() -> Report {
+    timed("Frank", 200)
 }
-fn named(name: String) -> String {
-    format!("完成任务:{name}, {}", std::process::id())
-}
+
+/// Functions of one signature have one type, so they fit into a table.
+const TASKS: [fn() -> Report; 4] = [lee, marlon, allen, frank];
 
 fn main() -> Result<()> {
-    let pool = Pool::new(4)?;
-    let container = Arc::new(Mutex::new(Vec::new()));
-    let keep = || {
-        let container = container.clone();
-        move |text: &String| container.lock().unwrap().push(text.clone())
-    };
-    for task in [lee as fn() -> String, marlon, allen, frank] {
-        pool.apply_async(task, ()).on_done(keep());
-    }
-    for name in ["听音乐", "吃饭", "睡觉"] {
-        pool.apply_async(named, (name.to_string(),)).on_done(keep());
-    }
+    let pool = Pool::new(TASKS.len())?;
     println!("Waiting for all subprocesses done...");
+    let results = TASKS.map(|task| pool.apply_async(task, ()));
     pool.close();
     pool.join()?;
-    let container = container.lock().unwrap();
-    container.iter().for_each(|text| println!("{text}"));
-    assert_eq!(container.len(), 7);
     println!("All subprocesses done.");
+
+    let reports = results.into_iter().map(|result| result.get()).collect::<Result<Vec<Report>, _>>()?;
+    let workers: BTreeSet<u32> = reports.iter().map(|report| report.0).collect();
+    assert_eq!(workers.len(), 4, "four tasks at once need four workers");
+    assert!(reports[1].1 >= Duration::from_millis(400), "the results are in the order of the table: Marlon is second");
     Ok(())
 }

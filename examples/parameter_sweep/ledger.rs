@@ -5,7 +5,7 @@ use crossproc::Result;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 
 pub struct Ledger {
@@ -37,14 +37,14 @@ fn parse(line: &str) -> Option<(String, u64)> {
 
 impl Ledger {
     pub fn open(path: &Path) -> Result<Self> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
         // What was being written when the program was killed goes: only the last line can be cut off.
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        let known = text[..whole].lines().filter_map(parse).collect();
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         file.set_len(whole as u64)?;
-        file.seek(SeekFrom::End(0))?;
+        // A line that the disk has spoilt has a wrong checksum; its point is done again.
+        let known = String::from_utf8_lossy(&bytes[..whole]).lines().filter_map(parse).collect();
         Ok(Ledger { file, known })
     }
 
