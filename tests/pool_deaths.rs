@@ -330,7 +330,8 @@ fn workers_die_while_they_take_a_large_shared_value() {
         std::thread::scope(|threads| {
             threads.spawn(|| {
                 let mut random = Random(31);
-                while !is_over.load(SeqCst) {
+                // So many, lest a slow machine never comes to the end of a value between two kills.
+                for _ in (0..300).take_while(|_| !is_over.load(SeqCst)) {
                     let (wait, pause) = (Instant::now(), Duration::from_micros(random.next() % 20_000));
                     until("it is time", || wait.elapsed() >= pause);
                     pids(&pool).get(random.next() as usize % 3).into_iter().for_each(|pid| kill(*pid));
