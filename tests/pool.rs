@@ -477,10 +477,10 @@ fn a_callback_may_close_join_and_drop_its_pool() {
         for how in 0..3 {
             let pool = Arc::new(Pool::new(2).unwrap());
             let others = pool.map_async(cube, 0..1000);
-            let (to, from) = mpsc::channel();
+            // Held, or the callback might run at once and here.
+            let (begun, gate) = gates();
             let inner = pool.clone();
-            let first = pool.apply_async(cube, (2,)).on_done(move |_| {
-                let _ = from.recv(); // until the program has given the pool up
+            let first = pool.apply_async(held, (begun, gate.clone())).on_done(move |_| {
                 match how {
                     0 => {
                         inner.close();
@@ -492,8 +492,8 @@ fn a_callback_may_close_join_and_drop_its_pool() {
                 drop(inner);
             });
             drop(pool);
-            to.send(()).unwrap();
-            assert_eq!(first.get(), Ok(8));
+            gate.store(1, SeqCst);
+            assert_eq!(first.get(), Ok(7));
             match others.get() {
                 Ok(cubes) => assert_eq!(cubes.len(), 1000),
                 Err(error) => assert!(error == TaskError::Cancelled && how > 0),

@@ -9,7 +9,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
-use util::{LIMIT, Random, is_running, kill, state, until, until_killed, within};
+use util::{
+    LIMIT, Random, is_running, kill, open_descriptors, program, role, state, until, until_killed, within, zombies_of,
+};
 
 fn square(n: u64) -> u64 {
     n * n
@@ -143,13 +145,15 @@ fn two_hundred_workers_are_killed_under_maps() {
         std::thread::scope(|threads| {
             threads.spawn(|| {
                 let mut random = Random(23);
-                while kills.load(SeqCst) < KILLS {
+                let mut killed = BTreeSet::new();
+                while killed.len() < KILLS {
                     let wait = Instant::now();
                     let pause = Duration::from_micros(random.next() % 4000);
                     until("it is time", || wait.elapsed() >= pause);
                     let pids = pids(&pool);
+                    // A process that was killed is listed until its end has been seen.
                     if let Some(pid) = pids.get(random.next() as usize % pids.len().max(1))
-                        && is_running(*pid)
+                        && killed.insert(*pid)
                     {
                         kill(*pid);
                         kills.fetch_add(1, SeqCst);
@@ -191,10 +195,10 @@ fn two_hundred_workers_are_killed_under_maps() {
         });
         assert_eq!(kills.load(SeqCst), KILLS);
         assert!(rounds > 2 && lost <= KILLS, "{rounds} maps, {lost} inputs lost");
+        until("each of them was replaced, and nobody else", || {
+            pool.insights().workers.iter().map(|worker| worker.starts).sum::<u64>() == 3 + KILLS as u64
+        });
         is_well(&pool, 3);
-        let starts: u64 = pool.insights().workers.iter().map(|worker| worker.starts).sum();
-        // Some were killed again before they were gone.
-        assert!((KILLS as u64 / 2..=3 + KILLS as u64).contains(&starts), "{starts} starts");
     });
 }
 
@@ -395,6 +399,50 @@ fn what_the_dead_had_in_their_hands_is_let_go() {
 }
 
 #[test]
+fn deaths_leave_nothing_behind() {
+    within(120, || program("deaths_leave_nothing_behind_role", "", None).join());
+}
+
+#[test]
+fn deaths_leave_nothing_behind_role() {
+    let Some(_) = role() else { return };
+    fn third_dies(n: u64, queue: Queue<u64>, array: Array<u64>) -> Array<u64> {
+        queue.put(n).unwrap();
+        if n % 3 == 1 {
+            std::process::exit(1);
+        }
+        array
+    }
+    let pool = Pool::new(2).unwrap();
+    let retiring = Pool::builder().processes(1).max_tasks_per_child(1).build().unwrap();
+    let some_die = |round: u64| {
+        let queue = Queue::new().unwrap();
+        let array = Array::from_slice(&[round; 20_000]).unwrap(); // in a segment of its own
+        let inputs = (0..6).map(|n| (n, queue.clone(), array.clone()));
+        let error = pool.chunksize(1 + round as usize % 4).starmap(third_dies, inputs).unwrap_err();
+        assert_eq!(died(Err::<(), _>(error)).2, Some(1));
+        let unfinished =
+            pool.imap(|(n, array): (usize, Array<u64>)| array.get(n).unwrap(), (0..).map(|n| (n, array.clone())));
+        assert_eq!(unfinished.take(3).map(Result::unwrap).collect::<Vec<_>>(), [round; 3]);
+        assert_eq!(retiring.apply(square, (3,)), Ok(9));
+    };
+    // Every death has been dealt with, and every seat taken again.
+    let after = |rounds: u64| {
+        let starts = |pool: &Pool| pool.insights().workers.iter().map(|worker| worker.starts).sum::<u64>();
+        until("the last ones are replaced", || starts(&pool) == 2 + 2 * rounds && starts(&retiring) == 1 + rounds);
+        is_well(&pool, 2);
+        until("the next one is there", || pids(&retiring).len() == 1);
+        (open_descriptors().len(), std::fs::read_dir("/proc/self/task").unwrap().count())
+    };
+    (0..5).for_each(some_die);
+    let few = after(5);
+    (0..100).for_each(some_die);
+    let many = after(105);
+    assert!(many.0 <= few.0 + 4 && many.1 <= few.1, "{few:?} to {many:?}: {:#?}", open_descriptors());
+    assert_eq!(zombies_of(std::process::id()), Vec::<u32>::new());
+}
+
+#[test]
 fn a_stack_that_overflows_is_a_death() {
     #[allow(unconditional_recursion, reason = "that is what it is for")]
     fn deep(n: u64) -> u64 {
@@ -429,10 +477,19 @@ fn signals_other_than_kill_are_told_by_their_number() {
         }
         is_well(&pool, 1);
         // An interrupt is the program's to answer.
-        let result = pool.apply_async(square, (3,));
+        let gate = Atomic::new(0_u32).unwrap();
+        let held = |begun: Atomic<u32>, gate: Atomic<u32>| {
+            begun.fetch_add(1, SeqCst);
+            until("the gate is open", || gate.load(SeqCst) == 1);
+            std::process::id()
+        };
+        let result = pool.apply_async(held, (begun.clone(), gate.clone()));
+        until("it has begun", || begun.load(SeqCst) == 4 && pids(&pool).len() == 1);
+        let pid = pids(&pool)[0];
         // SAFETY: a worker of ours.
-        unsafe { libc::kill(pids(&pool)[0] as i32, libc::SIGINT) };
-        assert_eq!((result.get(), pool.apply(square, (4,))), (Ok(9), Ok(16)));
+        unsafe { libc::kill(pid as i32, libc::SIGINT) };
+        gate.store(1, SeqCst);
+        assert_eq!((result.get(), pool.apply(std::process::id, ())), (Ok(pid), Ok(pid)));
     });
 }
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Barrier, Mutex};
-use util::{LIMIT, name_of, program, role, status_number, until, until_killed, within};
+use util::{LIMIT, descriptors, name_of, program, role, status_number, until, until_killed, within};
 
 fn square(n: u64) -> u64 {
     n * n
@@ -308,11 +308,54 @@ fn no_handle_stays_behind() {
         };
         pool.chunksize(3).starmap(dies, (0..6).map(|n| (queue.clone(), n))).unwrap_err();
         is_alone("after deaths");
-        let stuck = |_: Queue<u64>, _: i32| until_killed();
-        let pending: Vec<_> = (0..50).map(|n| pool.apply_async(stuck, (queue.clone(), n))).collect();
+        let stuck = |_: Queue<u64>, begun: Atomic<u32>| {
+            begun.fetch_add(1, SeqCst);
+            until_killed()
+        };
+        begun.store(0, SeqCst);
+        let pending: Vec<_> = (0..50).map(|_| pool.apply_async(stuck, (queue.clone(), begun.clone()))).collect();
+        // One that is killed while it unpacks its task leaves the handles in it under way.
+        until("both have theirs", || begun.load(SeqCst) == 2);
         drop(pool);
         drop(pending);
         is_alone("after the pool");
+    });
+}
+
+/// Each of these arrays has a segment of its own, so a descriptor where it is.
+#[test]
+fn a_worker_lets_go_what_it_was_given() {
+    fn last(array: Array<u64>) -> u64 {
+        array.get(19_999).unwrap()
+    }
+    within(60, || {
+        let pool = Pool::new(1).unwrap();
+        let has = || pool.apply(descriptors, ()).unwrap();
+        let array = |n: u64| Array::from_slice(&[n; 20_000]).unwrap();
+        let some = |round: u64| {
+            assert_eq!(pool.chunksize(1 + round as usize % 5).map(last, (0..20).map(array)).unwrap().len(), 20);
+            assert_eq!(
+                pool.map_with(&array(round), |shared, n: u64| last(shared.clone()) + n, 0..3).unwrap()[2],
+                round + 2
+            );
+            assert_eq!(pool.map(|n: u64| Array::from_slice(&[n; 20_000]).unwrap(), 0..5).unwrap().len(), 5);
+            let (begun, gate) = (Atomic::new(0_u32).unwrap(), Atomic::new(0_u32).unwrap());
+            let held = |begun: Atomic<u32>, gate: Atomic<u32>| {
+                begun.fetch_add(1, SeqCst);
+                until("the gate is open", || gate.load(SeqCst) == 1);
+            };
+            let hold = pool.apply_async(held, (begun.clone(), gate.clone()));
+            until("it is held", || begun.load(SeqCst) == 1);
+            let cancelled = pool.map_async(last, (0..20).map(array));
+            assert!(cancelled.cancel());
+            gate.store(1, SeqCst);
+            hold.get().unwrap();
+        };
+        (0..3).for_each(some);
+        let few = has();
+        (0..20).for_each(some);
+        let many = has();
+        assert!(many <= few + 4, "{few} to {many} descriptors");
     });
 }
 

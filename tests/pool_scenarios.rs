@@ -1,4 +1,7 @@
 //! The programs that users bring, as far as they need a pool: who prints what, and in which order. Times are a tenth.
+//!
+//! SE03, a function that cannot be sent or has other parameters, does not compile: see the documentation of `Pool`, whose tests
+//! demand just that.
 
 mod util;
 

@@ -84,12 +84,6 @@ pub(super) fn with<S: Message, T: Message, R: Message>(
     if items.is_empty() {
         return Ok(Vec::new());
     }
-    let (number, oldest) = hub.share();
-    let count = items.len();
-    let size = size.unwrap_or_else(|| usual_size(count, hub.plan.processes));
-    let promise = Promise::new();
-    let job =
-        Call::<(T,), R, _>::giving(Task::with(f, (number, oldest))?, items, All::new(promise.clone(), count, hub));
     /// Nobody is to ask for it any more, also when an encoding panics.
     struct Offer<'a>(&'a super::hub::Hub, u64);
     impl Drop for Offer<'_> {
@@ -97,7 +91,13 @@ pub(super) fn with<S: Message, T: Message, R: Message>(
             self.0.withdraw(self.1);
         }
     }
+    let (number, oldest) = hub.share();
     let offer = Offer(hub, number);
+    let count = items.len();
+    let size = size.unwrap_or_else(|| usual_size(count, hub.plan.processes));
+    let promise = Promise::new();
+    let job =
+        Call::<(T,), R, _>::giving(Task::with(f, (number, oldest))?, items, All::new(promise.clone(), count, hub));
     hub.offer(number, job.clone());
     hub.submit(job.clone(), (0, count), size, true)?;
     while !promise.is_done() {

@@ -25,7 +25,7 @@ use crate::sync::Patience;
 use crate::sys::poll::Bell;
 use crate::sys::{Deadline, process};
 use crate::{CodecError, PoolError, Receiver, Sender, TaskError, channel};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread, ThreadId};
@@ -94,6 +94,8 @@ pub(super) struct State {
     /// There was no room for a task.
     is_refused: bool,
     shared: HashMap<u64, Arc<dyn Job>>,
+    /// The numbers of shared values that a map has, or is about to have.
+    in_use: BTreeSet<u64>,
     next_shared: u64,
     pub(super) slowest: Slowest,
     /// How many workers in a row died before they were ready.
@@ -282,6 +284,7 @@ impl Hub {
             size: 0,
             is_refused: false,
             shared: HashMap::new(),
+            in_use: BTreeSet::new(),
             next_shared: 0,
             slowest: Slowest::default(),
             failures: 0,
@@ -826,8 +829,9 @@ impl Hub {
     pub(super) fn share(&self) -> (u64, u64) {
         let mut state = self.lock();
         state.next_shared += 1;
-        let oldest = state.shared.keys().copied().min();
-        (state.next_shared, oldest.unwrap_or(state.next_shared))
+        let number = state.next_shared;
+        state.in_use.insert(number);
+        (number, state.in_use.first().copied().unwrap_or(number))
     }
 
     pub(super) fn offer(&self, shared: u64, job: Arc<dyn Job>) {
@@ -835,7 +839,11 @@ impl Hub {
     }
 
     pub(super) fn withdraw(&self, shared: u64) {
-        self.lock().shared.remove(&shared);
+        let mut state = self.lock();
+        state.in_use.remove(&shared);
+        let job = state.shared.remove(&shared);
+        drop(state);
+        drop(job); // with the program's inputs
     }
 
     pub(super) fn close(&self) {

@@ -50,6 +50,12 @@ use std::thread::{self, JoinHandle, ThreadId};
 /// delivered, inputs that it had not begun, also those of the same chunk, run elsewhere. Another worker takes its place. This
 /// process: its workers die with it, whatever they do, at once.
 ///
+/// The one exception: where a worker is killed in the moment in which it takes a task, the handles in that task count as on their way until
+/// the family ends, so a queue among them is never `Disconnected`.
+///
+/// Serde code of the program's runs in the pool's own process too. It must not wait for a task of the same pool: that would wait for
+/// ever.
+///
 /// # What cannot be sent
 /// What a closure captures stays behind, so captures do not compile; pass values as arguments, or share them by
 /// [`map_with`](Pool::map_with):

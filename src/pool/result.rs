@@ -153,7 +153,8 @@ impl<R: Message> AsyncResult<R> {
     }
 
     /// Calls the function when there is a result, in a thread of the pool's, before anybody sees the result; at once and here if
-    /// that is there already. It should be short: one follows the other. A panic in it is the panic hook's affair alone.
+    /// that is there already. It should be short: one follows the other, so one that waits for
+    /// a result that has callbacks itself waits for ever. A panic in it is the panic hook's affair alone.
     ///
     /// ```
     /// let (to, from) = std::sync::mpsc::channel();

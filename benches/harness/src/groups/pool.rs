@@ -70,7 +70,7 @@ fn other_maps_of_ours(plan: &Plan) -> Result<Vec<f64>> {
 /// One task alone, there and back, where both sides sleep before; beside a byte that goes there and back.
 fn trips(plan: &Plan) -> Vec<Job<'_>> {
     let job = |name: &str, one_core: bool, run: fn(&Plan, u64) -> Result<f64>| {
-        // On one core nobody looks before it sleeps, so there need be no pause.
+        // On one core the other side does nothing until this one sleeps, so there need be no pause.
         let pause = if one_core { 0 } else { 200_000 };
         Job::one(name, "us", move || {
             let child = OwnChild::fork(cores()[0], || {
