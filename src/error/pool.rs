@@ -59,6 +59,10 @@ pub enum TaskError {
     /// The result was given out already.
     #[error("the result was taken already")]
     Taken,
+    /// This thread runs the program's code for the pool, its serde code or a destructor, and cannot wait for the pool meanwhile; or
+    /// it is in a callback of this very result.
+    #[error("waited for a pool in code that the pool runs itself")]
+    Deadlock,
     /// Chunks of 0 inputs.
     #[error("a chunk size of 0")]
     ChunkSize,

@@ -4,6 +4,7 @@ use crate::ring::codec::Failure;
 use crate::ring::mail::{Mail, Plan};
 use crate::ring::note::{Flags, SLOT};
 use crate::ring::{Company, RingSource, Stop};
+use crate::segment::travel::Custody;
 use crate::segment::{Handle, Holders, Roles};
 use crate::sync::Patience;
 use crate::{RecvError, SegmentError, SendError};
@@ -177,6 +178,12 @@ impl End {
         let mail = self.outgoing()?;
         self.check_readers(mail)?;
         Ok(mail.send_value(message, patience, &|| self.readers(mail))?)
+    }
+
+    pub(super) fn send_and_keep<T: Serialize + ?Sized>(&self, message: &T) -> Result<Option<Custody>, Unsent> {
+        let mail = self.outgoing()?;
+        self.check_readers(mail)?;
+        Ok(mail.send_and_keep(message, Patience::Forever, &|| self.readers(mail))?)
     }
 
     pub(super) fn send_bytes(&self, bytes: &[u8], patience: Patience) -> Result<(), Unsent> {

@@ -7,6 +7,7 @@ use crate::element::{self, Element};
 use crate::message::Message;
 use crate::ring::RingSource;
 use crate::ring::mail::Mail;
+use crate::segment::travel::Custody;
 use crate::segment::{self, Handle, Holders, Kind, Object, Roles, Shape, Spec, handle_type};
 use crate::sync::Patience;
 use crate::{
@@ -83,10 +84,10 @@ half! {
 
 sends!(Sender<T>, T, [T: Message], "let (sender, receiver) = crossproc::Pipe::<i32>::one_way()?;");
 impl<T> Sender<T> {
-    /// Sends a message of whatever type.
-    pub(crate) fn send_value<U: Message>(&self, message: &U) -> Result<(), SendError> {
-        match self.end.send(message, Patience::Forever) {
-            Ok(()) => Ok(()),
+    /// Sends a message of whatever type; its handles are the caller's to keep, until it is known that they were taken.
+    pub(crate) fn send_and_keep<U: Message>(&self, message: &U) -> Result<Option<Custody>, SendError> {
+        match self.end.send_and_keep(message) {
+            Ok(custody) => Ok(custody),
             Err(Unsent::Error(error)) => Err(error),
             Err(Unsent::Full) => Err(SendError::Corrupt), // no answer to one who waits for ever
         }

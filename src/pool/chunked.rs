@@ -77,6 +77,9 @@ pub(super) fn with<S: Message, T: Message, R: Message>(
 ) -> Result<Vec<R>, TaskError> {
     let hub = &pool.hub;
     hub.check()?;
+    if let Some(error) = hub.refusal() {
+        return Err(error);
+    }
     if size == Some(0) {
         return Err(TaskError::ChunkSize);
     }
@@ -104,10 +107,16 @@ pub(super) fn with<S: Message, T: Message, R: Message>(
         hub.drive(&|thread| promise.await_by(thread) && !job.has_wants(), None);
         for to in job.take_wants() {
             // A worker that is gone does not want it any more; what cannot be encoded, it hears by the end of the pipe.
-            let sent = to.send_value(shared);
-            if let Err(crate::SendError::Encode(error)) = sent {
-                hub.cancel(&(job.clone() as Arc<dyn super::job::Job>));
-                promise.resolve(Err(TaskError::Encode(error)), hub);
+            let serving = hub.serve(); // until it has this, a worker does nothing else
+            let sent = to.send_and_keep(shared);
+            drop(serving);
+            match sent {
+                Ok(custody) => custody.into_iter().for_each(|custody| job.keep(custody)),
+                Err(crate::SendError::Encode(error)) => {
+                    hub.cancel(&(job.clone() as Arc<dyn super::job::Job>));
+                    promise.resolve(Err(TaskError::Encode(error)), hub);
+                }
+                Err(_) => {}
             }
         }
     }

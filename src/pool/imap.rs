@@ -193,12 +193,15 @@ where
             came.thread = Some(thread);
             !came.is_there()
         };
-        if !self.pool.hub.drive(&register, deadline) && deadline.is_some() {
+        let hub = &self.pool.hub;
+        let refusal = || hub.refusal().filter(|_| !locked(&self.stream.0).is_there());
+        if !hub.drive(&register, deadline) && deadline.is_some() && refusal().is_none() {
             return None;
         }
         let Some(answer) = locked(&self.stream.0).take() else {
+            let error = refusal().unwrap_or(TaskError::PoolClosed);
             self.end();
-            return Some(Some(Err(TaskError::PoolClosed))); // in a fork of the pool's process
+            return Some(Some(Err(error)));
         };
         self.given += 1;
         #[cfg(feature = "progress")]

@@ -9,6 +9,7 @@ use super::worker::{Trampoline, trampoline, trampoline_with};
 use crate::process::Code;
 use crate::ring::codec::{self as ring, Encoded, Incoming};
 use crate::ring::note::Note;
+use crate::segment::travel::Custody;
 use crate::{CodecError, Entry, Message, Sender, TaskError};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -86,6 +87,8 @@ pub(super) struct Call<A, R, S> {
     /// In a mutex, for they need not be `Sync`.
     items: Mutex<Items<A>>,
     pub(super) sink: S,
+    /// The handles in the shared value, until no task of the job can be on its way.
+    custody: Mutex<Vec<Custody>>,
     /// Workers that want the shared value.
     wants: Mutex<Vec<Sender<()>>>,
     /// Who gives it to them.
@@ -96,7 +99,53 @@ pub(super) struct Call<A, R, S> {
 struct Items<A> {
     /// The number of the first.
     base: usize,
-    items: VecDeque<Option<A>>,
+    items: VecDeque<Item<A>>,
+}
+
+enum Item<A> {
+    Here(A),
+    /// Whoever encodes it has it, for no lock is held meanwhile (H3).
+    Lent,
+    /// It has its result.
+    Done,
+}
+
+impl<A> Items<A> {
+    fn at(&mut self, item: usize) -> Option<&mut Item<A>> {
+        self.items.get_mut(item.checked_sub(self.base)?)
+    }
+
+    fn lend(&mut self, item: usize) -> Option<A> {
+        let place = self.at(item)?;
+        match std::mem::replace(place, Item::Lent) {
+            Item::Here(input) => Some(input),
+            other => {
+                *place = other;
+                None
+            }
+        }
+    }
+
+    /// Gives what is not wanted any more.
+    fn give_back(&mut self, item: usize, input: A) -> Option<A> {
+        match self.at(item) {
+            Some(place @ Item::Lent) => {
+                *place = Item::Here(input);
+                None
+            }
+            _ => Some(input),
+        }
+    }
+
+    /// It has its result now: what is to be dropped of it. None if it had one.
+    fn finish(&mut self, item: usize) -> Option<Item<A>> {
+        let done = std::mem::replace(self.at(item)?, Item::Done);
+        while matches!(self.items.front(), Some(Item::Done)) {
+            self.items.pop_front();
+            self.base += 1;
+        }
+        (!matches!(done, Item::Done)).then_some(done)
+    }
 }
 
 impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
@@ -110,13 +159,14 @@ impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
     }
 
     fn plain(task: Task<A>, items: Vec<A>, sink: S) -> Self {
-        let items = Mutex::new(Items { base: 0, items: items.into_iter().map(Some).collect() });
-        Call { task, items, sink, wants: Mutex::default(), giver: None, results: std::marker::PhantomData }
+        let items = Mutex::new(Items { base: 0, items: items.into_iter().map(Item::Here).collect() });
+        let (custody, wants) = Default::default();
+        Call { task, items, sink, custody, wants, giver: None, results: std::marker::PhantomData }
     }
 
     /// More items, behind those that there are.
     pub(super) fn extend(&self, more: Vec<A>) {
-        locked(&self.items).items.extend(more.into_iter().map(Some));
+        locked(&self.items).items.extend(more.into_iter().map(Item::Here));
     }
 
     pub(super) fn take_wants(&self) -> Vec<Sender<()>> {
@@ -125,6 +175,40 @@ impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
 
     pub(super) fn has_wants(&self) -> bool {
         !locked(&self.wants).is_empty()
+    }
+
+    /// A worker was sent the shared value.
+    pub(super) fn keep(&self, custody: Custody) {
+        locked(&self.custody).push(custody);
+    }
+
+    /// Runs the program's code on inputs, without the lock.
+    fn lend<T>(
+        &self,
+        from: usize,
+        to: usize,
+        run: impl FnOnce(&[A]) -> Result<T, CodecError>,
+    ) -> Result<T, CodecError> {
+        let mut one = None; // which needs no memory of its own
+        let mut many = Vec::new();
+        {
+            let mut items = locked(&self.items);
+            match to - from {
+                1 => one = items.lend(from),
+                _ => many.extend((from..to).map_while(|item| items.lend(item))),
+            }
+        }
+        let inputs = if to - from == 1 { one.as_slice() } else { &many };
+        let result = match inputs.len() == to - from {
+            true => caught("encoding", || run(inputs)),
+            false => Err(CodecError("an input that is gone".into())),
+        };
+        let mut items = locked(&self.items);
+        let lent = one.into_iter().chain(many).enumerate();
+        let unwanted: Vec<A> = lent.filter_map(|(at, input)| items.give_back(from + at, input)).collect();
+        drop(items);
+        unharmed(|| drop(unwanted));
+        result
     }
 
     fn index(&self, item: usize) -> Option<usize> {
@@ -140,16 +224,7 @@ impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
     }
 
     fn finish(&self, item: usize, answer: Result<R, TaskError>, hub: &Hub) {
-        let done = {
-            let mut items = locked(&self.items);
-            let base = items.base;
-            let done = item.checked_sub(base).and_then(|at| items.items.get_mut(at)).and_then(Option::take);
-            while items.items.front().is_some_and(Option::is_none) {
-                items.items.pop_front();
-                items.base += 1;
-            }
-            done
-        };
+        let done = locked(&self.items).finish(item);
         // Without the lock: the program's destructor. What is not there any more has its answer.
         if done.is_some() {
             unharmed(|| drop(done));
@@ -165,37 +240,29 @@ fn unharmed(run: impl FnOnce()) {
     }
 }
 
-/// Decoding is the program's code, and may panic.
-fn caught<T>(decode: impl FnOnce() -> Result<T, CodecError>) -> Result<T, CodecError> {
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|payload| {
+/// Encoding and decoding are the program's code, and may panic.
+fn caught<T>(what: &str, run: impl FnOnce() -> Result<T, CodecError>) -> Result<T, CodecError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
         std::mem::forget(payload); // its destructor may panic too
-        Err(CodecError("a panic in the decoding".into()))
+        Err(CodecError(format!("a panic in the {what}")))
     })
 }
 
 fn decode<T: Message>(bytes: &[u8]) -> Result<(T, &[u8]), CodecError> {
-    caught(|| postcard::take_from_bytes(bytes).map_err(codec))
+    caught("decoding", || postcard::take_from_bytes(bytes).map_err(codec))
 }
 
 impl<A: Message, R: Message, S: Sink<R>> Job for Call<A, R, S> {
     fn encode(&self, slot: u32, generation: u32, from: usize, to: usize, note: &mut Note) -> Encoding {
         let Task { code, shared, .. } = self.task;
         let head = Head { slot, generation, code, shared };
-        let items = locked(&self.items);
-        let gone = || CodecError("an input that is gone".into());
-        let range = from.checked_sub(items.base).zip(to.checked_sub(items.base)).ok_or_else(gone)?;
-        if range.1 - range.0 == 1 {
-            let item = items.items.get(range.0).and_then(Option::as_ref).ok_or_else(gone)?;
-            return ring::encode(&(head, [item].as_slice()), note);
-        }
-        let some: Option<Vec<&A>> = items.items.range(range.0..range.1).map(Option::as_ref).collect();
-        ring::encode(&(head, some.ok_or_else(gone)?), note)
+        self.lend(from, to, |inputs| ring::encode(&(head, inputs), note))
     }
 
     fn accept(&self, from: usize, count: usize, results: Results<'_>, hub: &Hub) {
         match results {
             Results::Message(incoming, _) if incoming.has_handles() => {
-                let outcome = caught(|| incoming.unpack::<(Report, Outcome<R>)>());
+                let outcome = caught("decoding", || incoming.unpack::<(Report, Outcome<R>)>());
                 self.put(from, outcome.map(|(_, outcome)| outcome), hub);
             }
             Results::Message(incoming, behind) => {
@@ -249,9 +316,7 @@ impl<A: Message, R: Message, S: Sink<R>> Job for Call<A, R, S> {
     }
 
     fn input(&self, item: usize) -> Vec<u8> {
-        let items = locked(&self.items);
-        let item = item.checked_sub(items.base).and_then(|at| items.items.get(at)).and_then(Option::as_ref);
-        item.and_then(|item| postcard::to_stdvec(item).ok()).unwrap_or_default()
+        self.lend(item, item + 1, |inputs| postcard::to_stdvec(&inputs[0]).map_err(codec)).unwrap_or_default()
     }
 
     fn want(&self, to: Sender<()>) {

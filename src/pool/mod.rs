@@ -5,18 +5,22 @@
 
 mod board;
 mod builder;
+mod burial;
+mod calls;
 mod chunked;
 mod crew;
 mod hub;
 mod imap;
 mod insights;
 mod job;
+mod leading;
 #[allow(clippy::module_inception, reason = "it is what the module is named after")]
 mod pool;
 #[cfg(feature = "progress")]
 mod progress;
 mod promise;
 mod result;
+mod sending;
 pub mod testing;
 mod wire;
 mod worker;

@@ -13,7 +13,7 @@ use crate::process::{captures_nothing, check_may_have_children};
 use crate::sys::birth;
 use crate::{Entry, Message, PoolError, TaskError};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle, ThreadId};
+use std::thread::{self, JoinHandle};
 
 /// Processes that wait for functions to run.
 ///
@@ -41,20 +41,21 @@ use std::thread::{self, JoinHandle, ThreadId};
 /// [`initializer`](PoolBuilder::initializer) sets.
 ///
 /// A pool that is dropped is [terminated](Pool::terminate). To have all results first, wait for them, or [`close`](Pool::close)
-/// and [`join`](Pool::join). Results are read by whoever waits for one; where nobody does, by a thread of the pool's, which also
-/// runs callbacks. Another thread starts and watches the workers.
+/// and [`join`](Pool::join). Results are read by whoever waits for one; where nobody does, by a thread of the pool's. Another one starts
+/// and watches the workers, and from the first callback on there is one for these.
 ///
 /// # When a process dies
 /// A worker, at any instruction: the input that it was working at has the result [`WorkerDied`](TaskError::WorkerDied), or is
 /// tried again ([`retries`](PoolBuilder::retries)). Nothing else is lost, and nothing runs twice: results that it had are
 /// delivered, inputs that it had not begun, also those of the same chunk, run elsewhere. Another worker takes its place. This
-/// process: its workers die with it, whatever they do, at once.
+/// process: its workers die with it, whatever they do, at once. Handles in tasks that came to nothing are given up; those in a result
+/// that a worker was sending when it was killed count until the family ends, as with any message.
 ///
-/// The one exception: where a worker is killed in the moment in which it takes a task, the handles in that task count as on their way until
-/// the family ends, so a queue among them is never `Disconnected`.
-///
-/// Serde code of the program's runs in the pool's own process too. It must not wait for a task of the same pool: that would wait for
-/// ever.
+/// # Code that a pool runs in this process
+/// Serde code of inputs and results, and their destructors, run in whichever thread needs them, callbacks in the pool's own. A
+/// callback may wait for other tasks; the others may give the pool more tasks, but not wait for it, since somebody waits for them:
+/// [`Deadlock`](TaskError::Deadlock), and [`join`](Pool::join) is [`StillRunning`](PoolError::StillRunning). (Nobody can tell where one
+/// of them waits for a thread that waits for the pool: that lasts for ever, as with a lock.)
 ///
 /// # What cannot be sent
 /// What a closure captures stays behind, so captures do not compile; pass values as arguments, or share them by
@@ -100,7 +101,6 @@ use std::thread::{self, JoinHandle, ThreadId};
 pub struct Pool {
     pub(super) hub: Arc<Hub>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    keeper: ThreadId,
 }
 
 impl std::fmt::Debug for Pool {
@@ -153,10 +153,7 @@ impl Pool {
         let threads = spawn("crossproc-pool", keep)
             .and_then(|keeper| Ok((keeper, spawn("crossproc-crew", Box::new(move || crew.run()))?)));
         match threads {
-            Ok((keeper, crew)) => {
-                let id = keeper.thread().id();
-                Ok(Pool { hub, threads: Mutex::new(vec![keeper, crew]), keeper: id })
-            }
+            Ok((keeper, crew)) => Ok(Pool { hub, threads: Mutex::new(vec![keeper, crew]) }),
             Err(error) => {
                 hub.end_all();
                 Err(error)
@@ -308,6 +305,9 @@ impl Pool {
         if !self.hub.is_owner() {
             return Ok(()); // in a fork, which has no workers
         }
+        if self.hub.is_served_here() {
+            return Err(PoolError::StillRunning); // with what this very code is for
+        }
         let broken = match &self.hub.lock().phase {
             Phase::Running => return Err(PoolError::StillRunning),
             Phase::Closed | Phase::Terminated => None,
@@ -322,11 +322,9 @@ impl Pool {
     }
 
     fn wait_for_end(&self) {
-        self.hub.wait_for_end(self.keeper);
-        if thread::current().id() != self.keeper {
-            // A panic in them would be this crate's own; what there is to say, the panic hook has said.
-            locked(&self.threads).drain(..).for_each(|thread| drop(thread.join()));
-        }
+        self.hub.wait_for_end();
+        // A panic in them would be this crate's own; what there is to say, the panic hook has said.
+        locked(&self.threads).drain(..).for_each(|thread| drop(thread.join()));
     }
 
     /// The workers that there are now.
@@ -365,7 +363,9 @@ impl Drop for Pool {
     fn drop(&mut self) {
         if self.hub.is_owner() {
             self.hub.terminate();
-            self.wait_for_end();
+            if !self.hub.is_served_here() {
+                self.wait_for_end();
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::hub::Hub;
 use super::job::Job;
-use super::promise::Promise;
+use super::promise::{Callback, Promise};
 use crate::sys::Deadline;
 use crate::wait::{Source, Waitable};
 use crate::{Message, NotReady, TaskError};
@@ -109,10 +109,28 @@ impl<R> AsyncResult<R> {
     }
 
     fn drive(&self, deadline: Option<Deadline>) -> bool {
-        match &self.source {
-            Some((hub, _)) => hub.drive(&|thread| self.promise.await_by(thread), deadline),
-            None => true,
+        let Some((hub, _)) = &self.source else { return true };
+        if !hub.calls_here() {
+            return hub.drive(&|thread| self.promise.await_by(thread), deadline);
         }
+        // In a callback: what runs callbacks is this thread.
+        let waits = |thread| self.promise.await_by(thread) && !self.promise.has_callbacks_to_run();
+        if self.is_own_callback() || !hub.drive(&waits, deadline) {
+            return false;
+        }
+        self.promise.settle(hub);
+        self.promise.is_done()
+    }
+
+    /// Whether this thread is in a callback of this very result.
+    fn is_own_callback(&self) -> bool {
+        self.promise.has_come() && !self.promise.is_done() && !self.promise.has_callbacks_to_run()
+    }
+
+    /// Why nobody can wait for it here, if so.
+    fn refusal(&self) -> Option<TaskError> {
+        let (hub, _) = self.source.as_ref()?;
+        hub.refusal().or_else(|| (hub.calls_here() && self.is_own_callback()).then_some(TaskError::Deadlock))
     }
 }
 
@@ -129,7 +147,7 @@ impl<R: Message> AsyncResult<R> {
     /// ```
     pub fn get(self) -> Result<R, TaskError> {
         self.drive(None);
-        self.promise.take().unwrap_or(Err(TaskError::PoolClosed))
+        self.promise.take().unwrap_or_else(|| Err(self.refusal().unwrap_or(TaskError::PoolClosed)))
     }
 
     /// The same, for that long at most, by the monotonic clock. The result is given out once.
@@ -147,14 +165,14 @@ impl<R: Message> AsyncResult<R> {
     /// ```
     pub fn get_timeout(&mut self, duration: Duration) -> Result<R, TaskError> {
         if !self.drive(Some(Deadline::after(duration))) {
-            return Err(TaskError::Timeout);
+            return Err(self.refusal().unwrap_or(TaskError::Timeout));
         }
         self.promise.take().unwrap_or(Err(TaskError::PoolClosed))
     }
 
     /// Calls the function when there is a result, in a thread of the pool's, before anybody sees the result; at once and here if
-    /// that is there already. It should be short: one follows the other, so one that waits for
-    /// a result that has callbacks itself waits for ever. A panic in it is the panic hook's affair alone.
+    /// that is there already. One follows the other, so it should be short; where one waits for another result, the functions of
+    /// that one are called meanwhile. A panic in it is the panic hook's affair alone.
     ///
     /// ```
     /// let (to, from) = std::sync::mpsc::channel();
@@ -169,7 +187,7 @@ impl<R: Message> AsyncResult<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn on_done(self, f: impl FnOnce(&R) + Send + 'static) -> Self {
-        self.promise.call_back(Box::new(|answer| {
+        self.call_back(Box::new(|answer| {
             if let Ok(result) = answer {
                 f(result);
             }
@@ -188,12 +206,19 @@ impl<R: Message> AsyncResult<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn on_error(self, f: impl FnOnce(&TaskError) + Send + 'static) -> Self {
-        self.promise.call_back(Box::new(|answer| {
+        self.call_back(Box::new(|answer| {
             if let Err(error) = answer {
                 f(error);
             }
         }));
         self
+    }
+
+    fn call_back(&self, callback: Callback<R>) {
+        if let Some((hub, _)) = self.source.as_ref().filter(|_| !self.ready()) {
+            hub.employ_caller();
+        }
+        self.promise.call_back(callback);
     }
 
     /// Takes back what no worker has begun. True if that is all of it, or, of a map, some: then the result is
@@ -229,7 +254,14 @@ impl<R: Message> Future for AsyncResult<R> {
         {
             return Poll::Ready(Err(TaskError::PoolClosed));
         }
-        match self.promise.wake_with(context.waker()) {
+        let waits = self.promise.wake_with(context.waker());
+        if let Some((hub, _)) = &self.source
+            && waits
+            && hub.calls_here()
+        {
+            self.promise.settle(hub); // what runs callbacks is this thread, which is in one
+        }
+        match waits && !self.ready() {
             true => Poll::Pending,
             false => Poll::Ready(self.promise.take().unwrap_or(Err(TaskError::Taken))),
         }
@@ -239,6 +271,10 @@ impl<R: Message> Future for AsyncResult<R> {
 /// Ready when it has come.
 impl<R> Waitable for AsyncResult<R> {
     fn source(&self) -> Source<'_> {
-        Source::Word(self.promise.word())
+        match &self.source {
+            Some((hub, _)) if hub.refusal().is_some() => Source::Ready, // which `get` gives
+            Some((hub, _)) => Source::Word(self.promise.word(hub.calls_here())),
+            None => Source::Ready,
+        }
     }
 }

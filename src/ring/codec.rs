@@ -3,7 +3,7 @@
 use super::mail::Mail;
 use super::note::{Flags, Note};
 use super::{Company, Stop};
-use crate::segment::travel::{self, Arrived, Packed};
+use crate::segment::travel::{self, Arrived, Custody, Packed};
 use crate::sync::Patience;
 use crate::{CodecError, SegmentError};
 use serde::Serialize;
@@ -53,6 +53,14 @@ impl Encoded {
         match self {
             Encoded::Long(buffer) => buffer.0.len(),
             Encoded::Packed(packed) => packed.bytes.len(),
+        }
+    }
+
+    /// The handles in it, if there are any, are the sender's to keep.
+    pub(crate) fn keep_handles(&mut self) -> Result<Option<Custody>, CodecError> {
+        match self {
+            Encoded::Long(_) => Ok(None),
+            Encoded::Packed(packed) => packed.keep().map(Some),
         }
     }
 }
@@ -258,6 +266,24 @@ impl Mail {
         match encode(value, &mut note)? {
             None => Ok(self.send_short(&note, patience, company)?),
             Some(encoded) => self.send_encoded(encoded, patience, company),
+        }
+    }
+
+    /// The same; handles in it are the sender's to keep, until it is known that they were taken.
+    pub(crate) fn send_and_keep<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<Option<Custody>, Failure> {
+        let mut note = Note::default();
+        match encode(value, &mut note)? {
+            None => self.send_short(&note, patience, company).map(|()| None).map_err(Failure::from),
+            Some(mut encoded) => {
+                let custody = encoded.keep_handles()?;
+                self.send_encoded(encoded, patience, company)?;
+                Ok(custody)
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use super::satchel::Satchel;
 use crate::sys::memory::{self, Letter};
 use crate::sys::names::{self, Name};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
-use crate::sys::{Fd, Kept, process};
+use crate::sys::{Fd, Kept, process, watch};
 use crate::{CodecError, SegmentError, TravelError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,14 @@ struct Luggage {
 struct Flight {
     place: Place,
     roles: Roles,
+}
+
+/// The handles of a message count as on their way until this is dropped, whatever becomes of the message and of who reads it.
+/// For a sender who knows when it has been read: who dies while it reads takes nothing along.
+pub(crate) struct Custody {
+    luggage: Luggage,
+    /// A fork child has a copy, which counts for nothing.
+    owner: process::Process,
 }
 
 /// What the receiver must know of a segment.
@@ -119,6 +127,16 @@ const NOT_TRAVELLING: &str =
 impl Drop for Luggage {
     fn drop(&mut self) {
         self.flights.iter().for_each(|flight| flight.place.land(flight.roles));
+    }
+}
+
+impl Drop for Custody {
+    fn drop(&mut self) {
+        if self.owner != process::Process::current() {
+            return self.luggage.flights.clear();
+        }
+        drop(std::mem::take(&mut self.luggage));
+        watch::tell(); // who sleeps may have waited for one of them
     }
 }
 
@@ -332,6 +350,13 @@ impl Packed {
             rest = others;
             (*segment, own)
         })
+    }
+
+    /// From here on the handles are the sender's to keep: the message says nothing of them.
+    pub(crate) fn keep(&mut self) -> Result<Custody, CodecError> {
+        let manifest = Manifest { flights: Vec::new(), ..read_manifest(&self.manifest)? };
+        self.manifest = postcard::to_stdvec(&manifest).map_err(|error| CodecError(error.to_string()))?;
+        Ok(Custody { luggage: std::mem::take(&mut self.luggage), owner: process::Process::current() })
     }
 
     /// It is on its way and cannot come back: its handles are the receiver's.

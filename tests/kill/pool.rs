@@ -4,7 +4,7 @@
 use super::common::{patience, warm_up, watch};
 use super::stepper::{Kill, Scenario, Shared, Strategy, Survivor, Watched, World};
 use crossproc::testing::Rehearsal;
-use crossproc::{AsyncResult, Atomic, TaskError};
+use crossproc::{AsyncResult, Atomic, GetTimeoutError, Queue, TaskError};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::SeqCst};
 
@@ -36,6 +36,10 @@ fn text(item: u64) -> String {
     ["a", "b", "c", "d"][item as usize].repeat(3000 + 500 * item as usize)
 }
 
+fn queue((item, _queue): (u64, Queue<u8>)) -> u64 {
+    short(item)
+}
+
 fn handle((item, value): (u64, Atomic<u64>)) -> Atomic<u64> {
     run(item);
     value.store(item * item, SeqCst);
@@ -51,6 +55,8 @@ struct Worker {
     result: Box<dyn Fn(&Rehearsal) -> Answer>,
     runs: Rc<Shared<Runs>>,
     items: usize,
+    /// What is in the inputs, if it is in any.
+    queue: Option<Queue<u8>>,
 }
 
 impl Worker {
@@ -59,7 +65,7 @@ impl Worker {
         items: usize,
         timed: bool,
         f: fn(T) -> R,
-        input: fn(u64) -> T,
+        input: fn(u64, &mut Option<Queue<u8>>) -> T,
         is_right: fn(u64, R) -> bool,
     ) -> Scenario
     where
@@ -70,13 +76,14 @@ impl Worker {
             let runs = Rc::new(Shared::new([const { AtomicU64::new(0) }; ITEMS]));
             RUNS.store(std::ptr::from_ref::<Runs>(&runs).cast_mut(), SeqCst);
             let pool = Rehearsal::new(2, timed);
-            let inputs = (0..items as u64).map(input).collect();
+            let mut queue = None;
+            let inputs = (0..items as u64).map(|item| input(item, &mut queue)).collect();
             let result = std::cell::RefCell::new(pool.map(items, f, inputs));
             let result = move |_: &Rehearsal| {
                 let answer = AsyncResult::get_timeout(&mut result.borrow_mut(), patience());
                 answer.map(|results| (0..).zip(results).map(|(item, result)| is_right(item, result)).collect())
             };
-            Worker { pool, result: Box::new(result), runs, items }
+            Worker { pool, result: Box::new(result), runs, items, queue }
         };
         Scenario::new(format!("pool/{name}"), build)
     }
@@ -129,22 +136,29 @@ impl World for Worker {
             kill.demand(possible.contains(runs), format!("input {item} ran {runs} times, {lost:?} is lost"));
         }
         kill.demand(self.pool.is_idle(), "a task is on its way for ever");
+        if let Some(queue) = &self.queue {
+            let left = queue.get_timeout(patience());
+            kill.demand(left == Err(GetTimeoutError::Disconnected), "a queue in an input is on its way for ever");
+        }
     }
 }
 
 pub fn scenarios() -> Vec<Scenario> {
     let square = |item: u64, result: u64| result == item * item;
-    let value = |item: u64| (item, Atomic::new(0).expect("memory for a number"));
+    let plain = |item: u64, _: &mut Option<Queue<u8>>| item;
+    let value = |item, _: &mut Option<Queue<u8>>| (item, Atomic::new(0).expect("memory for a number"));
+    let with_queue = |item, queue: &mut Option<Queue<u8>>| {
+        (item, queue.get_or_insert_with(|| Queue::new().expect("memory for a queue")).clone())
+    };
+    let is_value = |item: u64, result: Atomic<u64>| result.load(SeqCst) == item * item;
     vec![
-        Worker::scenario("one", 1, false, short, |item| item, square).strategy(Strategy::Exhaustive { limit: 8_000 }),
-        Worker::scenario("chunk", ITEMS, false, short, |item| item, square),
-        Worker::scenario("chunk-timed", ITEMS, true, short, |item| item, square),
-        Worker::scenario("chunk-long", ITEMS, false, long, |item| item, |item, result: String| result == text(item)),
-        Worker::scenario("handle", 1, false, handle, value, |item, result: Atomic<u64>| {
-            result.load(SeqCst) == item * item
-        }),
-        Worker::scenario("handles", 2, false, handle, value, |item, result: Atomic<u64>| {
-            result.load(SeqCst) == item * item
-        }),
+        Worker::scenario("one", 1, false, short, plain, square).strategy(Strategy::Exhaustive { limit: 8_000 }),
+        Worker::scenario("chunk", ITEMS, false, short, plain, square),
+        Worker::scenario("chunk-timed", ITEMS, true, short, plain, square),
+        Worker::scenario("chunk-long", ITEMS, false, long, plain, |item, result: String| result == text(item)),
+        Worker::scenario("handle", 1, false, handle, value, is_value),
+        Worker::scenario("handles", 2, false, handle, value, is_value),
+        Worker::scenario("queue", 1, false, queue, with_queue, square),
+        Worker::scenario("queues", 2, false, queue, with_queue, square),
     ]
 }

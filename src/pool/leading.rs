@@ -1,0 +1,285 @@
+//! Results in: who leads reads the reports of the workers and hands them over. The protocol is the hub's.
+
+use super::hub::{Hub, Piece, State, watched};
+use super::job::Results;
+use super::wire::Report;
+use crate::ring::Stop;
+use crate::ring::codec::Incoming;
+use crate::sync::Patience;
+use crate::sys::Deadline;
+use crate::{CodecError, TaskError};
+use std::sync::PoisonError;
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// A result that came.
+struct Found {
+    incoming: Incoming,
+    behind: usize,
+    slot: u32,
+    piece: Piece,
+    first: usize,
+    count: usize,
+    took: Option<u64>,
+}
+
+impl Hub {
+    /// Waits until something is so, by leading or for who leads. `register` has this thread unparked then, and says whether that
+    /// makes sense: false when it is so. Gives false when the time is over.
+    pub(super) fn drive(&self, register: &dyn Fn(Thread) -> bool, deadline: Option<Deadline>) -> bool {
+        if self.refusal().is_some() {
+            return !register(thread::current());
+        }
+        let is_so = loop {
+            let mut state = self.lock();
+            if state.leader.is_none() {
+                state.leader = Some(thread::current().id());
+                drop(state);
+                let _leading = Leading(self);
+                break self.lead(&|| !register(thread::current()), deadline);
+            }
+            let me = thread::current();
+            if !state.waiters.iter().any(|other| other.id() == me.id()) {
+                state.waiters.push(me.clone());
+            }
+            drop(state);
+            if !register(me) {
+                break true;
+            }
+            if deadline.is_some_and(Deadline::has_passed) {
+                break false;
+            }
+            match deadline {
+                None => thread::park(),
+                Some(deadline) => thread::park_timeout(deadline.left()),
+            }
+            if !register(thread::current()) {
+                break true;
+            }
+        };
+        let mut state = self.lock();
+        let me = thread::current().id();
+        state.waiters.retain(|other| other.id() != me);
+        self.hand_on(&mut state);
+        is_so
+    }
+
+    /// H1.
+    pub(super) fn hand_on(&self, state: &mut State) {
+        if state.leader.is_none() && state.has_news() {
+            match state.waiters.pop() {
+                Some(waiter) => waiter.unpark(),
+                None => self.keeper.notify_one(),
+            }
+        }
+    }
+
+    fn lead(&self, until: &dyn Fn() -> bool, deadline: Option<Deadline>) -> bool {
+        let mut batch = Vec::new();
+        let patience = deadline.map_or(Patience::Forever, Patience::Until);
+        loop {
+            if until() {
+                return true;
+            }
+            match self.read(&mut batch, patience) {
+                Ok(()) => self.handle(&mut batch),
+                Err(Stop::Timeout) => return until(),
+                Err(Stop::NoSpace) => thread::sleep(Duration::from_millis(1)), // the report stays
+                Err(_) => self.break_down("the reports of its workers cannot be read"),
+            }
+        }
+    }
+
+    /// Some reports; waits for one.
+    fn read(&self, batch: &mut Vec<Incoming>, patience: Patience) -> Result<(), Stop> {
+        const BATCH: usize = 64;
+        let mail = self.reports.mail().map_err(|_| Stop::Corrupt)?;
+        mail.wait_for_message(patience, &watched)?;
+        let short = mail.receive_short(BATCH, &mut |note| {
+            batch.push(Incoming::short(*note));
+            true
+        })?;
+        if short == 0 {
+            match mail.receive_incoming(Patience::Try, &mut |_| (), &watched) {
+                Ok(incoming) => batch.push(incoming),
+                Err(Stop::NotNow) => {}
+                Err(stop) => return Err(stop),
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&self, batch: &mut Vec<Incoming>) {
+        let mut found = Vec::with_capacity(batch.len());
+        let mut state = self.lock();
+        for incoming in batch.drain(..) {
+            match parse(incoming) {
+                Some(Parsed::Results(incoming, report, behind)) => {
+                    let Report::Results { slot, generation, first, count, took } = report else { continue };
+                    state.saw(incoming.value().len());
+                    let piece = state.slots.get(slot as usize).filter(|place| place.generation == generation);
+                    match piece.and_then(|place| place.piece.clone()) {
+                        Some(piece) => {
+                            let (first, count) = (first as usize, count as usize);
+                            found.push(Found { incoming, behind, slot, piece, first, count, took });
+                        }
+                        None => incoming.discard(),
+                    }
+                }
+                Some(Parsed::Other(report)) => {
+                    drop(state);
+                    self.accept(&mut found);
+                    self.handle_other(report);
+                    state = self.lock();
+                }
+                None => {}
+            }
+        }
+        drop(state);
+        self.accept(&mut found);
+        self.dispatch();
+        self.settle();
+    }
+
+    /// Results go to their jobs, and then their tasks are not on their way any more.
+    fn accept(&self, found: &mut Vec<Found>) {
+        if found.is_empty() {
+            return;
+        }
+        let mut ended = Vec::with_capacity(found.len());
+        let serving = self.serve();
+        for Found { incoming, behind, slot, piece, first, count, took } in found.drain(..) {
+            let has_handles = incoming.has_handles();
+            let (from, to) = (piece.from + first, piece.from + first + count);
+            if let Some(took) = took {
+                self.note_time(&piece, slot, took);
+            }
+            if to <= piece.to {
+                piece.job.accept(from, count, Results::Message(incoming, behind), self);
+            }
+            if has_handles && let Ok(mail) = self.reports.mail() {
+                mail.tidy_satchel();
+            }
+            if took.is_some() && to < piece.to {
+                let error = TaskError::Decode(CodecError("an input before it could not be decoded".into()));
+                piece.job.fail(to, piece.to, &error, self);
+            }
+            ended.push((slot, first + count, took.is_some()));
+        }
+        let mut over = Vec::with_capacity(ended.len());
+        let mut state = self.lock();
+        for (slot, received, is_over) in ended {
+            match is_over {
+                true => over.extend(state.release(&self.board, slot)),
+                false => state.slots[slot as usize].received = received,
+            }
+        }
+        drop(state);
+        drop(over); // perhaps the last of their jobs, with the program's results
+        drop(serving);
+    }
+
+    fn note_time(&self, piece: &Piece, slot: u32, took: u64) {
+        if !self.lock().slowest.wants(took) {
+            return;
+        }
+        let input = piece.job.input(piece.from);
+        let index = piece.job.is_map().then_some(piece.from);
+        let worker = self.board.entry(slot).worker;
+        let mut state = self.lock();
+        let worker = state.seats.iter().find(|seat| seat.worker == worker).map_or(0, |seat| seat.pid);
+        state.slowest.add(took, index, piece.to - piece.from, worker, input);
+    }
+
+    #[cold]
+    fn handle_other(&self, report: Report) {
+        match report {
+            Report::Died { seat, worker } => self.bury(seat as usize, worker),
+            Report::NotReady { worker, why } => {
+                if self.lock().seats.iter().any(|seat| seat.worker == worker) {
+                    self.break_down(&format!("the initializer failed: {why}"));
+                }
+            }
+            Report::Wants { shared, to } => {
+                let job = self.lock().shared.get(&shared).cloned();
+                if let Some(job) = job {
+                    job.want(*to);
+                }
+                if let Ok(mail) = self.reports.mail() {
+                    mail.tidy_satchel();
+                }
+            }
+            Report::Results { .. } | Report::Look => {}
+        }
+    }
+
+    /// Whoever leads looks around.
+    pub(super) fn look(&self) {
+        if let Ok(mail) = self.desk.1.mail() {
+            let _ = mail.send_value(&Report::Look, Patience::Try, &watched);
+        }
+    }
+
+    /// These threads have what they waited for. One that leads sleeps elsewhere.
+    pub(super) fn nudge(&self, threads: &[Thread]) {
+        if threads.is_empty() {
+            return;
+        }
+        let leader = self.lock().leader.filter(|leader| *leader != thread::current().id());
+        if threads.iter().any(|thread| Some(thread.id()) == leader) {
+            self.look();
+        }
+    }
+
+    /// The keeper's life: leading where nobody else does.
+    pub(super) fn keep(&self) {
+        let mut state = self.lock();
+        loop {
+            if state.leader.is_none() && state.has_news() {
+                state.leader = Some(thread::current().id());
+                drop(state);
+                let leading = Leading(self);
+                self.lead(&|| !self.lock().has_news(), None);
+                drop(leading);
+                state = self.lock();
+            } else if state.crew_is_gone && state.is_done() {
+                state.keeper_is_gone = true;
+                drop(state);
+                self.caller.notify_one();
+                return self.over.notify_all();
+            } else {
+                state = self.keeper.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+/// Who leads, until it does not any more, also by a panic.
+struct Leading<'a>(&'a Hub);
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        self.0.lock().leader = None;
+    }
+}
+
+enum Parsed {
+    /// With its front, and how long that is.
+    Results(Incoming, Report, usize),
+    Other(Report),
+}
+
+fn parse(incoming: Incoming) -> Option<Parsed> {
+    const RESULTS: u8 = 0; // the first of the variants
+    if incoming.value().first() != Some(&RESULTS) {
+        return incoming.unpack().ok().map(Parsed::Other);
+    }
+    let length = incoming.value().len();
+    match postcard::take_from_bytes::<Report>(incoming.value()).map(|(report, rest)| (report, length - rest.len())) {
+        Ok((report, behind)) => Some(Parsed::Results(incoming, report, behind)),
+        Err(_) => {
+            incoming.discard();
+            None
+        }
+    }
+}
