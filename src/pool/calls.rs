@@ -4,8 +4,16 @@ use super::hub::{Callback, Hub};
 use crate::TaskError;
 use crate::sys::birth;
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::thread;
+
+/// A panic in the program's code is reported by its panic hook, and goes no further.
+pub(super) fn unharmed(run: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
+        std::mem::forget(payload); // its destructor may panic too
+    }
+}
 
 thread_local! {
     static HERE: Here = const { Here { served: RefCell::new(Vec::new()), calls: Cell::new(0) } };
@@ -93,7 +101,7 @@ impl Hub {
         loop {
             if let Some(callback) = state.callbacks.pop_front() {
                 drop(state);
-                callback(self);
+                unharmed(|| callback(self)); // with wakers
                 state = self.lock();
             } else if state.keeper_is_gone {
                 state.caller_is_gone = true;

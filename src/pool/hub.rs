@@ -432,11 +432,12 @@ impl Hub {
         let waiters = std::mem::take(&mut state.waiters);
         let left = std::mem::take(&mut state.left);
         drop(state);
-        drop(left);
         waiters.iter().for_each(Thread::unpark);
         self.look();
         self.keeper.notify_one();
         self.over.notify_all();
+        let _serving = self.serve();
+        drop(left);
     }
 
     /// Waits until all is over. In a callback, for all but the callbacks.

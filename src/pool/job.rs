@@ -2,6 +2,7 @@
 //!
 //! A job knows the types; the rest of the pool only knows that its items have numbers.
 
+use super::calls::unharmed;
 use super::hub::{Hub, locked};
 use super::promise::Promise;
 use super::wire::{Head, Outcome, Report, codec};
@@ -150,18 +151,18 @@ impl<A> Items<A> {
 
 impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
     pub(super) fn new(task: Task<A>, items: Vec<A>, sink: S) -> Arc<Self> {
-        Arc::new(Self::plain(task, items, sink))
+        Arc::new(Self::given_by(None, task, items, sink))
     }
 
     /// One whose shared value this thread gives to who wants it.
     pub(super) fn giving(task: Task<A>, items: Vec<A>, sink: S) -> Arc<Self> {
-        Arc::new(Call { giver: Some(std::thread::current()), ..Self::plain(task, items, sink) })
+        Arc::new(Self::given_by(Some(std::thread::current()), task, items, sink))
     }
 
-    fn plain(task: Task<A>, items: Vec<A>, sink: S) -> Self {
+    fn given_by(giver: Option<std::thread::Thread>, task: Task<A>, items: Vec<A>, sink: S) -> Self {
         let items = Mutex::new(Items { base: 0, items: items.into_iter().map(Item::Here).collect() });
         let (custody, wants) = Default::default();
-        Call { task, items, sink, custody, wants, giver: None, results: std::marker::PhantomData }
+        Call { task, items, sink, custody, wants, giver, results: std::marker::PhantomData }
     }
 
     /// More items, behind those that there are.
@@ -207,7 +208,7 @@ impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
         let lent = one.into_iter().chain(many).enumerate();
         let unwanted: Vec<A> = lent.filter_map(|(at, input)| items.give_back(from + at, input)).collect();
         drop(items);
-        unharmed(|| drop(unwanted));
+        unwanted.into_iter().for_each(|input| unharmed(|| drop(input)));
         result
     }
 
@@ -233,10 +234,11 @@ impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
     }
 }
 
-/// Destructors and wakers are the program's code: a panic in one is reported by the panic hook, and goes no further.
-fn unharmed(run: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
-        std::mem::forget(payload); // its destructor may panic too
+/// Whoever has it last may be a thread of the pool's.
+impl<A, R, S> Drop for Call<A, R, S> {
+    fn drop(&mut self) {
+        let items = std::mem::take(&mut locked(&self.items).items);
+        items.into_iter().for_each(|item| unharmed(|| drop(item))); // two panics at once would abort
     }
 }
 
@@ -365,6 +367,13 @@ impl<R> All<R> {
             #[cfg(feature = "progress")]
             progress: hub.progress(Some(items)),
         }
+    }
+}
+
+impl<R> Drop for All<R> {
+    fn drop(&mut self) {
+        let results = std::mem::take(&mut locked(&self.gathered).results);
+        results.into_iter().for_each(|result| unharmed(|| drop(result)));
     }
 }
 

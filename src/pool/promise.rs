@@ -1,9 +1,9 @@
 //! A result that comes: who waits for it, and what is to be done with it.
 
+use super::calls::unharmed;
 use super::hub::{Hub, locked};
 use crate::TaskError;
 use crate::sys::futex;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -128,7 +128,7 @@ impl<R> Promise<R> {
             let answer = state.answer.take();
             drop(state);
             if let Some(answer) = &answer {
-                callbacks.into_iter().for_each(|callback| call(callback, answer));
+                callbacks.into_iter().for_each(|callback| unharmed(|| callback(answer)));
             }
             locked(&self.state).answer = answer;
         }
@@ -166,15 +166,16 @@ impl<R: Send + 'static> Promise<R> {
         let answer = state.answer.take();
         drop(state);
         if let Some(answer) = answer {
-            call(callback, &answer);
+            unharmed(|| callback(&answer));
             locked(&self.state).answer = Some(answer);
         }
     }
 }
 
-/// A panic in it is reported by the program's panic hook, and goes no further.
-fn call<R>(callback: Callback<R>, answer: &Answer<R>) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| callback(answer))) {
-        std::mem::forget(payload); // its destructor may panic too
+/// Whoever has it last may be a thread of the pool's.
+impl<R> Drop for Promise<R> {
+    fn drop(&mut self) {
+        let answer = locked(&self.state).answer.take();
+        unharmed(|| drop(answer));
     }
 }
