@@ -678,10 +678,14 @@ fn what_cannot_be_encoded_or_decoded_is_an_error_of_its_own() {
             }
             assert_eq!(pool.apply(give, (0,)), Ok(Fine));
         }
-        let shared = pool.map_with(&Unwritable, |_, x: u8| x, 0..10).unwrap_err();
-        assert!(matches!(shared, TaskError::Encode(_)), "{shared:?}");
-        let shared = pool.map_with(&Unreadable, |_, x: u8| x, 0..10).unwrap_err();
-        assert!(matches!(shared, TaskError::Decode(_)), "{shared:?}");
+        for awkward in [Unwritable, PanicsInWriting] {
+            let shared = pool.map_with(&awkward, |_, x: u8| x, 0..10).unwrap_err();
+            assert!(matches!(shared, TaskError::Encode(_)), "{shared:?}");
+        }
+        for awkward in [Unreadable, PanicsInReading] {
+            let shared = pool.map_with(&awkward, |_, x: u8| x, 0..10).unwrap_err();
+            assert!(matches!(shared, TaskError::Decode(_)), "{shared:?}");
+        }
         assert_eq!(pool.map(cube, 0..3).unwrap(), [0, 1, 8]);
     });
 }

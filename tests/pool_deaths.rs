@@ -577,6 +577,32 @@ fn workers_that_are_killed_while_they_take_handles_leave_none() {
 }
 
 #[test]
+fn a_pool_that_ends_leaves_no_handle_that_was_on_its_way_back() {
+    within(180, || {
+        let mut random = Random(7);
+        let give = |queue: Queue<u8>| queue;
+        for round in 0..400 {
+            let pool = Pool::new(2).unwrap();
+            let queue = Queue::<u8>::new().unwrap();
+            let results: Vec<_> = (0..6).map(|_| pool.apply_async(give, (queue.clone(),))).collect();
+            let shared = pool.map_async(give, vec![queue.clone(); 20]);
+            (0..random.next() % 20_000).for_each(|_| std::hint::spin_loop());
+            match round % 2 {
+                0 => drop(pool),
+                _ => {
+                    pool.terminate();
+                    pool.join().unwrap();
+                }
+            }
+            // Those who could ask for them are there still, and have what came.
+            let came = results.into_iter().map(AsyncResult::get).filter(Result::is_ok).count();
+            drop(shared);
+            is_alone(&queue, &format!("round {round}, {came} came"));
+        }
+    });
+}
+
+#[test]
 fn handles_come_back_with_tasks_that_are_taken_back_or_run_elsewhere() {
     within(120, || {
         let pool = Pool::builder().processes(2).retries(100).build().unwrap();

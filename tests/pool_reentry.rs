@@ -156,23 +156,74 @@ fn callbacks_of_two_pools_wait_for_results_of_each_other() {
 }
 
 #[test]
-fn a_callback_cannot_wait_for_its_own_result() {
+fn callbacks_of_two_pools_wait_for_each_other_in_turn() {
     within(60, || {
-        let pool = Pool::new(1).unwrap();
-        let gate = Atomic::new(0).unwrap();
-        let place = Arc::new(Mutex::new(None::<AsyncResult<u64>>));
-        let (to, from) = mpsc::channel();
-        let result = pool.apply_async(held, (gate.clone(),)).on_done({
-            let place = place.clone();
-            move |n| {
-                let mut own = place.lock().unwrap().take().unwrap();
-                to.send((*n, own.wait_timeout(LIMIT), own.get_timeout(LIMIT), own.get())).unwrap();
+        for way in WAYS {
+            for _ in 0..20 {
+                let one = Arc::new(Pool::new(1).unwrap());
+                let other = Arc::new(Pool::new(1).unwrap());
+                let (first, second) = (one.clone(), other.clone());
+                let (to, from) = mpsc::channel();
+                let outer = one.apply_async(square, (1,)).on_done(move |_| {
+                    let inner = second.apply_async(square, (2,)).on_done(move |_| {
+                        let innermost = first.apply_async(square, (3,)).on_done(|n| assert_eq!(*n, 9));
+                        to.send(way(innermost)).unwrap();
+                    });
+                    assert_eq!(way(inner), Ok(4));
+                });
+                assert_eq!((outer.get(), from.recv()), (Ok(1), Ok(Ok(9))));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_wait_in_a_callback_ends_when_the_result_comes() {
+    within(60, || {
+        let pool = Arc::new(Pool::new(1).unwrap());
+        let inner = pool.clone();
+        let outer = pool.apply_async(square, (2,)).on_done(move |_| {
+            // Who only looks now and then takes two seconds for each.
+            for ms in [0, 5].repeat(20) {
+                let pause = |ms| thread::sleep(std::time::Duration::from_millis(ms));
+                let result = inner.apply_async(pause, (ms,));
+                assert_eq!(wait(&[&result], None), [0]);
+                assert!(result.ready() && result.successful() == Ok(true));
+                let called = inner.apply_async(pause, (ms,)).on_done(|()| ());
+                while !called.ready() {
+                    assert_eq!(wait(&[&called], None), [0]);
+                }
+                assert_eq!((called.successful(), called.get()), (Ok(true), Ok(())));
             }
         });
-        *place.lock().unwrap() = Some(result);
-        gate.store(1, SeqCst);
-        let no = || Err(TaskError::Deadlock);
-        assert_eq!(from.recv_timeout(LIMIT), Ok((7, false, no(), no())));
+        assert_eq!(outer.get(), Ok(4));
+    });
+}
+
+#[test]
+fn a_callback_cannot_wait_for_its_own_result() {
+    within(60, || {
+        for way in [AsyncResult::get, block_on] {
+            let pool = Pool::new(1).unwrap();
+            let gate = Atomic::new(0).unwrap();
+            let place = Arc::new(Mutex::new(None::<AsyncResult<u64>>));
+            let (to, from) = mpsc::channel();
+            let result = pool.apply_async(held, (gate.clone(),)).on_done({
+                let place = place.clone();
+                move |_| {
+                    let mut own = place.lock().unwrap().take().unwrap();
+                    let seen = (own.ready(), own.successful(), wait(&[&own], None));
+                    to.send((seen, own.wait_timeout(LIMIT), own.get_timeout(LIMIT), way(own))).unwrap();
+                }
+            });
+            *place.lock().unwrap() = Some(result);
+            gate.store(1, SeqCst);
+            let no = || Err(TaskError::Deadlock);
+            let seen = (true, Ok(true), vec![0]);
+            assert_eq!(from.recv_timeout(LIMIT), Ok((seen, false, no(), no())));
+            pool.close();
+            pool.join().unwrap();
+        }
     });
 }
 
@@ -206,6 +257,8 @@ impl Stage {
             ("map_with", format!("{:?}", pool.map_with(&1, |one: &u64, n: u64| one + n, 0..2))),
             ("imap", format!("{:?}", pool.imap(square, 0..2).collect::<Vec<_>>())),
             ("next_timeout", format!("{:?}", pool.imap(square, 0..2).next_timeout(LIMIT).unwrap())),
+            ("await", format!("{:?}", block_on(pool.apply_async(square, (2,))))),
+            ("ready", format!("{}", earlier.ready())),
             ("wait", format!("{}", earlier.wait_timeout(LIMIT))),
             ("wait for any", format!("{:?}", wait(&[&earlier], Some(LIMIT)))),
             ("get_timeout", format!("{:?}", earlier.get_timeout(LIMIT))),
@@ -225,11 +278,12 @@ impl Stage {
         run(&pool);
         gate.store(1, SeqCst);
         let found = std::mem::take(&mut *self.found.lock().unwrap());
-        assert_eq!(found.len(), 10, "{what}: {found:?}");
+        assert_eq!(found.len(), 12, "{what}: {found:?}");
         for (how, answer) in found {
             let wanted = match how {
                 "imap" => format!("[Err({:?})]", TaskError::Deadlock),
                 "wait" => "false".into(),
+                "ready" => "true".into(),       // `get` does not wait
                 "wait for any" => "[0]".into(), // an error is there at once
                 "join" => format!("{:?}", Err::<(), _>(PoolError::StillRunning)),
                 _ => format!("{:?}", Err::<u64, _>(TaskError::Deadlock)),

@@ -509,7 +509,7 @@ fn a_fork_has_no_part_in_its_parents_pool_and_may_have_one_of_its_own() {
                     pool.map_with(&1, |base: &u64, n: u64| base + n, 0..3) == Err(closed.clone()),
                     pool.imap(square, 0..3).next() == Some(Err(closed.clone())),
                     lazy.borrow_mut().next() == Some(Err(closed)),
-                    !holds[0].cancel() && !holds[0].ready() && !holds[0].wait_timeout(Duration::from_millis(1)),
+                    !holds[0].cancel() && holds[0].ready() && !holds[0].wait_timeout(Duration::from_millis(1)),
                     pool.insights().workers.is_empty(),
                 ];
                 let own = Pool::new(2).unwrap().map(square, 0..3);

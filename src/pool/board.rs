@@ -201,6 +201,9 @@ const KEPT: usize = 2;
 const BASE: usize = 3;
 const LENGTH: usize = 4;
 const SLOT: usize = 5;
+/// Not 0 while the worker sends handles, and when it is not to begin that any more, since it will be killed.
+const SENDING: usize = 6;
+const HALT: usize = 7;
 // The counts' line.
 const READY: usize = 8;
 const DONE: usize = 9;
@@ -241,6 +244,31 @@ impl<'a> Sheet<'a> {
     /// For another worker.
     pub(super) fn clear(&self) {
         self.words.iter().for_each(|word| word.store(0, SeqCst));
+    }
+
+    /// Before handles go into a message, whose sender must not die before it is sent, if that can be helped. Does not return
+    /// where the worker is about to be killed.
+    pub(super) fn begin_sending(&self) {
+        self.set(SENDING, 1);
+        if self.get(HALT) != 0 {
+            self.set(SENDING, 0);
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+
+    /// Behind that, or where it came to nothing.
+    pub(super) fn end_sending(&self) {
+        if self.get(SENDING) != 0 {
+            self.set(SENDING, 0);
+        }
+    }
+
+    /// From here on it begins to send no handles. Whether it is in the middle of that.
+    pub(super) fn halt(&self) -> bool {
+        self.set(HALT, 1);
+        self.get(SENDING) != 0
     }
 
     /// A worker's first word.

@@ -16,7 +16,7 @@ pub(super) fn unharmed(run: impl FnOnce()) {
 }
 
 thread_local! {
-    static HERE: Here = const { Here { served: RefCell::new(Vec::new()), calls: Cell::new(0) } };
+    static HERE: Here = const { Here { served: RefCell::new(Vec::new()), calls: Cell::new(0), wakes: Cell::new(0) } };
 }
 
 /// What this thread does for pools, by their numbers.
@@ -25,6 +25,8 @@ struct Here {
     served: RefCell<Vec<usize>>,
     /// It runs the callbacks of this one.
     calls: Cell<usize>,
+    /// It runs a waker, inside another one's if it is more than 1.
+    wakes: Cell<usize>,
 }
 
 /// This thread runs the program's code for a pool, as long as this lives.
@@ -34,6 +36,31 @@ impl Drop for Serving {
     fn drop(&mut self) {
         let _ = HERE.try_with(|here| here.served.borrow_mut().pop());
     }
+}
+
+/// This thread runs a waker, as long as this lives. Executors poll in there, which is no wait.
+pub(super) struct Waking;
+
+impl Waking {
+    pub(super) fn begin() -> Self {
+        let _ = HERE.try_with(|here| here.wakes.set(here.wakes.get() + 1));
+        Waking
+    }
+
+    pub(super) fn is_here() -> bool {
+        HERE.try_with(|here| here.wakes.get() > 0).unwrap_or(false)
+    }
+}
+
+impl Drop for Waking {
+    fn drop(&mut self) {
+        let _ = HERE.try_with(|here| here.wakes.set(here.wakes.get().saturating_sub(1)));
+    }
+}
+
+/// Whether this thread runs the callbacks of some pool.
+pub(super) fn is_in_callback() -> bool {
+    HERE.try_with(|here| here.calls.get() != 0).unwrap_or(false)
 }
 
 /// H4.

@@ -1,7 +1,7 @@
 //! Maps: of a pool, and of a pool whose chunks have a size.
 
 use super::Pool;
-use super::job::{All, Call, Task};
+use super::job::{All, Call, Task, caught};
 use super::promise::Promise;
 use super::result::AsyncResult;
 use crate::{Message, TaskError};
@@ -108,15 +108,18 @@ pub(super) fn with<S: Message, T: Message, R: Message>(
         for to in job.take_wants() {
             // A worker that is gone does not want it any more; what cannot be encoded, it hears by the end of the pipe.
             let serving = hub.serve(); // until it has this, a worker does nothing else
-            let sent = to.send_and_keep(shared);
+            let sent = caught("encoding", || match to.send_and_keep(shared) {
+                Err(crate::SendError::Encode(error)) => Err(error),
+                sent => Ok(sent),
+            });
             drop(serving);
             match sent {
-                Ok(custody) => custody.into_iter().for_each(|custody| job.keep(custody)),
-                Err(crate::SendError::Encode(error)) => {
+                Ok(Ok(custody)) => custody.into_iter().for_each(|custody| job.keep(custody)),
+                Ok(Err(_)) => {}
+                Err(error) => {
                     hub.cancel(&(job.clone() as Arc<dyn super::job::Job>));
                     promise.resolve(Err(TaskError::Encode(error)), hub);
                 }
-                Err(_) => {}
             }
         }
     }

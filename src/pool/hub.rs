@@ -23,7 +23,7 @@ use crate::process::{Action, Process, StartMethod};
 use crate::ring::Company;
 use crate::segment::travel::Custody;
 use crate::sys::poll::Bell;
-use crate::sys::process;
+use crate::sys::{Deadline, process};
 use crate::{PoolError, Receiver, Sender, TaskError, channel};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -403,16 +403,15 @@ impl Hub {
             }
         }
         pieces.extend(state.backlog.drain(..).map(|stock| stock.piece));
-        let workers: Vec<_> = state.seats.iter().filter_map(|seat| seat.process.clone()).collect();
+        let workers: Vec<_> =
+            state.seats.iter().enumerate().filter_map(|(at, seat)| Some((at, seat.process.clone()?))).collect();
         // Nobody deals with these deaths any more.
         state.deaths = 0;
         for (at, seat) in state.seats.iter_mut().enumerate().filter(|(_, seat)| seat.end.is_some()) {
             seat.settle(self.board.sheet(at).counts());
         }
         drop(state);
-        for worker in workers {
-            let _ = locked(&worker).kill();
-        }
+        self.kill(workers);
         let serving = self.serve();
         for piece in pieces {
             piece.job.fail(piece.from, piece.to, error, self);
@@ -425,13 +424,36 @@ impl Hub {
         self.over.notify_all();
     }
 
+    /// Kills workers by their seats. One that sends handles comes to the end of that first, if it can be helped.
+    fn kill(&self, mut workers: Vec<(usize, Arc<Mutex<Process>>)>) {
+        const PATIENCE: Duration = Duration::from_millis(100);
+        let deadline = Deadline::after(PATIENCE);
+        loop {
+            workers.retain(|(seat, worker)| {
+                let waits = self.board.sheet(*seat).halt() && !deadline.has_passed() && locked(worker).is_alive();
+                if !waits {
+                    let _ = locked(worker).kill();
+                }
+                waits
+            });
+            if workers.is_empty() {
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+
     /// There are no workers, and will be none.
     pub(super) fn crew_has_gone(&self) {
         let mut state = self.lock();
         state.crew_is_gone = true;
         let waiters = std::mem::take(&mut state.waiters);
         let left = std::mem::take(&mut state.left);
+        let is_ended = !matches!(state.phase, Phase::Running | Phase::Closed);
         drop(state);
+        if is_ended && let Ok(mail) = self.reports.mail() {
+            mail.discard_all(); // nobody has a use for them
+        }
         waiters.iter().for_each(Thread::unpark);
         self.look();
         self.keeper.notify_one();

@@ -243,7 +243,7 @@ impl<A, R, S> Drop for Call<A, R, S> {
 }
 
 /// Encoding and decoding are the program's code, and may panic.
-fn caught<T>(what: &str, run: impl FnOnce() -> Result<T, CodecError>) -> Result<T, CodecError> {
+pub(super) fn caught<T>(what: &str, run: impl FnOnce() -> Result<T, CodecError>) -> Result<T, CodecError> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
         std::mem::forget(payload); // its destructor may panic too
         Err(CodecError(format!("a panic in the {what}")))
@@ -399,7 +399,10 @@ impl<R: Message> Sink<R> for All<R> {
             #[cfg(feature = "progress")]
             self.progress.iter().for_each(|progress| progress.end());
             let answer = match error {
-                Some((_, error)) => Err(error),
+                Some((_, error)) => {
+                    results.into_iter().for_each(|result| unharmed(|| drop(result)));
+                    Err(error)
+                }
                 None => Ok(results.into_iter().flatten().collect()),
             };
             self.promise.resolve(answer, hub);

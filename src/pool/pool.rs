@@ -49,7 +49,7 @@ use std::thread::{self, JoinHandle};
 /// tried again ([`retries`](PoolBuilder::retries)). Nothing else is lost, and nothing runs twice: results that it had are
 /// delivered, inputs that it had not begun, also those of the same chunk, run elsewhere. Another worker takes its place. This
 /// process: its workers die with it, whatever they do, at once. Handles in tasks that came to nothing are given up; those in a result
-/// that a worker was sending when it was killed count until the family ends, as with any message.
+/// that a worker was sending when somebody killed it count until the family ends, as with any message.
 ///
 /// # Code that a pool runs in this process
 /// Serde code of inputs and results, and their destructors, run in whichever thread needs them, callbacks in the pool's own. A

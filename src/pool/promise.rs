@@ -1,6 +1,6 @@
 //! A result that comes: who waits for it, and what is to be done with it.
 
-use super::calls::unharmed;
+use super::calls::{Waking, unharmed};
 use super::hub::{Hub, locked};
 use crate::TaskError;
 use crate::sys::futex;
@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
-use std::thread::Thread;
+use std::thread::{self, Thread, ThreadId};
 
 type Answer<R> = Result<R, TaskError>;
 pub(super) type Callback<R> = Box<dyn FnOnce(&Answer<R>) + Send>;
@@ -26,6 +26,8 @@ struct State<R> {
     /// None before it has come, while its callbacks have it, and when it was taken.
     answer: Option<Answer<R>>,
     is_ok: bool,
+    /// In its callbacks.
+    calling: Option<ThreadId>,
     callbacks: Vec<Callback<R>>,
     threads: Vec<Thread>,
     waker: Option<Waker>,
@@ -33,7 +35,14 @@ struct State<R> {
 
 impl<R> Promise<R> {
     pub(super) fn new() -> Arc<Self> {
-        let state = State { answer: None, is_ok: false, callbacks: Vec::new(), threads: Vec::new(), waker: None };
+        let state = State {
+            answer: None,
+            is_ok: false,
+            calling: None,
+            callbacks: Vec::new(),
+            threads: Vec::new(),
+            waker: None,
+        };
         let (came, done, watched) = Default::default();
         Arc::new(Promise { state: Mutex::new(state), came, done, watched })
     }
@@ -42,8 +51,7 @@ impl<R> Promise<R> {
     pub(super) fn kept(answer: Answer<R>) -> Arc<Self> {
         let promise = Promise::new();
         let mut state = locked(&promise.state);
-        state.answer = Some(answer);
-        promise.came.store(1, SeqCst);
+        promise.has_come_with(&mut state, answer);
         promise.publish(state);
         promise
     }
@@ -62,9 +70,16 @@ impl<R> Promise<R> {
         if in_callback { &self.came } else { &self.done }
     }
 
-    pub(super) fn is_ok(&self) -> Option<bool> {
+    /// Whether it is a result, once it is done, or has come.
+    pub(super) fn is_ok(&self, in_callback: bool) -> Option<bool> {
         let state = locked(&self.state);
-        self.is_done().then_some(state.is_ok)
+        (self.is_done() || in_callback && self.has_come()).then_some(state.is_ok)
+    }
+
+    fn has_come_with(&self, state: &mut State<R>, answer: Answer<R>) {
+        state.is_ok = answer.is_ok();
+        state.answer = Some(answer);
+        self.came.store(1, SeqCst);
     }
 
     /// The answer, once.
@@ -92,20 +107,25 @@ impl<R> Promise<R> {
 
     /// Gives the threads that wait.
     fn publish(&self, mut state: MutexGuard<'_, State<R>>) -> Vec<Thread> {
-        state.is_ok = matches!(state.answer, Some(Ok(_)));
         self.done.store(1, SeqCst);
         let (threads, waker) = (std::mem::take(&mut state.threads), state.waker.take());
         drop(state);
         threads.iter().for_each(Thread::unpark);
-        waker.into_iter().for_each(Waker::wake);
-        self.tell(&self.done);
+        self.tell();
+        waker.into_iter().for_each(wake);
         threads
     }
 
-    fn tell(&self, word: &AtomicU32) {
+    fn tell(&self) {
         if self.watched.load(SeqCst) {
-            futex::wake(word, u32::MAX);
+            futex::wake(&self.came, u32::MAX);
+            futex::wake(&self.done, u32::MAX);
         }
+    }
+
+    /// Whether this thread is in one of its callbacks.
+    pub(super) fn is_called_here(&self) -> bool {
+        locked(&self.state).calling == Some(thread::current().id())
     }
 
     /// It has come, and its callbacks have not begun to run.
@@ -126,11 +146,13 @@ impl<R> Promise<R> {
                 return hub.nudge(&self.publish(state));
             }
             let answer = state.answer.take();
+            state.calling = Some(thread::current().id());
             drop(state);
             if let Some(answer) = &answer {
                 callbacks.into_iter().for_each(|callback| unharmed(|| callback(answer)));
             }
-            locked(&self.state).answer = answer;
+            let mut state = locked(&self.state);
+            (state.answer, state.calling) = (answer, None);
         }
     }
 }
@@ -139,10 +161,10 @@ impl<R: Send + 'static> Promise<R> {
     /// The answer has come. With callbacks, it is made known when they have run, in the pool's own thread.
     pub(super) fn resolve(self: &Arc<Self>, answer: Answer<R>, hub: &Hub) {
         let mut state = locked(&self.state);
-        if self.came.swap(1, SeqCst) == 1 {
+        if self.has_come() {
             return; // it was cancelled meanwhile
         }
-        state.answer = Some(answer);
+        self.has_come_with(&mut state, answer);
         if state.callbacks.is_empty() {
             return hub.nudge(&self.publish(state));
         }
@@ -152,8 +174,8 @@ impl<R: Send + 'static> Promise<R> {
         let promise = self.clone();
         hub.call_back(Box::new(move |hub| promise.settle(hub)));
         threads.iter().for_each(Thread::unpark);
-        waker.into_iter().for_each(Waker::wake);
-        self.tell(&self.came);
+        self.tell();
+        waker.into_iter().for_each(wake);
     }
 
     /// Calls it when the answer comes; at once if that was before.
@@ -170,6 +192,12 @@ impl<R: Send + 'static> Promise<R> {
             locked(&self.state).answer = Some(answer);
         }
     }
+}
+
+/// In the middle of what a pool does, but in nobody's way: what it polls may be pending.
+fn wake(waker: Waker) {
+    let _waking = Waking::begin();
+    unharmed(|| waker.wake());
 }
 
 /// Whoever has it last may be a thread of the pool's.

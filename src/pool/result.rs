@@ -1,5 +1,6 @@
 //! `AsyncResult`: the result of a task that may not have ended yet.
 
+use super::calls::{Waking, is_in_callback};
 use super::hub::Hub;
 use super::job::Job;
 use super::promise::{Callback, Promise};
@@ -53,7 +54,8 @@ impl<R> AsyncResult<R> {
         AsyncResult { promise: Promise::kept(answer), source: None }
     }
 
-    /// Whether it has come, as a result or an error.
+    /// Whether it has come, as a result or an error: [`get`](AsyncResult::get) would not wait. (So it is also where nobody can wait for
+    /// it, and in a callback before its own callbacks have run.)
     ///
     /// ```
     /// let pool = crossproc::Pool::new(1)?;
@@ -63,7 +65,7 @@ impl<R> AsyncResult<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn ready(&self) -> bool {
-        self.promise.is_done()
+        self.promise.is_done() || is_in_callback() && self.promise.has_come() || self.refusal().is_some()
     }
 
     /// Whether the task returned a result.
@@ -79,10 +81,11 @@ impl<R> AsyncResult<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn successful(&self) -> Result<bool, NotReady> {
-        self.promise.is_ok().ok_or(NotReady)
+        self.promise.is_ok(is_in_callback()).ok_or(NotReady)
     }
 
-    /// Waits until it has come.
+    /// Waits until it has come; not at all where nobody can wait for it ([`Deadlock`](TaskError::Deadlock)), or it never will
+    /// ([`PoolClosed`](TaskError::PoolClosed)).
     ///
     /// ```
     /// let pool = crossproc::Pool::new(1)?;
@@ -110,27 +113,24 @@ impl<R> AsyncResult<R> {
 
     fn drive(&self, deadline: Option<Deadline>) -> bool {
         let Some((hub, _)) = &self.source else { return true };
-        if !hub.calls_here() {
+        if !is_in_callback() {
             return hub.drive(&|thread| self.promise.await_by(thread), deadline);
         }
-        // In a callback: what runs callbacks is this thread.
+        // What would run its callbacks may be this thread, or wait for it.
         let waits = |thread| self.promise.await_by(thread) && !self.promise.has_callbacks_to_run();
-        if self.is_own_callback() || !hub.drive(&waits, deadline) {
-            return false;
+        while !self.promise.is_done() {
+            if self.promise.is_called_here() || !hub.drive(&waits, deadline) {
+                return false;
+            }
+            self.promise.settle(hub);
         }
-        self.promise.settle(hub);
-        self.promise.is_done()
-    }
-
-    /// Whether this thread is in a callback of this very result.
-    fn is_own_callback(&self) -> bool {
-        self.promise.has_come() && !self.promise.is_done() && !self.promise.has_callbacks_to_run()
+        true
     }
 
     /// Why nobody can wait for it here, if so.
     fn refusal(&self) -> Option<TaskError> {
         let (hub, _) = self.source.as_ref()?;
-        hub.refusal().or_else(|| (hub.calls_here() && self.is_own_callback()).then_some(TaskError::Deadlock))
+        hub.refusal().or_else(|| self.promise.is_called_here().then_some(TaskError::Deadlock))
     }
 }
 
@@ -215,7 +215,7 @@ impl<R: Message> AsyncResult<R> {
     }
 
     fn call_back(&self, callback: Callback<R>) {
-        if let Some((hub, _)) = self.source.as_ref().filter(|_| !self.ready()) {
+        if let Some((hub, _)) = self.source.as_ref().filter(|_| !self.promise.is_done()) {
             hub.employ_caller();
         }
         self.promise.call_back(callback);
@@ -248,22 +248,18 @@ impl<R: Message> Future for AsyncResult<R> {
     type Output = Result<R, TaskError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some((hub, _)) = &self.source
-            && !hub.is_owner()
-            && !self.ready()
-        {
-            return Poll::Ready(Err(TaskError::PoolClosed));
-        }
         let waits = self.promise.wake_with(context.waker());
-        if let Some((hub, _)) = &self.source
-            && waits
-            && hub.calls_here()
-        {
-            self.promise.settle(hub); // what runs callbacks is this thread, which is in one
+        let Some((hub, _)) = self.source.as_ref().filter(|_| waits) else {
+            return Poll::Ready(self.promise.take().unwrap_or(Err(TaskError::Taken)));
+        };
+        if is_in_callback() {
+            self.promise.settle(hub); // what would run its callbacks may be this thread, or wait for it
         }
-        match waits && !self.ready() {
-            true => Poll::Pending,
-            false => Poll::Ready(self.promise.take().unwrap_or(Err(TaskError::Taken))),
+        // In a waker it would be no wait.
+        let refusal = self.refusal().filter(|error| !matches!(error, TaskError::Deadlock) || !Waking::is_here());
+        match self.promise.is_done() {
+            true => Poll::Ready(self.promise.take().unwrap_or(Err(TaskError::Taken))),
+            false => refusal.map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
         }
     }
 }
@@ -271,10 +267,9 @@ impl<R: Message> Future for AsyncResult<R> {
 /// Ready when it has come.
 impl<R> Waitable for AsyncResult<R> {
     fn source(&self) -> Source<'_> {
-        match &self.source {
-            Some((hub, _)) if hub.refusal().is_some() => Source::Ready, // which `get` gives
-            Some((hub, _)) => Source::Word(self.promise.word(hub.calls_here())),
-            None => Source::Ready,
+        match self.refusal() {
+            Some(_) => Source::Ready, // which `get` gives
+            None => Source::Word(self.promise.word(is_in_callback())),
         }
     }
 }

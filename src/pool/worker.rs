@@ -337,10 +337,23 @@ impl<'a> Work<'a> {
     }
 
     fn send<T: serde::Serialize>(&self, message: &T) -> Result<(), Failure> {
+        /// Also when the encoding panics.
+        struct EndSending<'a>(&'a Sheet<'a>);
+        impl Drop for EndSending<'_> {
+            fn drop(&mut self) {
+                self.0.end_sending();
+            }
+        }
+        let Place { sheet, out, .. } = self.place;
+        let _end = EndSending(sheet);
         let mut note = Note::default();
-        match codec::encode(message, &mut note)? {
-            None => Ok(self.place.out.send_short(&note, Patience::Forever, &watched)?),
-            Some(encoded) => self.place.out.send_encoded(encoded, Patience::Forever, &watched),
+        let with_handles = |message: &T| {
+            sheet.begin_sending();
+            codec::encode_with_handles(message)
+        };
+        match codec::encode_or(message, &mut note, &with_handles)? {
+            None => Ok(out.send_short(&note, Patience::Forever, &watched)?),
+            Some(encoded) => out.send_encoded(encoded, Patience::Forever, &watched),
         }
     }
 

@@ -87,8 +87,18 @@ impl From<CodecError> for Failure {
 /// then it is encoded again as one.
 #[inline(always)]
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, note: &mut Note) -> Result<Option<Encoded>, CodecError> {
+    encode_or(value, note, &encode_with_handles)
+}
+
+/// The same; with handles in it, as is said.
+#[inline(always)]
+pub(crate) fn encode_or<T: Serialize + ?Sized>(
+    value: &T,
+    note: &mut Note,
+    with_handles: &dyn Fn(&T) -> Result<Encoded, CodecError>,
+) -> Result<Option<Encoded>, CodecError> {
     if travel::is_under_way() {
-        return encode_with_handles(value).map(Some);
+        return with_handles(value).map(Some);
     }
     match postcard::to_slice(value, note.room()) {
         Ok(bytes) => {
@@ -96,13 +106,16 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, note: &mut Note) -> Resul
             note.set_here(length, Flags::default());
             Ok(None)
         }
-        Err(postcard::Error::SerializeBufferFull) => encode_long(value).map(Some),
-        Err(_) => encode_with_handles(value).map(Some),
+        Err(postcard::Error::SerializeBufferFull) => encode_long(value, with_handles).map(Some),
+        Err(_) => with_handles(value).map(Some),
     }
 }
 
 #[inline(never)]
-fn encode_long<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, CodecError> {
+fn encode_long<T: Serialize + ?Sized>(
+    value: &T,
+    with_handles: &dyn Fn(&T) -> Result<Encoded, CodecError>,
+) -> Result<Encoded, CodecError> {
     let mut buffer = Buffer::new();
     let bytes = std::mem::take(&mut buffer.0);
     match postcard::to_extend(value, bytes) {
@@ -110,12 +123,12 @@ fn encode_long<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, CodecError> 
             buffer.0 = bytes;
             Ok(Encoded::Long(buffer))
         }
-        Err(_) => encode_with_handles(value),
+        Err(_) => with_handles(value),
     }
 }
 
 #[cold]
-fn encode_with_handles<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, CodecError> {
+pub(crate) fn encode_with_handles<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, CodecError> {
     travel::pack(value).map(|packed| Encoded::Packed(Box::new(packed)))
 }
 
