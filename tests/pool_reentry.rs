@@ -354,7 +354,7 @@ fn code_that_a_pool_runs_is_told_that_it_cannot_wait_for_that_pool() {
         DROPS.refuses("a destructor", |pool| {
             drop(pool.apply_async(Dropped, (5,)));
             pool.apply(square, (1,)).unwrap();
-            until("it was dropped", || !DROPS.is_on.load(SeqCst));
+            until("it was dropped", || !DROPS.found.lock().unwrap().is_empty());
         });
     });
 }
