@@ -33,10 +33,10 @@ fn exists(name: &str) -> bool {
 
 /// Holds a name of its own until its parent has ended, and a while longer.
 fn outlive(name: String, own: String) {
-    let kept = named(&own).create(7).unwrap();
     let opened = named(&name).open().unwrap();
     let parent = parent().unwrap();
     assert!(parent.is_alive());
+    let kept = named(&own).create(7).unwrap(); // from here on the parent may be killed
     until("the parent ends", || parent.wait_timeout(Duration::from_millis(50)));
     assert!(!parent.is_alive());
     *opened.lock().unwrap() += 1; // it is usable although its maker is gone

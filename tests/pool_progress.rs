@@ -4,8 +4,9 @@
 mod util;
 
 use crossproc::Pool;
+use std::cell::Cell;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::{Arc, Mutex};
 use util::{program, role, until, within};
@@ -14,8 +15,11 @@ fn square(n: u64) -> u64 {
     n * n
 }
 
-/// From here on, the standard error is a terminal, and what it shows is kept.
+/// From here on, the standard error is a terminal, and what it shows is kept. Panics are told to who started the program.
 fn terminal() -> Arc<Mutex<String>> {
+    // SAFETY: numbers alone; what it gives is new, and nobody else's.
+    let before = unsafe { File::from_raw_fd(libc::dup(2)) };
+    std::panic::set_hook(Box::new(move |panic| writeln!(&before, "{panic}").unwrap()));
     let (mut screen, mut line) = (-1, -1);
     let size = libc::winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: numbers in, numbers out; no name and no settings.
@@ -47,8 +51,16 @@ fn maps_show_how_far_they_are() {
 fn maps_show_how_far_they_are_role() {
     let Some(_) = role() else { return };
     let shown = terminal();
-    // What comes from here on.
-    let mark = || shown.lock().unwrap().len();
+    // What comes from here on: behind a line of our own, before which all else has come.
+    let marks = Cell::new(0);
+    let mark = || {
+        marks.set(marks.get() + 1);
+        let line = format!("mark {}\r\n", marks.get());
+        std::io::stderr().write_all(line.replace('\r', "").as_bytes()).unwrap();
+        until(&line, || shown.lock().unwrap().contains(&line));
+        let text = shown.lock().unwrap();
+        text.find(&line).unwrap() + line.len()
+    };
     let shows = |from: usize, what: &str| until(what, || shown.lock().unwrap()[from..].contains(what));
     let pool = Pool::builder().processes(2).progress(true).build().unwrap();
     assert_eq!(pool.map(square, 0..2500).unwrap().len(), 2500);
@@ -70,5 +82,11 @@ fn maps_show_how_far_they_are_role() {
     let before = mark();
     let quiet = Pool::new(2).unwrap();
     assert_eq!(quiet.map(square, 0..100).unwrap().len(), 100);
-    assert_eq!((pool.apply(square, (3,)), mark()), (Ok(9), before), "a map of such a pool alone");
+    assert_eq!(pool.apply(square, (3,)), Ok(9));
+    let after = mark();
+    assert_eq!(
+        &shown.lock().unwrap()[before..after],
+        format!("mark {}\r\n", marks.get()),
+        "a map of such a pool alone"
+    );
 }
