@@ -3,8 +3,8 @@
 mod util;
 
 use crossproc::{
-    Array, Atomic, Lock, NotReady, Pipe, Pool, PoolError, Process, Queue, Result, Sender, SpawnError, TaskError, Value,
-    wait,
+    Array, Atomic, Lock, NotReady, Pipe, Pool, PoolError, Process, Queue, Result, SegmentError, Sender, SpawnError,
+    TaskError, Value, wait,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::Cell;
@@ -141,7 +141,9 @@ fn what_makes_no_sense_is_refused() {
     within(60, || {
         assert_eq!(Pool::new(0).unwrap_err(), PoolError::Zero);
         assert_eq!(Pool::builder().processes(1).max_tasks_per_child(0).build().unwrap_err(), PoolError::Zero);
-        assert!(matches!(Pool::new(usize::MAX), Err(PoolError::Segment(_))));
+        for n in [1001, usize::MAX] {
+            assert_eq!(Pool::new(n).unwrap_err(), PoolError::Segment(SegmentError::TooLarge));
+        }
         let pool = Pool::new(1).unwrap();
         assert_eq!(pool.chunksize(0).map(cube, 0..3), Err(TaskError::ChunkSize));
         assert_eq!(pool.chunksize(0).map_with(&1, |_: &u8, x: u8| x, 0..3), Err(TaskError::ChunkSize));
@@ -156,6 +158,18 @@ fn what_makes_no_sense_is_refused() {
         let number: &'static u64 = &NUMBER;
         let captures = pool.apply(move || *number, ());
         assert!(matches!(captures, Err(TaskError::Encode(_))), "a capture that looks like a pointer: {captures:?}");
+    });
+}
+
+#[test]
+fn hundreds_of_workers_are_at_work_at_once() {
+    within(60, || {
+        let (pool, here) = (Pool::new(300).unwrap(), Atomic::new(0_u32).unwrap());
+        let all_come = |here: Atomic<u32>| {
+            here.fetch_add(1, SeqCst);
+            until("all are here", || here.load(SeqCst) == 300);
+        };
+        assert_eq!(pool.chunksize(1).map(all_come, vec![here; 300]), Ok(vec![(); 300]));
     });
 }
 

@@ -3,11 +3,13 @@
 mod util;
 
 use crossproc::{
-    Array, GetError, GetTimeoutError, Process, PutError, PutTimeoutError, Queue, SegmentError, SimpleQueue,
-    TryGetError, TryPutError, Value,
+    Array, Atomic, GetError, GetTimeoutError, JoinableQueue, Message, Process, PutError, PutTimeoutError, Queue,
+    SegmentError, SimpleQueue, TryGetError, TryPutError, Value,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use util::{Random, until, within};
 
@@ -377,6 +379,49 @@ fn one_who_sleeps_hears_of_a_kill_at_once() {
         assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
         child.wait();
     });
+}
+
+#[test]
+fn one_who_sleeps_hears_of_the_last_goodbye() {
+    within(60, || {
+        hears_of_goodbyes(|| Queue::<u64>::new().unwrap(), Queue::get);
+        hears_of_goodbyes(|| SimpleQueue::<u64>::new().unwrap(), SimpleQueue::get);
+        hears_of_goodbyes(|| JoinableQueue::<u64>::new().unwrap(), |queue| queue.get_task().map(|task| *task));
+    });
+}
+
+/// Of all others' handles, in this process, or in a child's that lives on without them.
+fn hears_of_goodbyes<Q: Message + Clone>(new: fn() -> Q, get: fn(&Q) -> Result<u64, GetError>) {
+    fn hold<Q>(first: Q, second: Q, drops: Atomic<u32>) {
+        for (n, handle) in (1..).zip([first, second]) {
+            until("it is to drop one", || drops.load(SeqCst) >= n);
+            drop(handle);
+        }
+        util::until_killed()
+    }
+    for is_here in [true, false] {
+        let (queue, drops) = (new(), Atomic::new(0).unwrap());
+        let (mut here, mut child) = (Vec::new(), None);
+        match is_here {
+            true => here.extend([queue.clone(), queue.clone()]),
+            false => child = Some(Process::spawn(hold, (queue.clone(), queue.clone(), drops.clone())).unwrap()),
+        }
+        let (to, from) = mpsc::channel();
+        let getter = std::thread::spawn(move || {
+            to.send(util::tid()).unwrap();
+            get(&queue)
+        });
+        let tid = from.recv().unwrap();
+        for _ in 0..2 {
+            until("it sleeps", || util::asleep(tid));
+            drops.fetch_add(1, SeqCst);
+            here.pop();
+        }
+        let start = Instant::now();
+        assert_eq!(getter.join().unwrap(), Err(GetError::Disconnected));
+        assert!(start.elapsed() < Duration::from_secs(1), "at once: {:?}", start.elapsed());
+        child.iter().for_each(|child| child.kill().unwrap());
+    }
 }
 
 #[test]

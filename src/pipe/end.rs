@@ -1,7 +1,7 @@
 //! What all ends have in common: a handle, and the rings that it sends into and receives from.
 
 use crate::ring::codec::Failure;
-use crate::ring::mail::{Mail, Plan};
+use crate::ring::mail::{self, Mail, Plan};
 use crate::ring::note::{Flags, SLOT};
 use crate::ring::{Company, RingSource, Stop};
 use crate::segment::travel::Custody;
@@ -23,7 +23,8 @@ pub(super) const SENDERS: [Roles; 2] = [SENDS, SENDS << 2];
 pub(super) const RECEIVERS: [Roles; 2] = [RECEIVES, RECEIVES << 2];
 pub(super) const ALL: Roles = ONE_END | OTHER_END;
 
-pub(super) const HOLDERS: Holders = Holders { more: |_| {}, changed: crate::ring::mail::tell_change };
+/// Who has none left in a role may leave somebody alone.
+pub(super) const HOLDERS: Holders = Holders { more: |_| {}, came: mail::tell_arrival, gone: mail::tell_change, few: 0 };
 
 /// A type with an `end`, in one of some roles, as an object of a segment.
 macro_rules! end_object {

@@ -33,7 +33,7 @@ impl std::fmt::Debug for PoolBuilder {
 impl PoolBuilder {
     pub(super) fn new() -> Self {
         let plan = Plan {
-            processes: cpu_count(),
+            processes: cpu_count().min(MOST_WORKERS),
             initializer: None,
             most_tasks: None,
             method: StartMethod::default(),
@@ -47,7 +47,8 @@ impl PoolBuilder {
         PoolBuilder { plan, error: None }
     }
 
-    /// How many workers; [`cpu_count`] unless told otherwise. 0 is [`Zero`](PoolError::Zero).
+    /// How many workers, at most 1,000; [`cpu_count`] unless told otherwise. 0 is [`Zero`](PoolError::Zero), more are
+    /// [`TooLarge`](SegmentError::TooLarge).
     ///
     /// ```
     /// assert_eq!(crossproc::Pool::builder().processes(3).build()?.workers().len(), 3);
@@ -217,5 +218,5 @@ impl PoolBuilder {
     }
 }
 
-/// Far more than any system has processes for.
-const MOST_WORKERS: usize = 1 << 18;
+/// Each takes one of the 1,024 places that a ring has for those who hold it.
+const MOST_WORKERS: usize = 1000;

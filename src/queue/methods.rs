@@ -54,7 +54,12 @@ macro_rules! queue_methods {
 
         impl<T> Object for $name<T> {
             const IN_PLACE: bool = false;
-            const HOLDERS: Option<Holders> = Some(Holders { more: mail::share, changed: mail::tell_change });
+            const HOLDERS: Option<Holders> = Some(Holders {
+                more: mail::share,
+                came: mail::tell_arrival,
+                gone: mail::tell_change,
+                few: $crate::queue::FEW,
+            });
 
             fn spec(count: usize) -> Result<Spec, SegmentError> {
                 Ok(Spec::of_messages::<Self>(Kind::$name, count))

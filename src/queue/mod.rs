@@ -19,6 +19,9 @@ use crate::ring::mail::Plan;
 use crate::ring::{Company, For, Ring};
 use crate::segment::Handle;
 
+/// Who is left with one handle may be alone with it.
+const FEW: usize = 1;
+
 /// The number of items that stands for no limit.
 const UNBOUNDED: usize = 0;
 

@@ -54,8 +54,12 @@ handle_type!(SimpleQueue<T>);
 
 impl<T> Object for SimpleQueue<T> {
     const IN_PLACE: bool = false;
-    const HOLDERS: Option<Holders> =
-        Some(Holders { more: |object| ring_at(object, 1).share(), changed: |object| ring_at(object, 1).tell_change() });
+    const HOLDERS: Option<Holders> = Some(Holders {
+        more: |object| ring_at(object, 1).share(),
+        came: |object| ring_at(object, 1).tell_arrival(),
+        gone: |object| ring_at(object, 1).tell_change(),
+        few: super::FEW,
+    });
 
     fn spec(count: usize) -> Result<Spec, SegmentError> {
         Spec::of::<T>(Kind::SimpleQueue, count)

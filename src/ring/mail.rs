@@ -96,6 +96,10 @@ pub(crate) fn tell_change(object: NonNull<u8>) {
     (0..2).for_each(|wing| bare_ring(object, wing).tell_change());
 }
 
+pub(crate) fn tell_arrival(object: NonNull<u8>) {
+    (0..2).for_each(|wing| bare_ring(object, wing).tell_arrival());
+}
+
 pub(crate) fn share(object: NonNull<u8>) {
     bare_ring(object, 0).share();
 }

@@ -5,7 +5,7 @@
 //! tail side   lock (40 bytes), closed (4), the segment's (4), tail (8), the last seen head (8)
 //! head side   lock (40 bytes), unused (4), the segment's (4), head (8), unused (8)
 //! doors       four gates (4 bytes each): consumers, producers, tail lock, head lock; shared (4), changes (4), level (4),
-//!             a gate for joiners (4), tasks done (8), tasks that came back (4)
+//!             a gate for joiners (4), tasks done (8), tasks that came back (4), unsure (4)
 //! slots       a power of two of them: stamp (8), then the item, filled up to 8
 //! ```
 //! A line each, the head's side behind the tail's. `tail` and `head` count items since the ring was made. Item number n lies
@@ -93,7 +93,7 @@ struct Doors {
     head: Gate,
     /// 1 when the ring ever had a second holder.
     shared: AtomicU32,
-    /// How often holders have come or gone.
+    /// How often the last holder of a process has gone, or one has come for whom somebody waited.
     changes: AtomicU32,
     /// How often the slots were doubled.
     level: AtomicU32,
@@ -102,6 +102,8 @@ struct Doors {
     /// How many tasks are done, and how many came back.
     done: AtomicU64,
     returned: AtomicU32,
+    /// 1 when somebody may sleep who knows of holders, but not of which.
+    unsure: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Side>() == LINE && size_of::<Doors>() == LINE);
@@ -463,13 +465,25 @@ impl Ring {
         self.doors().shared.load(SeqCst) != 0
     }
 
-    /// How often holders have come or gone.
+    /// What is known of the holders is so until this changes.
     #[inline(always)]
     pub(crate) fn changes(&self) -> u32 {
         self.doors().changes.load(Relaxed)
     }
 
-    /// Holders have come or gone: who sleeps may be the last.
+    /// A process has come, and is on the roster: who waits for an unknown one can watch it.
+    pub(crate) fn tell_arrival(&self) {
+        if self.doors().unsure.swap(0, SeqCst) != 0 {
+            self.tell_change();
+        }
+    }
+
+    /// Whoever comes from here on tells.
+    fn ask_for_arrivals(&self) {
+        self.doors().unsure.store(1, SeqCst);
+    }
+
+    /// Somebody may be the last who sleeps.
     pub(crate) fn tell_change(&self) {
         let doors = self.doors();
         doors.changes.fetch_add(1, SeqCst);

@@ -82,12 +82,16 @@ impl Looks {
     }
 
     /// Looks who else is there, unless that is known.
-    pub(crate) fn is_alone(&self, ring: &Ring, company: &dyn Fn() -> Company) -> bool {
+    pub(crate) fn is_alone(&self, ring: &Ring, ask: &dyn Fn() -> Company) -> bool {
         let now = moment(ring); // before the look: what changes meanwhile is to be looked at again
         if self.known.load(Relaxed) == now {
             return false;
         }
-        let company = company();
+        let mut company = ask();
+        if company == Company::Unknown {
+            ring.ask_for_arrivals();
+            company = ask(); // it may have come in between
+        }
         self.known.store(if company == Company::Watched { now } else { u64::MAX }, Relaxed);
         company == Company::Alone
     }

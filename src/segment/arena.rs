@@ -184,8 +184,8 @@ impl Arena {
     }
 
     /// The last handle of this process goes. Under the heap's mutex. True if the block can be used again at once.
-    /// If others may hold it, `fewer` is for them.
-    pub(crate) fn last_handle(&self, block: u32, locks: usize, fewer: &dyn Fn()) -> bool {
+    /// If others may hold it, `gone` is for them.
+    pub(crate) fn last_handle(&self, block: u32, locks: usize, gone: &dyn Fn()) -> bool {
         if self.segment.is_busy(block as usize, locks) {
             return false; // A3: its handle is never given back
         }
@@ -201,7 +201,7 @@ impl Arena {
             let roster = self.segment.roster().lock();
             self.give_back(block);
             if roster.is_ok_and(|roster| roster.other(block).is_some()) {
-                fewer();
+                gone();
             }
         }
         !shared

@@ -29,8 +29,21 @@ fn cells_for(spec: &Spec, shape: &Shape) -> usize {
 pub struct Holders {
     /// There will be one more.
     pub(crate) more: fn(NonNull<u8>),
-    /// Others have come, or gone: wakes those who want to know who is left.
-    pub(crate) changed: fn(NonNull<u8>),
+    /// Another process has come: wakes those who wait for somebody of whom they know nothing.
+    pub(crate) came: fn(NonNull<u8>),
+    /// Wakes those who want to know who is left.
+    pub(crate) gone: fn(NonNull<u8>),
+    /// Where a process has more handles left than this, nobody is the last who was not before.
+    pub(crate) few: usize,
+}
+
+impl Holders {
+    /// A handle went, and so many are left in this process.
+    fn tell_gone(&self, left: usize, object: NonNull<u8>) {
+        if left <= self.few {
+            (self.gone)(object);
+        }
+    }
 }
 
 /// Roles in which a handle holds an object, one bit each: a queue has one, a pipe's ends have some of four.
@@ -189,9 +202,10 @@ impl Handle {
         heap::lock().drop_part(&self.place, 0);
     }
 
-    fn drop_roles(&self, roles: Roles) {
+    /// Gives how many are left in the role that has the fewest.
+    fn drop_roles(&self, roles: Roles) -> usize {
         let mut heap = heap::lock();
-        each(roles).for_each(|role| heap.drop_part(&self.place, role));
+        each(roles).map(|role| heap.drop_part(&self.place, role)).min().unwrap_or(usize::MAX)
     }
 
     /// Whether any living process has parts of this array.
@@ -283,7 +297,7 @@ pub(crate) fn deserialize<'de, H: Object, D: Deserializer<'de>>(part: bool, dese
     let mut handle = Handle::arrive::<H>(&wire, part).map_err(|error| D::Error::custom(travel::refuse(error)))?;
     match handle.check::<H>(&wire) {
         Ok(count) => {
-            handle.holders.into_iter().for_each(|holders| (holders.changed)(handle.object));
+            handle.holders.into_iter().for_each(|holders| (holders.came)(handle.object));
             Ok(H::of(handle, count))
         }
         Err(error) => {
@@ -349,15 +363,12 @@ impl Clone for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let fewer = || self.holders.into_iter().for_each(|holders| (holders.changed)(self.object));
+        let gone = |left| self.holders.into_iter().for_each(|holders| holders.tell_gone(left, self.object));
         match &self.place {
             Place::Block { arena, block } if self.holders.is_none() && arena.drop_handle(*block) => {}
             // Under the heap's mutex: before the others have heard of it, nobody makes another object of the block.
-            Place::Block { arena, block } => heap::lock().release(arena, *block, self.locks, &fewer),
-            Place::Single(_) if self.holders.is_some() => {
-                self.drop_roles(self.roles);
-                fewer();
-            }
+            Place::Block { arena, block } => heap::lock().release(arena, *block, self.locks, &gone),
+            Place::Single(_) if self.holders.is_some() => gone(self.drop_roles(self.roles)),
             Place::Single(_) => {}
         }
     }

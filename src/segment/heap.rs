@@ -106,11 +106,11 @@ impl Locked {
     }
 
     /// The last handle of this process on a block goes.
-    pub(crate) fn release(&mut self, arena: &Arc<Arena>, block: u32, locks: usize, fewer: &dyn Fn()) {
+    pub(crate) fn release(&mut self, arena: &Arc<Arena>, block: u32, locks: usize, gone: &dyn Fn(usize)) {
         if arena.drop_handle(block) {
-            return fewer(); // another is left in this process
+            return gone(arena.handles(block)); // another is left in this process
         }
-        let reusable = arena.last_handle(block, locks, fewer);
+        let reusable = arena.last_handle(block, locks, &|| gone(0));
         let heap = self.heap();
         let at = heap.class(arena.class());
         let class = &mut heap.classes[at];
@@ -192,15 +192,17 @@ impl Locked {
         Census { here, elsewhere: other.or(on_its_way.then_some(UNKNOWN)) }
     }
 
-    pub(crate) fn drop_part(&mut self, place: &Place, role: u32) {
+    /// Gives how many are left in this process.
+    pub(crate) fn drop_part(&mut self, place: &Place, role: u32) -> usize {
         let parts = &mut self.heap().parts;
-        if let Some(entry) = parts.get_mut(&place.key(role)) {
-            entry.count -= 1;
-            if entry.count == 0 {
-                place.segment().roster().give_up(entry.cell);
-                parts.remove(&place.key(role));
-            }
+        let Some(entry) = parts.get_mut(&place.key(role)) else { return 0 };
+        entry.count -= 1;
+        let left = entry.count;
+        if left == 0 {
+            place.segment().roster().give_up(entry.cell);
+            parts.remove(&place.key(role));
         }
+        left
     }
 }
 

@@ -8,6 +8,7 @@ use super::stepper::{Kill, Scenario, Stop, Survivor, Victim, Watched, World, asl
 use crossproc::{Pipe, Receiver, RecvError, SendError, Sender, travel};
 use std::os::unix::net::UnixStream;
 
+/// The victim was killed, or has what it was to have.
 const KILLED: usize = 1;
 /// What is counted as written to the area, and of letters.
 const BYTES_AT: usize = DOORS_AT + 128 + 8;
@@ -282,6 +283,69 @@ impl World for Leaver {
     }
 }
 
+/// The only holder of one side, which is the victim, has it from a message, and somebody slept on the other side before.
+struct Comer {
+    sends: bool,
+    sleeper: Vec<Survivor>,
+    message: UnixStream,
+    flags: Flags,
+}
+
+impl Comer {
+    fn scenario(name: &str, sends: bool) -> Scenario {
+        Scenario::new(format!("mail/{name}"), move || {
+            let pair = || UnixStream::pair().expect("a pair of sockets");
+            let (flags, (near, stream), (message, to_victim)) = (Flags::new(), pair(), pair());
+            let sleeper = Survivor::start(|| match sends {
+                true => {
+                    let receiver: Receiver<u64> = travel::recv(&near).expect("the tester sends it");
+                    flags.set(BEDTIME);
+                    (receiver.recv_bytes() == Err(RecvError::Eof)).into()
+                }
+                false => {
+                    let sender: Sender<u64> = travel::recv(&near).expect("the tester sends it");
+                    flags.set(BEDTIME);
+                    let sent = std::iter::repeat_with(|| sender.send_bytes(&[2; 1900])).find_map(Result::err);
+                    (sent == Some(SendError::BrokenPipe)).into()
+                }
+            });
+            let (sender, receiver) = Pipe::<u64>::one_way_with_capacity(4096).expect("memory for a pipe");
+            let sent = match sends {
+                true => travel::send(&stream, &receiver).and(travel::send(&to_victim, &sender)),
+                false => travel::send(&stream, &sender).and(travel::send(&to_victim, &receiver)),
+            };
+            sent.expect("both are on their way");
+            Comer { sends, sleeper: vec![sleeper], message, flags }
+        })
+    }
+}
+
+impl World for Comer {
+    fn prepare(&mut self) {
+        self.flags.wait_for(BEDTIME);
+        assert!(until_asleep(self.sleeper[0].pid(), TO_BED), "the sleeper does not sleep");
+        super::common::warm_up();
+    }
+
+    fn operation(&mut self) {
+        match self.sends {
+            true => std::mem::forget(travel::recv::<Sender<u64>>(&self.message).expect("it is there")),
+            false => std::mem::forget(travel::recv::<Receiver<u64>>(&self.message).expect("it is there")),
+        }
+        self.flags.set(KILLED);
+    }
+
+    fn check(&mut self, kill: &mut Kill) {
+        let has_come = self.flags.is_set(KILLED);
+        kill.demand(has_come || !kill.finished, "it has not come");
+        kill.committed(has_come);
+        if has_come {
+            demand_all(kill, &mut self.sleeper);
+        } // else it may have taken the message along, or not have said that it came: the sleeper looks by itself then
+        kill.recovered();
+    }
+}
+
 pub fn scenarios() -> Vec<Scenario> {
     use Deed::{Get, Put};
     vec![
@@ -296,5 +360,7 @@ pub fn scenarios() -> Vec<Scenario> {
         Between::scenario("get-during-letter", LETTER, LETTERS_AT),
         Leaver::scenario("sender-leaves", true),
         Leaver::scenario("receiver-leaves", false),
+        Comer::scenario("sender-comes", true),
+        Comer::scenario("receiver-comes", false),
     ]
 }
