@@ -43,10 +43,11 @@ pub enum TaskError {
     /// The input could not be encoded here, or the result not there; or the function is not in this program.
     #[error("encode: {0}")]
     Encode(CodecError),
-    /// The input could not be decoded there, or the result not here.
+    /// The input could not be decoded there, or the result not here; or this process has had no descriptor for a handle in the result
+    /// for a second, and gave it up.
     #[error("decode: {0}")]
     Decode(CodecError),
-    /// There is no memory for the input, or for the result.
+    /// There is no memory for the input, or for the result, which this process waits for a second for.
     #[error("no space left for shared memory")]
     NoSpace,
     /// [`cancel`](crate::AsyncResult::cancel), or the pool was terminated.
@@ -69,7 +70,8 @@ pub enum TaskError {
     /// The pool takes no more tasks: it was closed, or this process is a fork of the one that made it.
     #[error("the pool is closed")]
     PoolClosed,
-    /// The pool has no workers and can have none; the text says why.
+    /// The pool has no workers and can have none: they cannot begin, or could not be started for some three seconds, since there were
+    /// no processes or descriptors left. The text says why.
     #[error("the pool is broken: {0}")]
     PoolBroken(String),
 }
@@ -103,7 +105,7 @@ pub enum PoolError {
     /// `join` before `close` or `terminate`.
     #[error("the pool is still running")]
     StillRunning,
-    /// Workers cannot begin; the text says why.
+    /// Workers cannot begin, or be started; the text says why.
     #[error("the pool is broken: {0}")]
     Broken(String),
     /// A worker was not started; or this process is a daemon, which may have no children.

@@ -210,6 +210,8 @@ const DONE: usize = 9;
 const ITEMS: usize = 10;
 const WORKING: usize = 11;
 const WAITING: usize = 12;
+/// The number of a shared value that the worker asked for and cannot have.
+const REFUSED: usize = 13;
 
 /// How far a task is, as its worker left it.
 #[derive(Clone, Copy, Debug)]
@@ -269,6 +271,14 @@ impl<'a> Sheet<'a> {
     pub(super) fn halt(&self) -> bool {
         self.set(HALT, 1);
         self.get(SENDING) != 0
+    }
+
+    pub(super) fn refuse(&self, shared: u64) {
+        self.set(REFUSED, shared);
+    }
+
+    pub(super) fn is_refused(&self, shared: u64) -> bool {
+        self.get(REFUSED) == shared
     }
 
     /// A worker's first word.

@@ -96,9 +96,6 @@ impl PoolBuilder {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn max_tasks_per_child(mut self, n: usize) -> Self {
-        if n == 0 {
-            self.error = Some(PoolError::Zero);
-        }
         self.plan.most_tasks = Some(n as u64);
         self
     }
@@ -211,7 +208,7 @@ impl PoolBuilder {
     pub fn build(self) -> Result<Pool, PoolError> {
         match self.error {
             Some(error) => Err(error),
-            None if self.plan.processes == 0 => Err(PoolError::Zero),
+            None if self.plan.processes == 0 || self.plan.most_tasks == Some(0) => Err(PoolError::Zero),
             None if self.plan.processes > MOST_WORKERS => Err(PoolError::Segment(SegmentError::TooLarge)),
             None => Pool::start(self.plan),
         }

@@ -108,7 +108,7 @@ pub(super) fn with<S: Message, T: Message, R: Message>(
         for to in job.take_wants() {
             // A worker that is gone does not want it any more; what cannot be encoded, it hears by the end of the pipe.
             let serving = hub.serve(); // until it has this, a worker does nothing else
-            let sent = caught("encoding", || match to.send_and_keep(shared) {
+            let sent = caught("encoding", || match to?.send_and_keep(shared) {
                 Err(crate::SendError::Encode(error)) => Err(error),
                 sent => Ok(sent),
             });
@@ -135,7 +135,8 @@ macro_rules! maps {
             /// The function is an `fn`, or a closure without captures. The inputs are all taken from the iterator first.
             ///
             /// # Errors
-            /// When all inputs have been worked at: that of the first that failed, with its index. See [`TaskError`].
+            /// When all inputs have been worked at: that of the first that failed, with its index if that is one of
+            /// a panic or a death. See [`TaskError`].
             ///
             /// ```
             /// use crossproc::{Pool, TaskError};

@@ -92,6 +92,8 @@ pub(super) struct State {
     pub(super) size: usize,
     /// There was no room for a task.
     pub(super) is_refused: bool,
+    /// Until when a report that cannot be had whole stays where it is.
+    pub(super) give_up: Option<Deadline>,
     pub(super) shared: HashMap<u64, Arc<dyn Job>>,
     /// The numbers of shared values that a map has, or is about to have.
     pub(super) in_use: BTreeSet<u64>,
@@ -278,6 +280,7 @@ impl Hub {
             caller: None,
             size: 0,
             is_refused: false,
+            give_up: None,
             shared: HashMap::new(),
             in_use: BTreeSet::new(),
             next_shared: 0,

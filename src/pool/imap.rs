@@ -15,8 +15,9 @@ type Job<I, R> = Arc<Call<(<I as Iterator>::Item,), R, Stream<R>>>;
 /// The results of a map without end; from [`Pool::imap`] and [`Pool::imap_unordered`].
 ///
 /// Inputs are taken from their iterator in calls of `next` alone, so it may borrow what it likes. At most
-/// [`buffer`](Imap::buffer) inputs, and at least one chunk, are taken whose results were not given out yet. Dropping it takes
-/// back what has not begun.
+/// [`buffer`](Imap::buffer) inputs, and at least one chunk, are taken whose results were not given out yet; as many as that, as soon as
+/// results are asked for, so an iterator that waits for results of its own inputs needs a buffer of 1. Dropping it takes back what has
+/// not begun.
 ///
 /// ```
 /// let pool = crossproc::Pool::new(2)?;
@@ -210,7 +211,7 @@ where
     }
 
     /// The next result, if it comes within that time, by the monotonic clock; else [`Timeout`](TaskError::Timeout), and a later call
-    /// may give it.
+    /// may give it. The time that the iterator takes for inputs comes on top.
     ///
     /// ```
     /// use std::time::Duration;

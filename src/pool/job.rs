@@ -29,10 +29,11 @@ pub(super) trait Job: Send + Sync {
     fn is_over(&self) -> bool;
     /// An item, encoded.
     fn input(&self, item: usize) -> Vec<u8>;
-    /// A worker wants the shared value.
-    fn want(&self, _to: Sender<()>) {}
+    /// A worker wants the shared value, by this pipe, or cannot have it.
+    fn want(&self, _to: Want) {}
 }
 
+pub(super) type Want = Result<Sender<()>, CodecError>;
 pub(super) type Encoding = Result<Option<Encoded>, CodecError>;
 
 /// Where results are.
@@ -91,7 +92,7 @@ pub(super) struct Call<A, R, S> {
     /// The handles in the shared value, until no task of the job can be on its way.
     custody: Mutex<Vec<Custody>>,
     /// Workers that want the shared value.
-    wants: Mutex<Vec<Sender<()>>>,
+    wants: Mutex<Vec<Want>>,
     /// Who gives it to them.
     giver: Option<std::thread::Thread>,
     results: std::marker::PhantomData<fn() -> R>,
@@ -170,7 +171,7 @@ impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
         locked(&self.items).items.extend(more.into_iter().map(Item::Here));
     }
 
-    pub(super) fn take_wants(&self) -> Vec<Sender<()>> {
+    pub(super) fn take_wants(&self) -> Vec<Want> {
         std::mem::take(&mut locked(&self.wants))
     }
 
@@ -321,7 +322,7 @@ impl<A: Message, R: Message, S: Sink<R>> Job for Call<A, R, S> {
         self.lend(item, item + 1, |inputs| postcard::to_stdvec(&inputs[0]).map_err(codec)).unwrap_or_default()
     }
 
-    fn want(&self, to: Sender<()>) {
+    fn want(&self, to: Want) {
         locked(&self.wants).push(to);
         self.giver.iter().for_each(std::thread::Thread::unpark);
     }

@@ -4,10 +4,10 @@ use super::hub::{Hub, Piece, State, watched};
 use super::job::Results;
 use super::wire::Report;
 use crate::ring::Stop;
-use crate::ring::codec::Incoming;
+use crate::ring::codec::{Incoming, Lack};
 use crate::sync::Patience;
 use crate::sys::Deadline;
-use crate::{CodecError, TaskError};
+use crate::{CodecError, Sender, TaskError};
 use std::sync::PoisonError;
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -84,10 +84,21 @@ impl Hub {
             match self.read(&mut batch, patience) {
                 Ok(()) => self.handle(&mut batch),
                 Err(Stop::Timeout) => return until(),
-                Err(Stop::NoSpace) => thread::sleep(Duration::from_millis(1)), // the report stays
-                Err(_) => self.break_down("the reports of its workers cannot be read"),
+                Err(Stop::NoSpace) if deadline.is_some_and(Deadline::has_passed) => return until(),
+                Err(Stop::NoSpace) if !self.gives_up() => thread::sleep(Duration::from_millis(1)),
+                Err(Stop::NoSpace) => match self.reports.mail().map(|mail| mail.receive_in_part(&watched)) {
+                    Ok(Ok(incoming)) => self.handle(&mut vec![incoming]),
+                    Ok(Err(Stop::NotNow)) => {}
+                    _ => self.break_down(UNREADABLE),
+                },
+                Err(_) => self.break_down(UNREADABLE),
             }
         }
+    }
+
+    /// There is no memory for the next report, or no descriptor. Whether that has been so for long.
+    fn gives_up(&self) -> bool {
+        self.lock().give_up.get_or_insert_with(|| Deadline::after(PATIENCE)).has_passed()
     }
 
     /// Some reports; waits for one.
@@ -111,6 +122,7 @@ impl Hub {
 
     fn handle(&self, batch: &mut Vec<Incoming>) {
         let mut found = Vec::with_capacity(batch.len());
+        let shows_enough = batch.iter().any(Incoming::shows_enough);
         let mut state = self.lock();
         for incoming in batch.drain(..) {
             match parse(incoming) {
@@ -126,6 +138,12 @@ impl Hub {
                         None => incoming.discard(),
                     }
                 }
+                Some(Parsed::Want(incoming, shared, worker)) => {
+                    drop(state);
+                    self.accept(&mut found);
+                    self.handle_want(incoming, shared, worker);
+                    state = self.lock();
+                }
                 Some(Parsed::Other(report)) => {
                     drop(state);
                     self.accept(&mut found);
@@ -134,6 +152,9 @@ impl Hub {
                 }
                 None => {}
             }
+        }
+        if shows_enough {
+            state.give_up = None;
         }
         drop(state);
         self.accept(&mut found);
@@ -154,7 +175,10 @@ impl Hub {
             if let Some(took) = took {
                 self.note_time(&piece, slot, took);
             }
-            if to <= piece.to {
+            if let Some(lack) = incoming.lack() {
+                incoming.discard();
+                piece.job.fail(from, to.min(piece.to), &lacking(lack), self);
+            } else if to <= piece.to {
                 piece.job.accept(from, count, Results::Message(incoming, behind), self);
             }
             if has_handles && let Ok(mail) = self.reports.mail() {
@@ -200,16 +224,27 @@ impl Hub {
                     self.break_down(&format!("the initializer failed: {why}"));
                 }
             }
-            Report::Wants { shared, to } => {
-                let job = self.lock().shared.get(&shared).cloned();
-                if let Some(job) = job {
-                    job.want(*to);
-                }
-                if let Ok(mail) = self.reports.mail() {
-                    mail.tidy_satchel();
-                }
+            Report::Results { .. } | Report::Wants { .. } | Report::Look => {}
+        }
+    }
+
+    /// A worker asks for a shared value, by a pipe that cannot always be had.
+    #[cold]
+    fn handle_want(&self, incoming: Incoming, shared: u64, worker: u32) {
+        let job = self.lock().shared.get(&shared).cloned();
+        let to = match incoming.unpack::<(Report, Sender<()>)>() {
+            Ok((_, to)) => Ok(to),
+            Err(error) => {
+                let seat = self.lock().seats.iter().position(|seat| seat.worker == worker);
+                seat.into_iter().for_each(|seat| self.board.sheet(seat).refuse(shared));
+                Err(error)
             }
-            Report::Results { .. } | Report::Look => {}
+        };
+        if let Some(job) = job {
+            job.want(to);
+        }
+        if let Ok(mail) = self.reports.mail() {
+            mail.tidy_satchel();
         }
     }
 
@@ -263,20 +298,30 @@ impl Drop for Leading<'_> {
     }
 }
 
+/// How long the memory, or the descriptor, for a report may be missing, before what is in it is given up.
+const PATIENCE: Duration = Duration::from_secs(1);
+const UNREADABLE: &str = "the reports of its workers cannot be read";
+
+fn lacking(lack: Lack) -> TaskError {
+    match lack {
+        Lack::Memory => TaskError::NoSpace,
+        Lack::Descriptors => TaskError::Decode(CodecError("no descriptor is left for a handle in it".into())),
+    }
+}
+
 enum Parsed {
     /// With its front, and how long that is.
     Results(Incoming, Report, usize),
+    Want(Incoming, u64, u32),
     Other(Report),
 }
 
 fn parse(incoming: Incoming) -> Option<Parsed> {
-    const RESULTS: u8 = 0; // the first of the variants
-    if incoming.value().first() != Some(&RESULTS) {
-        return incoming.unpack().ok().map(Parsed::Other);
-    }
     let length = incoming.value().len();
     match postcard::take_from_bytes::<Report>(incoming.value()).map(|(report, rest)| (report, length - rest.len())) {
-        Ok((report, behind)) => Some(Parsed::Results(incoming, report, behind)),
+        Ok((report @ Report::Results { .. }, behind)) => Some(Parsed::Results(incoming, report, behind)),
+        Ok((Report::Wants { shared, worker }, _)) => Some(Parsed::Want(incoming, shared, worker)),
+        Ok((report, _)) => Some(Parsed::Other(report)),
         Err(_) => {
             incoming.discard();
             None

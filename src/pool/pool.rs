@@ -48,8 +48,10 @@ use std::thread::{self, JoinHandle};
 /// A worker, at any instruction: the input that it was working at has the result [`WorkerDied`](TaskError::WorkerDied), or is
 /// tried again ([`retries`](PoolBuilder::retries)). Nothing else is lost, and nothing runs twice: results that it had are
 /// delivered, inputs that it had not begun, also those of the same chunk, run elsewhere. Another worker takes its place. This
-/// process: its workers die with it, whatever they do, at once. Handles in tasks that came to nothing are given up; those in a result
-/// that a worker was sending when somebody killed it count until the family ends, as with any message.
+/// process: its workers die with it, whatever they do, at once. (What a task starts by itself is the program's; a copy of the worker, by
+/// `fork`, ends where its task does.) Handles in tasks that came to nothing are given up; those in a result
+/// that a worker was sending when somebody killed it, or that this process had no descriptors for, count until the family ends, as with
+/// any message.
 ///
 /// # Code that a pool runs in this process
 /// Serde code of inputs and results, and their destructors, run in whichever thread needs them, callbacks in the pool's own. A

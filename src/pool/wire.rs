@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! A task is its `Head`, and a list of items (tuples of arguments). A report is a [`Report`]; behind `Results` comes an
-//! [`Outcome`] for each item. Results that have handles in them come alone.
+//! [`Outcome`] for each item (results that have handles in them come alone), behind `Wants` a sender.
 
 use super::board::Board;
 use crate::process::{Action, Code, Panic};
@@ -48,7 +48,7 @@ pub(super) enum Report {
     /// A worker cannot begin.
     NotReady { worker: u32, why: String },
     /// A worker needs the value that is shared under this number.
-    Wants { shared: u64, to: Box<Sender<()>> },
+    Wants { shared: u64, worker: u32 },
     /// Whoever reads reports is to look around.
     Look,
 }

@@ -10,9 +10,15 @@ use crate::ring::mail::Mail;
 use crate::ring::note::{Flags, Note};
 use crate::ring::{Company, Stop};
 use crate::sync::Patience;
-use crate::sys::{Deadline, birth};
+use crate::sys::{Deadline, birth, process};
 use crate::{CodecError, Entry, Message, Receiver, Sender};
 use std::any::Any;
+use std::time::Duration;
+
+/// How long the memory, or the descriptor, for a task may be missing, before this worker gives way to another one.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often one that waits for a shared value looks whether it can have it.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs the items of a task; the address is that of an `fn` pointer, or 0.
 pub(super) type Trampoline = fn(usize, &mut Work<'_>);
@@ -42,7 +48,10 @@ pub(super) fn serve(desk: Desk) {
     let Desk { tasks, reports, board, seat, worker, most, timed, initializer } = desk;
     let (Ok(mail), Ok(out)) = (tasks.mail(), reports.mail()) else { return };
     let sheet = board.sheet(seat as usize);
-    if let Some(Err(why)) = initializer.map(|initializer| initializer.call()) {
+    let me = process::Process::current();
+    let initialized = initializer.map(|initializer| initializer.call());
+    end_copies(me, 0);
+    if let Some(Err(why)) = initialized {
         let _ = out.send_value(&Report::NotReady { worker, why }, Patience::Forever, &watched);
         return;
     }
@@ -67,13 +76,20 @@ pub(super) fn serve(desk: Desk) {
             continue;
         }
         done += 1;
-        let desk = Place { board: &board, sheet, out, worker, timed, waited: begun - since };
+        let desk = Place { board: &board, sheet, out, me, worker, timed, waited: begun - since };
         since = Work::run(&desk, incoming, ticket, mail, &mut shelf, begun);
     }
 }
 
 fn now() -> u64 {
     Deadline::now().as_nanos()
+}
+
+/// Where the program's code forked, what it made comes here too, and is no worker.
+fn end_copies(me: process::Process, code: i32) {
+    if me != process::Process::current() {
+        birth::exit_copy(code);
+    }
 }
 
 fn watched() -> Company {
@@ -88,10 +104,14 @@ fn take(tasks: &Receiver<()>, mail: &Mail, board: &Board, worker: u32) -> Option
     };
     // A worker dies with its pool's process: its end need not be watched.
     let company = || if tasks.has_senders() { Company::Watched } else { Company::Alone };
+    // Without memory or descriptors for it the task stays, for another worker, or for the next one in this place.
+    let mut give_up = None;
     loop {
         match mail.receive_incoming(Patience::Forever, &mut claim, &company) {
             Ok(incoming) => return Some((incoming, ticket)),
-            Err(Stop::NoSpace) => std::thread::sleep(std::time::Duration::from_millis(1)), // the task stays
+            Err(Stop::NoSpace) if !give_up.get_or_insert_with(|| Deadline::after(PATIENCE)).has_passed() => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             Err(_) => return None,
         }
     }
@@ -106,6 +126,7 @@ struct Place<'a> {
     board: &'a Board,
     sheet: Sheet<'a>,
     out: &'a Mail,
+    me: process::Process,
     worker: u32,
     timed: bool,
     /// How long for this task.
@@ -226,6 +247,7 @@ impl<'a> Work<'a> {
             Ok(result) => Outcome::Done(result),
             Err(panic) => Outcome::Panicked(panic),
         };
+        end_copies(self.place.me, if matches!(outcome, Outcome::Done(_)) { 0 } else { 101 });
         self.report(&outcome);
         if let Err(panic) = catch(|| drop(outcome)) {
             drop(panic); // a destructor's own affair: the result is on its way
@@ -377,13 +399,20 @@ impl<'a> Work<'a> {
         let mail = from.mail().map_err(|error| CodecError(error.to_string()))?;
         self.want(number, to).map_err(gone)?;
         let company = || if from.has_senders() { Company::Watched } else { Company::Alone };
-        let incoming = mail.receive_incoming(Patience::Forever, &mut |_| (), &company).map_err(|_| gone(()))?;
+        let incoming = loop {
+            let patience = Patience::Until(Deadline::after(LOOK));
+            match mail.receive_incoming(patience, &mut |_| (), &company) {
+                Ok(incoming) => break incoming,
+                Err(Stop::Timeout) if !self.place.sheet.is_refused(number) => {}
+                Err(_) => return Err(gone(())),
+            }
+        };
         let value = catch(|| incoming.unpack::<S>()).map_err(|panic| CodecError(panic.message))??;
         Ok(Box::new(value))
     }
 
     fn want(&self, shared: u64, to: Sender<()>) -> Result<(), ()> {
-        self.send(&Report::Wants { shared, to: Box::new(to) }).map_err(|_| ())
+        self.send(&(Report::Wants { shared, worker: self.place.worker }, to)).map_err(|_| ())
     }
 
     fn give_back<S: Message>(&mut self, shared: Box<S>) {

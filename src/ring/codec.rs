@@ -205,6 +205,16 @@ pub(crate) struct Incoming {
     note: Note,
     bytes: Vec<u8>,
     found: Found,
+    lack: Option<Lack>,
+}
+
+/// What this process had not enough of to have a message whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// Of its bytes there are but the first.
+    Memory,
+    /// Its handles lead to memory that is not here.
+    Descriptors,
 }
 
 /// The bytes of the value itself, without the list of handles in front.
@@ -218,7 +228,16 @@ fn value_of(bytes: &[u8], flags: Flags) -> &[u8] {
 impl Incoming {
     /// A short message without handles.
     pub(crate) fn short(note: Note) -> Self {
-        Incoming { note, bytes: Vec::new(), found: Vec::new() }
+        Incoming { note, bytes: Vec::new(), found: Vec::new(), lack: None }
+    }
+
+    pub(crate) fn lack(&self) -> Option<Lack> {
+        self.lack
+    }
+
+    /// It is whole, for which memory or descriptors were needed.
+    pub(crate) fn shows_enough(&self) -> bool {
+        self.lack.is_none() && !self.note.is_plain()
     }
 
     pub(crate) fn has_handles(&self) -> bool {
@@ -264,7 +283,32 @@ impl Mail {
         let mut before = |bytes: &[u8]| self.find_descriptors(bytes, &mut found);
         let mut claim = |bytes: &[u8], flags: Flags| claim(value_of(bytes, flags));
         let note = self.receive_claimed(patience, usize::MAX, &mut bytes, &mut before, &mut claim, company)?;
-        Ok(Incoming { note, bytes, found })
+        Ok(Incoming { note, bytes, found, lack: None })
+    }
+
+    /// Takes the next message out, if there is one, as far as it can be had.
+    #[cold]
+    pub(crate) fn receive_in_part(&self, company: &dyn Fn() -> Company) -> Result<Incoming, Stop> {
+        const FRONT: usize = 4096;
+        let mut incoming = Incoming::short(Note::default());
+        let Incoming { note, bytes, found, lack } = &mut incoming;
+        let mut popping = self.next(note, Patience::Try, company)?;
+        let mut read = self.read(note, usize::MAX, bytes);
+        if read == Err(Stop::NoSpace) {
+            *lack = Some(Lack::Memory);
+            read = self.read_first(note, FRONT, bytes);
+        } else if read.is_ok() && note.flags().has_handles() {
+            let kept = popping.keep(); // other locks are taken
+            if self.find_descriptors(if note.is_here() { note.bytes() } else { bytes }, found).is_err() {
+                *lack = Some(Lack::Descriptors);
+            }
+            popping = kept.resume();
+        }
+        match read {
+            Ok(()) => self.take(popping, note),
+            Err(stop) => return Err(popping.fail(stop)),
+        }
+        Ok(incoming)
     }
 
     /// Encodes a value and sends it; waits for room.

@@ -62,7 +62,12 @@ impl Mail {
 
     /// The next message, which stays as yet, under the head's lock; waits for it.
     #[inline(always)]
-    fn next(&self, note: &mut Note, patience: Patience, company: &dyn Fn() -> Company) -> Result<Popping<'_>, Stop> {
+    pub(super) fn next(
+        &self,
+        note: &mut Note,
+        patience: Patience,
+        company: &dyn Fn() -> Company,
+    ) -> Result<Popping<'_>, Stop> {
         loop {
             self.wait_for_message(patience, company)?;
             let popping = self.ring.begin_pop(SLOT, patience)?;
@@ -182,7 +187,12 @@ impl Mail {
 
     /// The bytes of a message into `room`, unless they are in the note.
     pub(crate) fn read(&self, note: &Note, most: usize, room: &mut Vec<u8>) -> Result<(), Stop> {
-        room.clear();
+        let length = self.check_length(note)?;
+        if length > most { Err(Stop::TooShort(length)) } else { self.read_first(note, length, room) }
+    }
+
+    /// How many bytes a message has, and no more than there can be.
+    fn check_length(&self, note: &Note) -> Result<usize, Stop> {
         let length = usize::try_from(note.length()).map_err(|_| Stop::Corrupt)?;
         let kind = note.kind().ok_or(Stop::Corrupt)?;
         if kind == Kind::Here && length > SHORT {
@@ -192,13 +202,18 @@ impl Mail {
         if kind == Kind::Letter && note.length() > self.segment()?.taken() {
             return Err(Stop::Corrupt);
         }
-        let from = if kind == Kind::Area { Some(self.space.locate(&self.ring, note)?) } else { None };
-        if length > most {
-            return Err(Stop::TooShort(length));
-        }
-        if kind == Kind::Here {
-            return Ok(());
-        }
+        Ok(length)
+    }
+
+    /// So many bytes of a message at most.
+    pub(crate) fn read_first(&self, note: &Note, most: usize, room: &mut Vec<u8>) -> Result<(), Stop> {
+        room.clear();
+        let length = self.check_length(note)?.min(most);
+        let from = match note.kind() {
+            Some(Kind::Here) => return Ok(()),
+            Some(Kind::Area) => Some(self.space.locate(&self.ring, note)?),
+            _ => None,
+        };
         room.try_reserve_exact(length).map_err(|_| Stop::NoSpace)?;
         match from {
             Some(from) => {

@@ -18,7 +18,7 @@ pub use family::{
 };
 pub use privileges::{NOBODY, NOT_RUN, become_nobody, could_not_run, is_root, unshare};
 pub use program::{Program, prints, program, role, role_stream};
-pub use resources::{CORE, DESCRIPTORS, FILE_SIZE, PROCESSES, STACK, resource_limit, set_resource_limit};
+pub use resources::{CORE, DESCRIPTORS, FILE_SIZE, MEMORY, PROCESSES, STACK, resource_limit, set_resource_limit};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;

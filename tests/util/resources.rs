@@ -5,6 +5,7 @@ pub const PROCESSES: u32 = libc::RLIMIT_NPROC as _;
 pub const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE as _;
 pub const STACK: u32 = libc::RLIMIT_STACK as _;
 pub const CORE: u32 = libc::RLIMIT_CORE as _;
+pub const MEMORY: u32 = libc::RLIMIT_AS as _;
 pub const FILE_SIZE: u32 = libc::RLIMIT_FSIZE as _;
 
 /// The soft and the hard limit.
