@@ -3,7 +3,7 @@
 
 mod util;
 
-use crossproc::{Pool, TaskError, Value};
+use crossproc::{Array, Pool, TaskError};
 use std::fs::File;
 use std::time::{Duration, Instant};
 use util::{DESCRIPTORS, MEMORY, program, role, set_resource_limit, within};
@@ -12,7 +12,8 @@ use util::{DESCRIPTORS, MEMORY, program, role, set_resource_limit, within};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 fn in_a_program(role: &str) {
-    within(60, || program(role, "", None).join());
+    let limit = Duration::from_secs(60);
+    within(limit.as_secs(), || assert_eq!(program(role, "", None).wait_for(limit), 0, "exit code of {role}"));
 }
 
 /// All that this process may have, from here on.
@@ -21,8 +22,13 @@ fn use_up_descriptors() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }
 
-fn value() -> Value<u8> {
-    Value::new(1).unwrap()
+/// In memory of its own, for which each process needs a descriptor once.
+fn array() -> Array<u8> {
+    Array::from_slice(&[1; 100_000]).unwrap()
+}
+
+fn first(array: &Array<u8>) -> u8 {
+    array.get(0).unwrap()
 }
 
 #[test]
@@ -37,23 +43,23 @@ fn results_that_need_descriptors_role() {
     assert_eq!(pool.map(|n| n, 0..10), Ok((0..10).collect()));
     let mut held = use_up_descriptors();
     let start = Instant::now();
-    let mut result = pool.apply_async(value, ());
-    assert_eq!(result.get_timeout(Duration::from_millis(50)).map(|_| ()), Err(TaskError::Timeout));
-    assert!(start.elapsed() < PATIENCE, "a time is kept: {:?}", start.elapsed());
+    let mut result = pool.apply_async(array, ());
+    let early = result.get_timeout(Duration::from_millis(50)).map(|_| ());
+    assert!(early == Err(TaskError::Timeout) || start.elapsed() >= PATIENCE, "a time is kept: {early:?}");
     held.clear();
     let given_up = start.elapsed() >= PATIENCE;
     match result.get() {
-        Ok(value) => assert_eq!(value.get(), 1),
+        Ok(array) => assert_eq!(first(&array), 1),
         Err(error) => assert!(given_up, "{error}"),
     }
     held = use_up_descriptors();
     let others: Vec<_> = (0..10).map(|n| pool.apply_async(|n: u32| n + 1, (n,))).collect();
-    let lost = pool.map(|_: u8| value(), 0..3);
+    let lost = pool.map(|_: u8| array(), 0..3);
     assert!(matches!(&lost, Err(TaskError::Decode(error)) if error.to_string().contains("descriptor")), "{lost:?}");
     let others: Vec<_> = others.into_iter().map(|other| other.get().unwrap()).collect();
     assert_eq!(others, (1..=10).collect::<Vec<_>>());
     drop(held);
-    assert_eq!(pool.apply(value, ()).unwrap().get(), 1);
+    assert_eq!(first(&pool.apply(array, ()).unwrap()), 1);
     pool.close();
     pool.join().unwrap();
 }
@@ -66,12 +72,12 @@ fn a_shared_value_that_needs_descriptors() {
 #[test]
 fn a_shared_value_that_needs_descriptors_role() {
     let Some(_) = role() else { return };
-    let (pool, shared) = (Pool::new(2).unwrap(), value());
+    let (pool, shared) = (Pool::new(2).unwrap(), array());
     assert_eq!(pool.map(|n| n, 0..10), Ok((0..10).collect()));
     let ids = || pool.workers().iter().map(|worker| worker.id).collect::<Vec<_>>();
     let before = ids();
     let held = use_up_descriptors();
-    let add = |value: &Value<u8>, n: u8| value.get() + n;
+    let add = |array: &Array<u8>, n: u8| first(array) + n;
     let lost = pool.map_with(&shared, add, 0..4);
     assert!(matches!(lost, Err(TaskError::Encode(_))), "{lost:?}");
     assert_eq!(pool.apply(|n: u32| n + 1, (1,)), Ok(2), "the others go on");
@@ -88,7 +94,7 @@ fn a_result_that_needs_memory() {
 #[test]
 fn a_result_that_needs_memory_role() {
     let Some(_) = role() else { return };
-    const LARGE: usize = 1 << 30;
+    const LARGE: usize = 256 << 20;
     let pool = Pool::new(2).unwrap();
     let large = || "a".repeat(LARGE);
     assert_eq!(pool.apply(|n: u32| n + 1, (1,)), Ok(2));
@@ -108,9 +114,23 @@ fn a_worker_without_descriptors_gives_way() {
         let before = pool.apply(std::process::id, ()).unwrap();
         pool.apply(|| std::mem::forget(use_up_descriptors()), ()).unwrap();
         assert_eq!(pool.apply(|n: u32| n + 1, (1,)), Ok(2), "for this it needs none");
-        let own = value();
-        let after = pool.apply(|value: Value<u8>| (value.get(), std::process::id()), (own,)).unwrap();
+        let own = array();
+        let after = pool.apply(|array: Array<u8>| (first(&array), std::process::id()), (own,)).unwrap();
         assert!(after.0 == 1 && after.1 != before, "{after:?}");
+    });
+}
+
+#[test]
+fn workers_that_can_never_have_a_task_break_the_pool() {
+    within(60, || {
+        let few = || {
+            let few = use_up_descriptors();
+            std::mem::forget(few);
+        };
+        let pool = Pool::builder().processes(1).initializer(few, ()).build().unwrap();
+        let own = array();
+        let broken = pool.apply(|array: Array<u8>| first(&array), (own,));
+        assert!(matches!(&broken, Err(TaskError::PoolBroken(why)) if why.contains("descriptor")), "{broken:?}");
     });
 }
 

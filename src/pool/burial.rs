@@ -76,6 +76,10 @@ impl Hub {
         if is_hopeless {
             let why = match &end.panic {
                 Some(panic) => panic.to_string(),
+                None if gave_up => {
+                    "no worker can take the next task: there is no memory or no descriptor for it, or it is damaged"
+                        .into()
+                }
                 None => format!("the workers end before they have done anything, the last with {}", end.code),
             };
             self.break_down(&why);
