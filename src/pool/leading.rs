@@ -87,7 +87,8 @@ impl Hub {
                 Err(Stop::NoSpace) if deadline.is_some_and(Deadline::has_passed) => return until(),
                 Err(Stop::NoSpace) if !self.gives_up() => thread::sleep(Duration::from_millis(1)),
                 Err(Stop::NoSpace) => match self.reports.mail().map(|mail| mail.receive_in_part(&watched)) {
-                    Ok(Ok(incoming)) => self.handle(&mut vec![incoming]),
+                    // Its front says whose it is.
+                    Ok(Ok(incoming)) if !incoming.value().is_empty() => self.handle(&mut vec![incoming]),
                     Ok(Err(Stop::NotNow)) => {}
                     _ => self.break_down(UNREADABLE),
                 },
