@@ -233,12 +233,13 @@ impl Hub {
     #[cold]
     fn handle_want(&self, incoming: Incoming, shared: u64, worker: u32) {
         let job = self.lock().shared.get(&shared).cloned();
+        let lack = incoming.lack();
         let to = match incoming.unpack::<(Report, Sender<()>)>() {
             Ok((_, to)) => Ok(to),
             Err(error) => {
                 let seat = self.lock().seats.iter().position(|seat| seat.worker == worker);
                 seat.into_iter().for_each(|seat| self.board.sheet(seat).refuse(shared));
-                Err(error)
+                Err(lack.map_or(error, |_| CodecError(NO_DESCRIPTOR.into())))
             }
         };
         if let Some(job) = job {
@@ -301,12 +302,13 @@ impl Drop for Leading<'_> {
 
 /// How long the memory, or the descriptor, for a report may be missing, before what is in it is given up.
 const PATIENCE: Duration = Duration::from_secs(1);
+const NO_DESCRIPTOR: &str = "no descriptor is left for the memory of a handle";
 const UNREADABLE: &str = "the reports of its workers cannot be read";
 
 fn lacking(lack: Lack) -> TaskError {
     match lack {
         Lack::Memory => TaskError::NoSpace,
-        Lack::Descriptors => TaskError::Decode(CodecError("no descriptor is left for a handle in it".into())),
+        Lack::Descriptors => TaskError::Decode(CodecError(NO_DESCRIPTOR.into())),
     }
 }
 
