@@ -705,6 +705,18 @@ fn what_cannot_be_encoded_or_decoded_is_an_error_of_its_own() {
 }
 
 #[test]
+fn no_worker_waits_for_a_shared_value_that_cannot_be_sent() {
+    within(60, || {
+        let pool = Pool::new(2).unwrap();
+        for _ in 0..2000 {
+            let error = pool.map_with(&Unwritable, |_, x: u8| x, 0..10).unwrap_err();
+            assert!(matches!(error, TaskError::Encode(_)), "{error:?}");
+        }
+        assert_eq!(pool.map(cube, 0..3).unwrap(), [0, 1, 8]);
+    });
+}
+
+#[test]
 fn pools_in_workers_need_workers_that_are_no_daemons() {
     fn nested(n: u64) -> Result<u64, PoolError> {
         let pool = Pool::builder().processes(2).daemon(false).build()?;

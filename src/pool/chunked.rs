@@ -87,7 +87,7 @@ pub(super) fn with<S: Message, T: Message, R: Message>(
     if items.is_empty() {
         return Ok(Vec::new());
     }
-    /// Nobody is to ask for it any more, also when an encoding panics.
+    /// Nobody is to ask for it any more, nor to wait for it, also when an encoding panics.
     struct Offer<'a>(&'a super::hub::Hub, u64);
     impl Drop for Offer<'_> {
         fn drop(&mut self) {

@@ -366,6 +366,8 @@ impl Hub {
         state.in_use.remove(&shared);
         let job = state.shared.remove(&shared);
         drop(state);
+        // Who read of a want just now may have the job in its hand, which would keep that worker waiting, and so itself.
+        job.iter().for_each(|job| job.end_wants());
         drop(job); // with the program's inputs
     }
 

@@ -31,6 +31,8 @@ pub(super) trait Job: Send + Sync {
     fn input(&self, item: usize) -> Vec<u8>;
     /// A worker wants the shared value, by this pipe, or cannot have it.
     fn want(&self, _to: Want) {}
+    /// Who wants it from here on does not get it.
+    fn end_wants(&self) {}
 }
 
 pub(super) type Want = Result<Sender<()>, CodecError>;
@@ -91,8 +93,8 @@ pub(super) struct Call<A, R, S> {
     pub(super) sink: S,
     /// The handles in the shared value, until no task of the job can be on its way.
     custody: Mutex<Vec<Custody>>,
-    /// Workers that want the shared value.
-    wants: Mutex<Vec<Want>>,
+    /// Workers that want the shared value. None once nobody gives it any more: they hear that by the end of their pipe.
+    wants: Mutex<Option<Vec<Want>>>,
     /// Who gives it to them.
     giver: Option<std::thread::Thread>,
     results: std::marker::PhantomData<fn() -> R>,
@@ -162,7 +164,7 @@ impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
 
     fn given_by(giver: Option<std::thread::Thread>, task: Task<A>, items: Vec<A>, sink: S) -> Self {
         let items = Mutex::new(Items { base: 0, items: items.into_iter().map(Item::Here).collect() });
-        let (custody, wants) = Default::default();
+        let (custody, wants) = (Mutex::default(), Mutex::new(giver.is_some().then(Vec::new)));
         Call { task, items, sink, custody, wants, giver, results: std::marker::PhantomData }
     }
 
@@ -172,11 +174,11 @@ impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
     }
 
     pub(super) fn take_wants(&self) -> Vec<Want> {
-        std::mem::take(&mut locked(&self.wants))
+        locked(&self.wants).as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     pub(super) fn has_wants(&self) -> bool {
-        !locked(&self.wants).is_empty()
+        locked(&self.wants).as_ref().is_some_and(|wants| !wants.is_empty())
     }
 
     /// A worker was sent the shared value.
@@ -323,8 +325,15 @@ impl<A: Message, R: Message, S: Sink<R>> Job for Call<A, R, S> {
     }
 
     fn want(&self, to: Want) {
-        locked(&self.wants).push(to);
-        self.giver.iter().for_each(std::thread::Thread::unpark);
+        if let Some(wants) = locked(&self.wants).as_mut() {
+            wants.push(to);
+            self.giver.iter().for_each(std::thread::Thread::unpark);
+        }
+    }
+
+    fn end_wants(&self) {
+        let wants = locked(&self.wants).take();
+        drop(wants); // without the lock
     }
 }
 
