@@ -58,7 +58,7 @@ pub use wait::{Waitable, wait};
 
 /// Messages with handles in them, over a Unix socket.
 pub mod travel {
-    pub use crate::segment::travel::{recv, send};
+    pub use crate::segment::stream::{recv, send};
 }
 
 /// For this crate's own tests.

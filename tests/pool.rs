@@ -1,17 +1,14 @@
-//! Pools as a program sees them: results and their order, errors, callbacks, what is taken ahead, how it all ends.
+//! Pools as a program sees them: results and their order, errors, what is taken ahead, how it all ends.
 
 mod util;
 
-use crossproc::{
-    Array, Atomic, Lock, NotReady, Pipe, Pool, PoolError, Process, Queue, Result, SegmentError, Sender, SpawnError,
-    TaskError, Value, wait,
-};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crossproc::{Atomic, NotReady, Pool, PoolError, Process, Queue, Result, SegmentError, SpawnError, TaskError, wait};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use util::{
     LIMIT, alone, children_of, is_running, open_descriptors, program, role, status_number, until, until_killed, within,
@@ -215,25 +212,6 @@ fn workers_end_behind_so_many_tasks() {
 }
 
 #[test]
-fn long_texts_and_large_results_come_whole() {
-    within(120, || {
-        let pool = Pool::new(2).unwrap();
-        match pool.apply(|| panic!("{}", "中".repeat(350_000)), ()) {
-            Err(TaskError::Panicked { message, .. }) => assert_eq!(message, "中".repeat(350_000)),
-            other => panic!("{:?}", other.map_err(|error| error.to_string().len())),
-        }
-        const LARGE: usize = 256 << 20;
-        let make = |size: usize| -> Vec<u8> { (0..size).map(|at| (at / 4096) as u8).collect() };
-        let large = pool.apply(make, (LARGE,)).unwrap();
-        assert_eq!(large.len(), LARGE);
-        assert!(large.iter().enumerate().all(|(at, byte)| *byte == (at / 4096) as u8));
-        assert_eq!(pool.apply(|bytes: Vec<u8>| bytes.len(), (large,)).unwrap(), LARGE);
-        let several = pool.map(|seed: u8| vec![seed; 5 << 20], 0..40).unwrap();
-        assert!((0..).zip(several).all(|(seed, bytes): (u8, Vec<u8>)| bytes.len() == 5 << 20 && bytes[9] == seed));
-    });
-}
-
-#[test]
 fn a_million_tasks_take_bounded_memory() {
     within(120, || program("a_million_tasks_role", "", None).join());
 }
@@ -320,72 +298,6 @@ fn an_iterator_may_borrow_and_may_panic() {
 }
 
 #[test]
-fn handles_are_inputs_and_results() {
-    fn work(item: (u64, Queue<u64>, Value<u64>, Lock, Sender<u64>)) -> Value<u64> {
-        let (n, queue, value, lock, sender) = item;
-        let _held = lock.lock().unwrap();
-        queue.put(n).unwrap();
-        sender.send(&n).unwrap();
-        *value.lock().unwrap() += n;
-        value
-    }
-    within(60, || {
-        let pool = Pool::new(2).unwrap();
-        let (queue, lock) = (Queue::new().unwrap(), Lock::new().unwrap());
-        let (sender, receiver) = Pipe::<u64>::one_way().unwrap();
-        for size in [1, 7] {
-            let values: Vec<_> = (0..20).map(|_| Value::new(1_u64).unwrap()).collect();
-            let inputs = (0..20).zip(&values);
-            let inputs = inputs.map(|(n, value)| (n, queue.clone(), value.clone(), lock.clone(), sender.clone()));
-            let results = pool.chunksize(size).map(work, inputs).unwrap();
-            for (n, result) in (0..).zip(&results) {
-                assert_eq!((result.get(), values[n as usize].get()), (n + 1, n + 1));
-            }
-            let got: BTreeSet<u64> = queue.get_many(20).unwrap().into_iter().collect();
-            assert_eq!(got, (0..20).collect());
-            let sent: BTreeSet<u64> = (0..20).map(|_| receiver.recv().unwrap()).collect();
-            assert_eq!(sent, (0..20).collect());
-        }
-        let array = Array::<u64>::zeroed(100_000).unwrap();
-        pool.map_with(
-            &(array.clone(), 2),
-            |(array, factor), i: usize| array.set(i, (i * factor) as u64).unwrap(),
-            0..1000,
-        )
-        .unwrap();
-        assert_eq!(array.get(999), Ok(1998));
-        let made = pool.map(|n: u64| Array::from_slice(&vec![n; 10_000]).unwrap(), 0..10).unwrap();
-        assert!((0..).zip(made).all(|(n, array)| array.get(9_999) == Ok(n)));
-    });
-}
-
-/// A ring carries handles on 128 memories at a time.
-#[test]
-fn more_handles_than_have_room_wait_for_it() {
-    fn last((array, gate): (Array<u64>, Atomic<u32>)) -> u64 {
-        until("the gate is open", || gate.load(SeqCst) == 1);
-        array.get(9_999).unwrap()
-    }
-    within(120, || {
-        let pool = Pool::new(2).unwrap();
-        let (_, gate) = gates();
-        let (begun, other) = gates();
-        let long = pool.apply_async(held, (begun.clone(), other.clone()));
-        let arrays: Vec<_> = (0..300).map(|n| Array::from_slice(&vec![n; 10_000]).unwrap()).collect();
-        let results = pool.chunksize(1).map_async(last, arrays.iter().map(|array| (array.clone(), gate.clone())));
-        gate.store(1, SeqCst);
-        assert_eq!(results.get().unwrap(), (0..300).collect::<Vec<_>>());
-        // Too many in one task: that never has room.
-        let many = pool.apply(|arrays: Vec<Array<u64>>| arrays.len(), (arrays.clone(),));
-        assert_eq!(begun.load(SeqCst), 1);
-        other.store(1, SeqCst);
-        assert_eq!(long.get(), Ok(7));
-        assert!(matches!(many, Err(TaskError::NoSpace | TaskError::Encode(_))), "{many:?}");
-        assert_eq!(pool.map(cube, 0..3).unwrap(), [0, 1, 8]);
-    });
-}
-
-#[test]
 fn functions_of_all_kinds_share_a_pool() {
     within(60, || {
         let pool = Pool::new(2).unwrap();
@@ -441,76 +353,6 @@ fn a_shared_value_goes_to_each_worker_once() {
                 });
             }
         });
-    });
-}
-
-#[test]
-fn callbacks_run_first_and_all_have_run_when_join_returns() {
-    within(60, || {
-        let pool = Arc::new(Pool::new(2).unwrap());
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        for n in 0..200_u64 {
-            let seen = seen.clone();
-            pool.apply_async(cube, (n,)).on_done(move |cube| seen.lock().unwrap().push(*cube));
-        }
-        let (to, from) = mpsc::channel();
-        let failed = pool.apply_async(|| panic!("no"), ()).on_done(|()| unreachable!()).on_error(move |error| {
-            to.send(error.clone()).unwrap();
-        });
-        assert_eq!(failed.get().unwrap_err(), from.try_recv().unwrap(), "before anybody sees the result");
-        let inner = pool.clone();
-        let (to, from) = mpsc::channel();
-        let result = pool.apply_async(cube, (2,)).on_done(move |eight| {
-            to.send(inner.apply(cube, (*eight,)).unwrap()).unwrap(); // a pool's own callback may use it
-        });
-        assert_eq!(result.get(), Ok(8));
-        assert_eq!(from.try_recv(), Ok(512));
-        let result = pool.apply_async(cube, (3,)).on_done(|_| panic!("a callback that panics harms nobody"));
-        assert_eq!(result.get(), Ok(27));
-        let all = pool.map_async(cube, 0..5).on_done({
-            let seen = seen.clone();
-            move |cubes| seen.lock().unwrap().push(cubes.iter().sum())
-        });
-        all.wait();
-        let (to, from) = mpsc::channel();
-        let all = all.on_done(move |_| to.send(std::thread::current().id()).unwrap());
-        assert_eq!(from.try_recv(), Ok(std::thread::current().id()), "at once, here");
-        assert_eq!(all.get(), Ok(vec![0, 1, 8, 27, 64]));
-        pool.close();
-        pool.join().unwrap();
-        assert_eq!(seen.lock().unwrap().len(), 201);
-        assert_eq!(seen.lock().unwrap().iter().sum::<u64>(), (0..200).map(cube).sum::<u64>() + 100);
-    });
-}
-
-#[test]
-fn a_callback_may_close_join_and_drop_its_pool() {
-    within(60, || {
-        for how in 0..3 {
-            let pool = Arc::new(Pool::new(2).unwrap());
-            let others = pool.map_async(cube, 0..1000);
-            // Held, or the callback might run at once and here.
-            let (begun, gate) = gates();
-            let inner = pool.clone();
-            let first = pool.apply_async(held, (begun, gate.clone())).on_done(move |_| {
-                match how {
-                    0 => {
-                        inner.close();
-                        inner.join().unwrap();
-                    }
-                    1 => inner.terminate(),
-                    _ => {}
-                }
-                drop(inner);
-            });
-            drop(pool);
-            gate.store(1, SeqCst);
-            assert_eq!(first.get(), Ok(7));
-            match others.get() {
-                Ok(cubes) => assert_eq!(cubes.len(), 1000),
-                Err(error) => assert!(error == TaskError::Cancelled && how > 0),
-            }
-        }
     });
 }
 
@@ -631,88 +473,6 @@ fn many_threads_share_a_pool() {
                 });
             }
         });
-    });
-}
-
-/// What cannot be encoded, or decoded, in one of four ways.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Awkward {
-    Fine,
-    Unwritable,
-    PanicsInWriting,
-    Unreadable,
-    PanicsInReading,
-}
-use Awkward::{Fine, PanicsInReading, PanicsInWriting, Unreadable, Unwritable};
-
-impl Serialize for Awkward {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Unwritable => Err(serde::ser::Error::custom("not today")),
-            PanicsInWriting => panic!("in writing"),
-            other => serializer.serialize_u8(*other as u8),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Awkward {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u8::deserialize(deserializer)? {
-            0 => Ok(Fine),
-            3 => Err(serde::de::Error::custom("unreadable")),
-            _ => panic!("in reading"),
-        }
-    }
-}
-
-#[test]
-fn what_cannot_be_encoded_or_decoded_is_an_error_of_its_own() {
-    within(60, || {
-        let pool = Pool::new(2).unwrap();
-        let take = |_: Awkward| 1_u8;
-        for (awkward, expected) in
-            [(Unwritable, "encode"), (PanicsInWriting, "encode"), (Unreadable, "decode"), (PanicsInReading, "panicked")]
-        {
-            for size in [1, 5] {
-                let error = pool.chunksize(size).map(take, [Fine, awkward, Fine]).unwrap_err();
-                assert!(error.to_string().contains(expected), "{awkward:?}, {size}: {error}");
-            }
-            assert!(pool.apply(take, (awkward,)).unwrap_err().to_string().contains(expected), "{awkward:?}");
-            assert_eq!(pool.apply(take, (Fine,)), Ok(1));
-        }
-        let give: fn(u8) -> Awkward =
-            |which| [Fine, Unwritable, PanicsInWriting, Unreadable, PanicsInReading][which as usize];
-        for (which, expected) in [(1, "encode"), (2, "panicked"), (3, "decode"), (4, "decode")] {
-            for size in [1, 5] {
-                let error = pool.chunksize(size).map(give, [0, 0, which, 0]).unwrap_err().to_string();
-                assert!(error.contains(expected), "{which}, {size}: {error}");
-                let lazy: Vec<_> = pool.imap(give, [0, 0, which, 0]).chunksize(size).collect();
-                assert_eq!(lazy.len(), 4);
-                assert!(lazy[..2].iter().all(|result| *result == Ok(Fine)) && lazy[2].is_err(), "{lazy:?}");
-            }
-            assert_eq!(pool.apply(give, (0,)), Ok(Fine));
-        }
-        for awkward in [Unwritable, PanicsInWriting] {
-            let shared = pool.map_with(&awkward, |_, x: u8| x, 0..10).unwrap_err();
-            assert!(matches!(shared, TaskError::Encode(_)), "{shared:?}");
-        }
-        for awkward in [Unreadable, PanicsInReading] {
-            let shared = pool.map_with(&awkward, |_, x: u8| x, 0..10).unwrap_err();
-            assert!(matches!(shared, TaskError::Decode(_)), "{shared:?}");
-        }
-        assert_eq!(pool.map(cube, 0..3).unwrap(), [0, 1, 8]);
-    });
-}
-
-#[test]
-fn no_worker_waits_for_a_shared_value_that_cannot_be_sent() {
-    within(60, || {
-        let pool = Pool::new(2).unwrap();
-        for _ in 0..2000 {
-            let error = pool.map_with(&Unwritable, |_, x: u8| x, 0..10).unwrap_err();
-            assert!(matches!(error, TaskError::Encode(_)), "{error:?}");
-        }
-        assert_eq!(pool.map(cube, 0..3).unwrap(), [0, 1, 8]);
     });
 }
 

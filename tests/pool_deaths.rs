@@ -3,9 +3,7 @@
 
 mod util;
 
-use crossproc::{
-    Array, AsyncResult, Atomic, GetTimeoutError, Pool, PoolBuilder, PoolError, Queue, RawArray, TaskError,
-};
+use crossproc::{Array, Atomic, GetTimeoutError, Pool, PoolBuilder, PoolError, Queue, RawArray, TaskError};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
@@ -546,109 +544,6 @@ fn a_pool_ends_although_its_workers_are_stopped() {
             assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
             assert!(workers.iter().all(|pid| !is_running(*pid)));
             assert!(matches!(pending.get(), Err(TaskError::Cancelled) | Ok(_)));
-        }
-    });
-}
-
-fn stuck((_queue, begun): (Queue<u8>, Atomic<u32>)) {
-    begun.fetch_add(1, SeqCst);
-    until_killed();
-}
-
-/// The program's own is the last handle on it.
-fn is_alone(queue: &Queue<u8>, when: &str) {
-    let left = queue.get_timeout(Duration::from_secs(10));
-    assert_eq!(left, Err(GetTimeoutError::Disconnected), "{when}");
-}
-
-#[test]
-fn workers_that_are_killed_while_they_take_handles_leave_none() {
-    within(180, || {
-        let mut random = Random(11);
-        for round in 0..200 {
-            let pool = Pool::new(2).unwrap();
-            let (queue, begun) = (Queue::<u8>::new().unwrap(), Atomic::new(0).unwrap());
-            let results: Vec<_> = (0..50).map(|_| pool.apply_async(stuck, ((queue.clone(), begun.clone()),))).collect();
-            (0..random.next() % 2000).for_each(|_| std::hint::spin_loop());
-            drop((pool, results));
-            is_alone(&queue, &format!("round {round}, {} had begun", begun.load(SeqCst)));
-        }
-    });
-}
-
-#[test]
-fn a_pool_that_ends_leaves_no_handle_that_was_on_its_way_back() {
-    within(180, || {
-        let mut random = Random(7);
-        let give = |queue: Queue<u8>| queue;
-        for round in 0..400 {
-            let pool = Pool::new(2).unwrap();
-            let queue = Queue::<u8>::new().unwrap();
-            let results: Vec<_> = (0..6).map(|_| pool.apply_async(give, (queue.clone(),))).collect();
-            let shared = pool.map_async(give, vec![queue.clone(); 20]);
-            (0..random.next() % 20_000).for_each(|_| std::hint::spin_loop());
-            match round % 2 {
-                0 => drop(pool),
-                _ => {
-                    pool.terminate();
-                    pool.join().unwrap();
-                }
-            }
-            // Those who could ask for them are there still, and have what came.
-            let came = results.into_iter().map(AsyncResult::get).filter(Result::is_ok).count();
-            drop(shared);
-            is_alone(&queue, &format!("round {round}, {came} came"));
-        }
-    });
-}
-
-#[test]
-fn handles_come_back_with_tasks_that_are_taken_back_or_run_elsewhere() {
-    within(120, || {
-        let pool = Pool::builder().processes(2).retries(100).build().unwrap();
-        for round in 0..10 {
-            let (queue, taken_back) = (Queue::<u8>::new().unwrap(), Queue::<u8>::new().unwrap());
-            let count = |(queue, n): (Queue<u8>, u8)| queue.put(n).unwrap();
-            let results: Vec<_> = (0..100).map(|n| pool.apply_async(count, ((queue.clone(), n),))).collect();
-            let others: Vec<_> = (0..100).map(|n| pool.apply_async(count, ((taken_back.clone(), n),))).collect();
-            let mut cancelled = 0;
-            for _ in 0..3 {
-                pids(&pool).into_iter().for_each(kill);
-                cancelled += others.iter().skip(50).filter(|other| other.cancel()).count();
-            }
-            results.into_iter().for_each(|result| result.get().unwrap());
-            let ends = others.into_iter().map(AsyncResult::get);
-            assert_eq!(ends.filter(|end| *end == Err(TaskError::Cancelled)).count(), cancelled);
-            // A task that was killed may have done its work before, and then does it again.
-            let there: BTreeSet<u8> = std::iter::from_fn(|| queue.get_timeout(Duration::from_secs(10)).ok()).collect();
-            assert_eq!(there, (0..100).collect(), "round {round}");
-            is_alone(&queue, &format!("round {round}"));
-            while taken_back.try_get().is_ok() {}
-            is_alone(&taken_back, &format!("round {round}, taken back"));
-        }
-        pool.close();
-        pool.join().unwrap();
-    });
-}
-
-#[test]
-fn workers_that_are_killed_while_they_take_a_shared_value_leave_no_handle_of_it() {
-    within(180, || {
-        for round in 0..30 {
-            let queue = Queue::<u8>::new().unwrap();
-            let pool = Pool::builder().processes(2).retries(1000).build().unwrap();
-            let workers: Vec<u32> = pids(&pool);
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    (0..round * 300).for_each(|_| std::hint::spin_loop());
-                    workers.into_iter().for_each(kill);
-                });
-                let put = |queue: &Queue<u8>, n: u8| queue.put(n).unwrap();
-                pool.chunksize(1).map_with(&queue, put, 0..20).unwrap();
-            });
-            drop(pool);
-            while queue.try_get().is_ok() {}
-            is_alone(&queue, &format!("round {round}"));
         }
     });
 }

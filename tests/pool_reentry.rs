@@ -16,6 +16,10 @@ fn square(n: u64) -> u64 {
     n * n
 }
 
+fn cube(n: u64) -> u64 {
+    n * n * n
+}
+
 fn held(gate: Atomic<u32>) -> u64 {
     until("the gate is open", || gate.load(SeqCst) == 1);
     7
@@ -63,6 +67,76 @@ fn block_on(result: AsyncResult<u64>) -> Result<u64, TaskError> {
         drop(woken);
         *park.0.lock().unwrap() = false;
     }
+}
+
+#[test]
+fn callbacks_run_first_and_all_have_run_when_join_returns() {
+    within(60, || {
+        let pool = Arc::new(Pool::new(2).unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        for n in 0..200_u64 {
+            let seen = seen.clone();
+            pool.apply_async(cube, (n,)).on_done(move |cube| seen.lock().unwrap().push(*cube));
+        }
+        let (to, from) = mpsc::channel();
+        let failed = pool.apply_async(|| panic!("no"), ()).on_done(|()| unreachable!()).on_error(move |error| {
+            to.send(error.clone()).unwrap();
+        });
+        assert_eq!(failed.get().unwrap_err(), from.try_recv().unwrap(), "before anybody sees the result");
+        let inner = pool.clone();
+        let (to, from) = mpsc::channel();
+        let result = pool.apply_async(cube, (2,)).on_done(move |eight| {
+            to.send(inner.apply(cube, (*eight,)).unwrap()).unwrap(); // a pool's own callback may use it
+        });
+        assert_eq!(result.get(), Ok(8));
+        assert_eq!(from.try_recv(), Ok(512));
+        let result = pool.apply_async(cube, (3,)).on_done(|_| panic!("a callback that panics harms nobody"));
+        assert_eq!(result.get(), Ok(27));
+        let all = pool.map_async(cube, 0..5).on_done({
+            let seen = seen.clone();
+            move |cubes| seen.lock().unwrap().push(cubes.iter().sum())
+        });
+        all.wait();
+        let (to, from) = mpsc::channel();
+        let all = all.on_done(move |_| to.send(std::thread::current().id()).unwrap());
+        assert_eq!(from.try_recv(), Ok(std::thread::current().id()), "at once, here");
+        assert_eq!(all.get(), Ok(vec![0, 1, 8, 27, 64]));
+        pool.close();
+        pool.join().unwrap();
+        assert_eq!(seen.lock().unwrap().len(), 201);
+        assert_eq!(seen.lock().unwrap().iter().sum::<u64>(), (0..200).map(cube).sum::<u64>() + 100);
+    });
+}
+
+#[test]
+fn a_callback_may_close_join_and_drop_its_pool() {
+    within(60, || {
+        for how in 0..3 {
+            let pool = Arc::new(Pool::new(2).unwrap());
+            let others = pool.map_async(cube, 0..1000);
+            // Held, or the callback might run at once and here.
+            let gate = Atomic::new(0).unwrap();
+            let inner = pool.clone();
+            let first = pool.apply_async(held, (gate.clone(),)).on_done(move |_| {
+                match how {
+                    0 => {
+                        inner.close();
+                        inner.join().unwrap();
+                    }
+                    1 => inner.terminate(),
+                    _ => {}
+                }
+                drop(inner);
+            });
+            drop(pool);
+            gate.store(1, SeqCst);
+            assert_eq!(first.get(), Ok(7));
+            match others.get() {
+                Ok(cubes) => assert_eq!(cubes.len(), 1000),
+                Err(error) => assert!(error == TaskError::Cancelled && how > 0),
+            }
+        }
+    });
 }
 
 #[test]

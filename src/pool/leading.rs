@@ -2,7 +2,7 @@
 
 use super::hub::{Hub, Piece, State, watched};
 use super::job::Results;
-use super::wire::Report;
+use super::wire::{PATIENCE, Report};
 use crate::ring::Stop;
 use crate::ring::codec::{Incoming, Lack};
 use crate::sync::Patience;
@@ -300,8 +300,6 @@ impl Drop for Leading<'_> {
     }
 }
 
-/// How long the memory, or the descriptor, for a report may be missing, before what is in it is given up.
-const PATIENCE: Duration = Duration::from_secs(1);
 const NO_DESCRIPTOR: &str = "no descriptor is left for the memory of a handle";
 const UNREADABLE: &str = "the reports of its workers cannot be read";
 

@@ -8,6 +8,10 @@ use super::board::Board;
 use crate::process::{Action, Code, Panic};
 use crate::{CodecError, Receiver, Sender, TaskError};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long the memory, or a descriptor, for what was sent may be missing, before it is given up.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The front of a task.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

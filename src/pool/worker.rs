@@ -2,9 +2,9 @@
 #![allow(unsafe_code)] // functions from their addresses
 
 use super::board::{Board, Sheet};
-use super::wire::{Desk, Head, Outcome, Report, Ticket, codec};
+use super::wire::{Desk, Head, Outcome, PATIENCE, Report, Ticket, codec};
 use crate::pipe;
-use crate::process::{Code, catch};
+use crate::process::{Code, PANICKED, catch};
 use crate::ring::codec::{self, Buffer, Failure, Incoming};
 use crate::ring::mail::Mail;
 use crate::ring::note::{Flags, Note};
@@ -15,8 +15,6 @@ use crate::{CodecError, Entry, Message, Receiver, Sender};
 use std::any::Any;
 use std::time::Duration;
 
-/// How long the memory, or the descriptor, for a task may be missing, before this worker gives way to another one.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// How often one that waits for a shared value looks whether it can have it.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -247,7 +245,7 @@ impl<'a> Work<'a> {
             Ok(result) => Outcome::Done(result),
             Err(panic) => Outcome::Panicked(panic),
         };
-        end_copies(self.place.me, if matches!(outcome, Outcome::Done(_)) { 0 } else { 101 });
+        end_copies(self.place.me, if matches!(outcome, Outcome::Done(_)) { 0 } else { PANICKED });
         self.report(&outcome);
         if let Err(panic) = catch(|| drop(outcome)) {
             drop(panic); // a destructor's own affair: the result is on its way

@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 
 /// As in every Rust program that panics.
-const PANICKED: i32 = 101;
+pub(crate) const PANICKED: i32 = 101;
 /// The call gave no result for another reason, which the report tells.
 const FAILED: i32 = 1;
 /// Nobody could be told.

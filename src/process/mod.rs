@@ -24,7 +24,7 @@ pub(crate) use action::Action;
 pub use action::Outcome;
 pub(crate) use builder::check as check_may_have_children;
 pub use builder::{ProcessBuilder, Stdio};
-pub(crate) use child::catch;
+pub(crate) use child::{PANICKED, catch};
 pub use current::{ChildInfo, Current, Parent, active_children, cpu_count, current, parent};
 pub use entry::Entry;
 pub(crate) use entry::{Code, captures_nothing};

@@ -290,25 +290,19 @@ impl Mail {
     #[cold]
     pub(crate) fn receive_in_part(&self, company: &dyn Fn() -> Company) -> Result<Incoming, Stop> {
         const FRONT: usize = 4096;
-        let mut incoming = Incoming::short(Note::default());
-        let Incoming { note, bytes, found, lack } = &mut incoming;
-        let mut popping = self.next(note, Patience::Try, company)?;
-        let mut read = self.read(note, usize::MAX, bytes);
-        if read == Err(Stop::NoSpace) {
-            *lack = Some(Lack::Memory);
-            read = self.read_first(note, FRONT, bytes);
-        } else if read.is_ok() && note.flags().has_handles() {
-            let kept = popping.keep(); // other locks are taken
-            if self.find_descriptors(if note.is_here() { note.bytes() } else { bytes }, found).is_err() {
-                *lack = Some(Lack::Descriptors);
+        let (mut bytes, mut found, mut lack) = (Vec::new(), Vec::new(), None);
+        let mut before = |bytes: &[u8]| {
+            lack = self.find_descriptors(bytes, &mut found).err().map(|_| Lack::Descriptors);
+            Ok(())
+        };
+        let note = match self.receive(Patience::Try, usize::MAX, &mut bytes, &mut before, company) {
+            Err(Stop::NoSpace) => {
+                lack = Some(Lack::Memory);
+                self.receive_front(FRONT, &mut bytes, company)?
             }
-            popping = kept.resume();
-        }
-        match read {
-            Ok(()) => self.take(popping, note),
-            Err(stop) => return Err(popping.fail(stop)),
-        }
-        Ok(incoming)
+            whole => whole?,
+        };
+        Ok(Incoming { note, bytes, found, lack })
     }
 
     /// Encodes a value and sends it; waits for room.

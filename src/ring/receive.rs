@@ -62,12 +62,7 @@ impl Mail {
 
     /// The next message, which stays as yet, under the head's lock; waits for it.
     #[inline(always)]
-    pub(super) fn next(
-        &self,
-        note: &mut Note,
-        patience: Patience,
-        company: &dyn Fn() -> Company,
-    ) -> Result<Popping<'_>, Stop> {
+    fn next(&self, note: &mut Note, patience: Patience, company: &dyn Fn() -> Company) -> Result<Popping<'_>, Stop> {
         loop {
             self.wait_for_message(patience, company)?;
             let popping = self.ring.begin_pop(SLOT, patience)?;
@@ -187,12 +182,33 @@ impl Mail {
 
     /// The bytes of a message into `room`, unless they are in the note.
     pub(crate) fn read(&self, note: &Note, most: usize, room: &mut Vec<u8>) -> Result<(), Stop> {
-        let length = self.check_length(note)?;
-        if length > most { Err(Stop::TooShort(length)) } else { self.read_first(note, length, room) }
+        room.clear();
+        let (length, from) = self.find(note)?;
+        if length > most { Err(Stop::TooShort(length)) } else { self.copy(note, from, length, room) }
     }
 
-    /// How many bytes a message has, and no more than there can be.
-    fn check_length(&self, note: &Note) -> Result<usize, Stop> {
+    /// Takes the next message out, if there is one, and only so many of its bytes, unless they are in the note.
+    #[cold]
+    pub(crate) fn receive_front(
+        &self,
+        most: usize,
+        room: &mut Vec<u8>,
+        company: &dyn Fn() -> Company,
+    ) -> Result<Note, Stop> {
+        let mut note = Note::default();
+        let popping = self.next(&mut note, Patience::Try, company)?;
+        room.clear();
+        match self.find(&note).and_then(|(length, from)| self.copy(&note, from, length.min(most), room)) {
+            Ok(()) => {
+                self.take(popping, &note);
+                Ok(note)
+            }
+            Err(stop) => Err(popping.fail(stop)),
+        }
+    }
+
+    /// How many bytes a message has, no more than there can be, and where they are in an area.
+    fn find(&self, note: &Note) -> Result<(usize, Option<NonNull<u8>>), Stop> {
         let length = usize::try_from(note.length()).map_err(|_| Stop::Corrupt)?;
         let kind = note.kind().ok_or(Stop::Corrupt)?;
         if kind == Kind::Here && length > SHORT {
@@ -202,18 +218,15 @@ impl Mail {
         if kind == Kind::Letter && note.length() > self.segment()?.taken() {
             return Err(Stop::Corrupt);
         }
-        Ok(length)
+        let from = if kind == Kind::Area { Some(self.space.locate(&self.ring, note)?) } else { None };
+        Ok((length, from))
     }
 
-    /// So many bytes of a message at most.
-    pub(crate) fn read_first(&self, note: &Note, most: usize, room: &mut Vec<u8>) -> Result<(), Stop> {
-        room.clear();
-        let length = self.check_length(note)?.min(most);
-        let from = match note.kind() {
-            Some(Kind::Here) => return Ok(()),
-            Some(Kind::Area) => Some(self.space.locate(&self.ring, note)?),
-            _ => None,
-        };
+    /// The first bytes of a message that was found; no more than it has.
+    fn copy(&self, note: &Note, from: Option<NonNull<u8>>, length: usize, room: &mut Vec<u8>) -> Result<(), Stop> {
+        if note.is_here() {
+            return Ok(());
+        }
         room.try_reserve_exact(length).map_err(|_| Stop::NoSpace)?;
         match from {
             Some(from) => {

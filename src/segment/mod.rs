@@ -15,6 +15,7 @@ mod mapping;
 mod named;
 mod roster;
 mod satchel;
+pub(crate) mod stream;
 pub(crate) mod travel;
 #[cfg(feature = "shared_memory")]
 mod within;

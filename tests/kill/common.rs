@@ -40,6 +40,12 @@ pub const TO_BED: Duration = Duration::from_secs(10);
 
 pub fn put_to_bed(flags: &Flags, sleepers: &[Survivor]) {
     flags.set(BEDTIME);
+    see_asleep(flags, sleepers);
+}
+
+/// The same for sleepers who say themselves that it is time.
+pub fn see_asleep(flags: &Flags, sleepers: &[Survivor]) {
+    flags.wait_for(BEDTIME);
     for sleeper in sleepers {
         assert!(until_asleep(sleeper.pid(), TO_BED), "a sleeper does not sleep");
     }

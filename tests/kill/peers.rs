@@ -1,10 +1,10 @@
 //! Messages with others about: whether those who sleep hear of what there is, and what becomes of those who are at work, or
 //! alone.
 
-use super::common::{BEDTIME, Flags, TO_BED, demand_all, eventually, put_to_bed};
+use super::common::{BEDTIME, Flags, demand_all, eventually, put_to_bed, see_asleep};
 use super::mail::{DOORS_AT, Deed, HEAD_AT, LETTER, LONG, Line, MINE, SHORT, Seen};
 use super::mail::{act, demand_works, elsewhere};
-use super::stepper::{Kill, Scenario, Stop, Survivor, Victim, Watched, World, asleep, until_asleep};
+use super::stepper::{Kill, Scenario, Stop, Survivor, Victim, Watched, World, asleep};
 use crossproc::{Pipe, Receiver, RecvError, SendError, Sender, travel};
 use std::os::unix::net::UnixStream;
 
@@ -267,8 +267,7 @@ impl World for Leaver {
                 self.receiver = Some(receiver);
             }
         }
-        self.flags.wait_for(BEDTIME);
-        assert!(until_asleep(self.sleeper[0].pid(), TO_BED), "the sleeper does not sleep");
+        see_asleep(&self.flags, &self.sleeper);
         super::common::warm_up();
     }
 
@@ -322,8 +321,7 @@ impl Comer {
 
 impl World for Comer {
     fn prepare(&mut self) {
-        self.flags.wait_for(BEDTIME);
-        assert!(until_asleep(self.sleeper[0].pid(), TO_BED), "the sleeper does not sleep");
+        see_asleep(&self.flags, &self.sleeper);
         super::common::warm_up();
     }
 
