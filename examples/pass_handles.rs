@@ -4,7 +4,7 @@
 //! cargo run --example pass_handles
 //! ```
 
-use crossproc::{Array, Error, Part, Result, Value, travel};
+use crossproc::{Array, Error, Part, Result, Value, transfer};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -21,14 +21,14 @@ struct Order {
 /// The child: its standard input is the socket.
 fn serve() -> Result<()> {
     let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
-    let order: Order = travel::recv(&stream)?;
+    let order: Order = transfer::recv(&stream)?;
     let items = order.part.lock()?;
     *order.total.lock()? += items.iter().sum::<u64>();
     println!("process {}: {} {:?}", std::process::id(), order.title, order.part.range());
 
     // Handles go both ways.
     let answer = Array::from_iter(items.iter().map(|item| item * 10))?;
-    Ok(travel::send(&stream, &answer)?)
+    Ok(transfer::send(&stream, &answer)?)
 }
 
 fn main() -> Result<()> {
@@ -42,8 +42,8 @@ fn main() -> Result<()> {
         let mut child = Command::new(std::env::current_exe()?);
         let mut child = child.arg("child").stdin(Stdio::from(OwnedFd::from(there))).spawn()?;
         let order = Order { title: format!("part {index}"), total: total.clone(), part };
-        travel::send(&here, &order)?;
-        let answer: Array<u64> = travel::recv(&here).map_err(|error| Error::other(format!("no answer: {error}")))?;
+        transfer::send(&here, &order)?;
+        let answer: Array<u64> = transfer::recv(&here).map_err(|error| Error::other(format!("no answer: {error}")))?;
         assert!(child.wait()?.success());
         // It lives on although who made it has ended.
         println!("{:?}", answer.to_vec()?);

@@ -35,7 +35,7 @@
 //! ```compile_fail,E0277
 //! let (here, _there) = std::os::unix::net::UnixStream::pair().unwrap();
 //! let value = crossproc::Value::new(1).unwrap();
-//! crossproc::travel::send(&here, &value.lock().unwrap()).unwrap();
+//! crossproc::transfer::send(&here, &value.lock().unwrap()).unwrap();
 //! ```
 //!
 //! A guard does not outlive its handle.

@@ -5,60 +5,46 @@
 // On a system without descriptors, what needs one is never reached.
 #![cfg_attr(crossproc_stub, allow(unreachable_code))]
 
-mod array;
-mod atomic;
-mod barrier;
 #[cfg(doctest)]
 mod compile_fail;
-mod condition;
-mod element;
+mod entry;
 mod error;
-mod event;
-mod lock;
-mod message;
+mod marker;
+mod messages;
+mod objects;
 mod pipe;
 mod pool;
 mod process;
 mod queue;
-mod raw;
 mod ring;
-mod rlock;
 mod segment;
-mod semaphore;
 mod sync;
 mod sys;
-mod value;
 mod wait;
 
-pub use array::{Array, ArrayGuard, Part};
-pub use atomic::{Atomic, Int};
-pub use barrier::{Barrier, Turn};
 pub use bytemuck::{self, CheckedBitPattern, NoUninit, Pod, Zeroable};
-pub use condition::{Condition, Guard, WaitTimeoutResult};
-pub use element::Element;
+pub use entry::{Entry, Outcome};
 pub use error::*;
-pub use event::Event;
-pub use lock::{Lock, LockGuard};
-pub use message::Message;
+pub use marker::{Element, Message};
+pub use objects::{
+    Array, ArrayGuard, Atomic, Barrier, BarrierWaitResult, BoundedSemaphore, Condition, Event, Guard, Int, Lock,
+    LockGuard, Part, Permit, RLock, RLockGuard, RawArray, RawValue, Semaphore, Value, ValueGuard, WaitTimeoutResult,
+};
 pub use pipe::{Frame, Messages, Pipe, Receiver, Sender, Slot, channel};
 pub use pool::{AsyncResult, Chunked, Imap, Insights, Pool, PoolBuilder, SlowTask, WorkerInfo, WorkerInsights};
 pub use process::{
-    ChildInfo, Current, Entry, Outcome, Parent, Process, ProcessBuilder, Scope, ScopedProcess, StartMethod, Stdio,
-    active_children, cpu_count, current, fork, init, parent, scope,
+    ChildInfo, Current, Parent, Process, ProcessBuilder, Scope, ScopedProcess, StartMethod, Stdio, active_children,
+    cpu_count, current, fork, init, parent, scope,
 };
 pub use queue::{Iter, JoinableQueue, Queue, SimpleQueue, Task};
-pub use raw::{RawArray, RawValue};
-pub use rlock::{RLock, RLockGuard};
 pub use segment::Named;
 #[cfg(feature = "shared_memory")]
 pub use segment::Within;
-pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
-pub use value::{Value, ValueGuard};
 pub use wait::{Waitable, wait};
 
 /// Messages with handles in them, over a Unix socket.
-pub mod travel {
-    pub use crate::segment::stream::{recv, send};
+pub mod transfer {
+    pub use crate::segment::transfer::socket::{recv, send};
 }
 
 /// For this crate's own tests.
@@ -69,7 +55,7 @@ pub mod testing {
         crate::sync::raw_lock::switch_backstop(on);
     }
     #[doc(hidden)]
-    pub use crate::pool::testing::Rehearsal;
+    pub use crate::pool::testing::TestPool;
     #[doc(hidden)]
-    pub use crate::process::testing::{Half, close_nursery, join_children, link, live, serve_one, sweep};
+    pub use crate::process::testing::{TestHandOver, close_nursery, join_children, link, live, serve_one, sweep};
 }

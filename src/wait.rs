@@ -10,8 +10,8 @@
 //! another ring is made up for by the sleepers' own looks (every two seconds).
 
 use crate::ring::RingSource;
-use crate::sync::signal::Signal;
-use crate::sys::watch::{self, Watch};
+use crate::sync::event::Signal;
+use crate::sys::watcher::{self, Watch};
 use crate::sys::{AsFd, BorrowedFd, Deadline, futex, poll};
 use crate::{Event, JoinableQueue, Pipe, Queue, Receiver, SimpleQueue};
 use std::sync::atomic::AtomicU32;
@@ -141,13 +141,13 @@ fn events<'a, 'b>(sources: &'b [Source<'a>]) -> impl Iterator<Item = &'a Signal>
 
 fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<Deadline>) -> Vec<usize> {
     loop {
-        let news = watch::news().load(SeqCst);
+        let news = watcher::news().load(SeqCst);
         let ready = find_ready(sources);
         if !ready.is_empty() || deadline.is_some_and(Deadline::has_passed) {
             return ready;
         }
         let watches = Watches::new(sources);
-        let mut words: Vec<(&AtomicU32, u32)> = vec![(watch::news(), news)];
+        let mut words: Vec<(&AtomicU32, u32)> = vec![(watcher::news(), news)];
         let with_locks = rings.len() <= MOST_WITH_LOCKS;
         let mut last = Vec::new();
         let armed = rings.iter().all(|source| source.ring.arm(source.size, with_locks, &mut words, &mut last));
@@ -199,7 +199,7 @@ impl Watches {
         let mut watches = Vec::new();
         for source in sources {
             if let Source::Fd(fd) = source {
-                match watch::descriptor(fd) {
+                match watcher::descriptor(fd) {
                     Ok(watch) => watches.push(watch),
                     Err(_) => complete = false,
                 }

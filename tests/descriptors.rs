@@ -3,7 +3,7 @@
 
 mod util;
 
-use crossproc::{Array, Os, SegmentError, TravelError, Value, travel};
+use crossproc::{Array, Os, SegmentError, TransferError, Value, transfer};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use util::{Mark, Program, alone, fork, program, role, role_stream, unique};
@@ -109,14 +109,14 @@ fn a_handle_that_finds_no_descriptor_is_an_error_and_the_next_arrives() {
                 for message in 0..2 {
                     let value = Array::from_slice(&[message; 100_000]).unwrap();
                     let named = Value::named(&format!("{name}{message}")).create(message).unwrap();
-                    travel::send(&here, &(value, named)).unwrap();
-                    let _: u8 = travel::recv(&here).unwrap();
+                    transfer::send(&here, &(value, named)).unwrap();
+                    let _: u8 = transfer::recv(&here).unwrap();
                 }
             });
             let shortage = Shortage::but(free);
-            match travel::recv::<(Array<i32>, Value<i32>)>(&there) {
+            match transfer::recv::<(Array<i32>, Value<i32>)>(&there) {
                 Ok((array, value)) => assert_eq!((array.get(99_999), value.get()), (Ok(0), 0)),
-                Err(TravelError::Os(Os(libc::EMFILE)) | TravelError::Decode(_)) => assert!(free < 7, "{free} free"),
+                Err(TransferError::Os(Os(libc::EMFILE)) | TransferError::Decode(_)) => assert!(free < 7, "{free} free"),
                 Err(error) => panic!("{free} free: {error:?}"),
             }
             shortage.end();
@@ -124,8 +124,8 @@ fn a_handle_that_finds_no_descriptor_is_an_error_and_the_next_arrives() {
             // After an error the stream may hold half a message: it is closed. Another one is as good as new.
             let (again, other) = UnixStream::pair().unwrap();
             let value = Value::new(3).unwrap();
-            travel::send(&again, &value).unwrap();
-            assert_eq!(travel::recv::<Value<i32>>(&other).unwrap().get(), 3);
+            transfer::send(&again, &value).unwrap();
+            assert_eq!(transfer::recv::<Value<i32>>(&other).unwrap().get(), 3);
             drop(there);
             let mut sender = sender;
             sender.kill();
@@ -151,18 +151,18 @@ fn a_shortage_at_the_first_call_leaves_no_trace() {
             let mut other: Program = program("role_begins_short", &format!("{free} {name}"), Some(&there));
             drop(there);
             let (anonymous, kept): (Value<u64>, Value<u64>) =
-                travel::recv(&here).unwrap_or_else(|e| panic!("{free} free: {e:?}"));
+                transfer::recv(&here).unwrap_or_else(|e| panic!("{free} free: {e:?}"));
             let named = Value::<u64>::named(name).open().unwrap();
             assert_eq!((anonymous.get(), kept.get(), named.get()), (1, 2, 3));
             // The other one is alive: nothing of it is up for grabs, however much is made in the memory that we share.
             let mine: Vec<_> = (0..3000).map(|_| Value::new(u64::MAX).unwrap()).collect();
             mine.iter().for_each(|value| value.set(77).unwrap());
-            travel::send(&here, &named.get()).unwrap();
-            let untouched: bool = travel::recv(&here).unwrap();
+            transfer::send(&here, &named.get()).unwrap();
+            let untouched: bool = transfer::recv(&here).unwrap();
             assert!(untouched, "{free} free: its values were given to somebody else");
             assert_eq!((anonymous.holder(), named.holder()), (Some(other.pid()), Some(other.pid())));
             assert!(anonymous.lock_timeout(std::time::Duration::from_millis(700)).is_err_and(|e| e.is_timeout()));
-            travel::send(&here, &0_u64).unwrap();
+            transfer::send(&here, &0_u64).unwrap();
             assert_eq!(other.wait(), 0);
             drop((named, anonymous, kept, mine));
             assert!(!exists(name));
@@ -188,12 +188,12 @@ fn role_begins_short() {
     let first = first.unwrap_or_else(|| Value::new(1_u64).unwrap());
     let second = Value::new(2_u64).unwrap();
     let others: Vec<_> = (0..50_u64).map(|i| Value::new(i).unwrap()).collect();
-    travel::send(&stream, &(&first, &second)).unwrap();
-    let _: u64 = travel::recv(&stream).unwrap();
+    transfer::send(&stream, &(&first, &second)).unwrap();
+    let _: u64 = transfer::recv(&stream).unwrap();
     let untouched = others.iter().zip(0..).all(|(value, i)| value.get() == i);
     let guards = (first.lock().unwrap(), named.lock().unwrap());
-    travel::send(&stream, &untouched).unwrap();
-    let _: u64 = travel::recv(&stream).unwrap();
+    transfer::send(&stream, &untouched).unwrap();
+    let _: u64 = transfer::recv(&stream).unwrap();
     drop(guards);
     let there = Mark::new();
     fork(|| there.set(u64::from(first.lock().is_ok()))).join();

@@ -1,6 +1,6 @@
 //! Errors: what they say, and that they travel.
 
-use crossproc::{ArrayError, Error, LockError, LockTimeoutError, Os, SegmentError, TravelError, TryLockError};
+use crossproc::{ArrayError, Error, LockError, LockTimeoutError, Os, SegmentError, TransferError, TryLockError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -75,7 +75,7 @@ fn a_question_mark_makes_any_of_them_one() {
             2 => Err(LockTimeoutError::Timeout)?,
             3 => Err(ArrayError::Partitioned)?,
             4 => Err(SegmentError::Gone)?,
-            5 => Err(TravelError::Eof)?,
+            5 => Err(TransferError::Eof)?,
             6 => Err(Os(5))?,
             7 => Err("text")?,
             8 => Err(String::from("text"))?,

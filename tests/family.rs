@@ -71,7 +71,7 @@ fn family_role() {
     family.servers = servers_of(std::process::id());
     family.children = children_of(std::process::id());
     let _guard = shared.lock().unwrap();
-    crossproc::travel::send(&role_stream(), &family).unwrap();
+    crossproc::transfer::send(&role_stream(), &family).unwrap();
     until_killed()
 }
 
@@ -80,7 +80,7 @@ fn family_is_killed(whole_group: bool) {
     let (here, there) = UnixStream::pair().unwrap();
     let mut parent = program("family_role", &name, Some(&there));
     drop(there);
-    let family: Family = crossproc::travel::recv(&here).unwrap();
+    let family: Family = crossproc::transfer::recv(&here).unwrap();
     assert_eq!((family.daemons.len(), family.servers.len()), (3, 1));
     if whole_group {
         // SAFETY: the group of the program.

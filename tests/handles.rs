@@ -2,7 +2,7 @@
 
 mod util;
 
-use crossproc::travel::{recv, send};
+use crossproc::transfer::{recv, send};
 use crossproc::{Array, Atomic, Lock, SegmentError, Value};
 use std::os::unix::net::UnixStream;
 use util::{Counts, Mark, alone, fork, unique, until, until_killed};

@@ -4,7 +4,7 @@
 
 mod util;
 
-use crossproc::{Array, SegmentError, Value, travel};
+use crossproc::{Array, SegmentError, Value, transfer};
 use std::os::unix::net::UnixStream;
 use util::{Child, Mark, alone, fork, program, role, role_stream, unique, until};
 
@@ -188,7 +188,7 @@ fn a_handle_that_travelled_keeps_the_name_when_its_sender_is_gone() {
             let sent = Mark::new();
             let mut sender = fork(|| {
                 let value = Value::named(name).create(round).unwrap();
-                travel::send(&here, &("take it", value)).unwrap(); // dropped here, while it is on its way
+                transfer::send(&here, &("take it", value)).unwrap(); // dropped here, while it is on its way
                 assert!(exists(name));
                 sent.set(1);
                 if kill {
@@ -199,11 +199,11 @@ fn a_handle_that_travelled_keeps_the_name_when_its_sender_is_gone() {
             let code = if kill { sender.kill() } else { sender.wait() };
             assert_eq!(code, if kill { -libc::SIGKILL } else { 0 });
             assert!(exists(name), "the message holds it");
-            travel::send(&here, &"go on").unwrap();
-            let got: u32 = travel::recv(&here).unwrap();
+            transfer::send(&here, &"go on").unwrap();
+            let got: u32 = transfer::recv(&here).unwrap();
             assert_eq!((got, exists(name)), (round, true));
             assert_eq!(Value::<u32>::named(name).open().unwrap().get(), round + 1);
-            travel::send(&here, &"end").unwrap();
+            transfer::send(&here, &"end").unwrap();
             assert_eq!(receiver.wait(), 0);
             assert!(!exists(name), "the receiver was the last");
         }
@@ -214,13 +214,13 @@ fn a_handle_that_travelled_keeps_the_name_when_its_sender_is_gone() {
 fn role_receives() {
     let Some(name) = role() else { return };
     let stream = role_stream();
-    let (_, value): (String, Value<u32>) = travel::recv(&stream).unwrap();
-    let _: String = travel::recv(&stream).unwrap();
+    let (_, value): (String, Value<u32>) = transfer::recv(&stream).unwrap();
+    let _: String = transfer::recv(&stream).unwrap();
     assert!(exists(&name));
     let was = value.get();
     *value.lock().unwrap() += 1;
-    travel::send(&stream, &was).unwrap();
-    let _: String = travel::recv(&stream).unwrap();
+    transfer::send(&stream, &was).unwrap();
+    let _: String = transfer::recv(&stream).unwrap();
     drop(value);
     assert!(!exists(&name));
 }
@@ -231,13 +231,13 @@ fn a_message_that_nobody_reads_lets_the_name_go() {
         let name = &unique("unread");
         let (here, there) = UnixStream::pair().unwrap();
         let array = Array::named(name).create(&[1, 2]).unwrap();
-        travel::send(&here, &array).unwrap();
+        transfer::send(&here, &array).unwrap();
         // To a process that has it already, and to itself.
-        let same: Array<i32> = travel::recv(&there).unwrap();
+        let same: Array<i32> = transfer::recv(&there).unwrap();
         fork(|| assert_eq!(array.to_vec().unwrap(), [1, 2])).join();
         same.set(0, 9).unwrap();
         assert_eq!(array.get(0), Ok(9));
-        travel::send(&here, &same).unwrap();
+        transfer::send(&here, &same).unwrap();
         drop((array, same));
         assert!(exists(name), "the message holds it");
         drop((here, there));

@@ -6,28 +6,20 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Each top-level module of the crate, and its layer.
-const LAYERS: [(&str, u32); 22] = [
+const LAYERS: [(&str, u32); 14] = [
     ("error", 0),
-    ("element", 1),
-    ("message", 0),
+    ("marker", 1),
     ("sys", 1),
     ("sync", 2),
     ("segment", 3),
-    ("value", 4),
-    ("array", 4),
-    ("raw", 4),
-    ("atomic", 4),
-    ("lock", 4),
-    ("semaphore", 4),
-    ("condition", 5),
-    ("event", 4),
-    ("rlock", 4),
+    ("entry", 4),
     ("ring", 4),
-    ("queue", 5),
-    ("pipe", 5),
+    ("objects", 5),
+    ("messages", 5),
+    ("queue", 6),
+    ("pipe", 6),
     ("process", 6),
     ("wait", 7),
-    ("barrier", 7),
     ("pool", 8),
 ];
 
@@ -143,9 +135,9 @@ fn the_system_is_behind_one_wall() {
 #[test]
 fn the_test_sees_what_it_looks_for() {
     assert_eq!(
-        imports("use crate::sys::{a, b};\nuse crate::{Error, value::X};\ncrate::lock::f()"),
-        ["sys", "Error", "value", "lock"]
+        imports("use crate::sys::{a, b};\nuse crate::{Error, ring::X};\ncrate::queue::f()"),
+        ["sys", "Error", "ring", "queue"]
     );
-    assert_eq!(exports().get("Value").map(String::as_str), Some("value"));
+    assert_eq!(exports().get("Value").map(String::as_str), Some("objects"));
     assert!(files().len() > 20);
 }

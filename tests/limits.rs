@@ -3,7 +3,7 @@
 
 mod util;
 
-use crossproc::{Array, ArrayError, Os, Part, RawArray, SegmentError, Value, travel};
+use crossproc::{Array, ArrayError, Os, Part, RawArray, SegmentError, Value, transfer};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,8 +23,8 @@ fn all_is_well() {
     let array = Array::named(name).create(&[1_u16; 1000]).unwrap();
     let (here, there) = UnixStream::pair().unwrap();
     let other = program("role_checks", name, Some(&there));
-    travel::send(&here, &value).unwrap();
-    let back: Value<i32> = travel::recv(&here).unwrap();
+    transfer::send(&here, &value).unwrap();
+    let back: Value<i32> = transfer::recv(&here).unwrap();
     other.join();
     assert_eq!((value.get(), back.get(), array.get(999)), (3, 3, Ok(7)));
     drop(array);
@@ -35,11 +35,11 @@ fn all_is_well() {
 fn role_checks() {
     let Some(name) = role() else { return };
     let stream = util::role_stream();
-    let value: Value<i32> = travel::recv(&stream).unwrap();
+    let value: Value<i32> = transfer::recv(&stream).unwrap();
     *value.lock().unwrap() += 1;
     let array = Array::<u16>::named(&name).open().unwrap();
     array.set(999, 7).unwrap();
-    travel::send(&stream, &value).unwrap();
+    transfer::send(&stream, &value).unwrap();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod util;
 
-use crossproc::travel::{recv, send};
+use crossproc::transfer::{recv, send};
 use crossproc::{Array, ArrayError, LockError, Part, TryLockError};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;

@@ -60,7 +60,7 @@ enum At {
     Clear,     // the slot is emptied
     Arm,       // the gate: one more, ASLEEP
     NotePresent,
-    Note,         // the word of the token `next`: is it available?
+    Record,       // the word of the token `next`: is it available?
     LookAgain,    // a mistake
     Queue,        // compares the word `next`, and is in its queue
     Asleep,       // rests
@@ -332,8 +332,8 @@ impl Model for State {
                 n.asleep = true;
                 n.threads.iter_mut().for_each(|t| t.others = true);
             }
-            At::NotePresent => (t.noted_present, t.at, t.next) = (self.present, At::Note, 0),
-            At::Note => {
+            At::NotePresent => (t.noted_present, t.at, t.next) = (self.present, At::Record, 0),
+            At::Record => {
                 if next >= t.noted_present as usize {
                     let asleep = if t.expired { At::Clear } else { At::Queue };
                     (t.at, t.next) = (if self.is(Change::LooksAgain) { At::LookAgain } else { asleep }, 0);

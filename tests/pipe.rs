@@ -290,10 +290,10 @@ fn a_receiver_is_no_sender() {
     within(60, || {
         let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
         let (sender, receiver) = Pipe::<u32>::one_way().unwrap();
-        crossproc::travel::send(&here, &receiver).unwrap();
-        assert!(crossproc::travel::recv::<Sender<u32>>(&there).is_err());
-        crossproc::travel::send(&here, &receiver).unwrap();
-        let same: Receiver<u32> = crossproc::travel::recv(&there).unwrap();
+        crossproc::transfer::send(&here, &receiver).unwrap();
+        assert!(crossproc::transfer::recv::<Sender<u32>>(&there).is_err());
+        crossproc::transfer::send(&here, &receiver).unwrap();
+        let same: Receiver<u32> = crossproc::transfer::recv(&there).unwrap();
         drop(receiver);
         sender.send(&1).unwrap();
         assert_eq!(same.recv(), Ok(1));

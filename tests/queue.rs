@@ -33,7 +33,7 @@ fn what_a_child_puts_comes_behind_what_was_there() {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum Shape {
+enum ObjectLayout {
     Nothing,
     Number(i128),
     Text { text: String, bytes: Vec<u8> },
@@ -42,17 +42,20 @@ enum Shape {
 
 #[test]
 fn items_of_every_kind_and_length_come_through() {
-    fn echo(here: Queue<Shape>, there: Queue<Shape>) {
+    fn echo(here: Queue<ObjectLayout>, there: Queue<ObjectLayout>) {
         here.iter().for_each(|item| there.put(item.unwrap()).unwrap());
     }
     within(60, || {
         let (here, there) = (Queue::new().unwrap(), Queue::new().unwrap());
         let child = Process::spawn(echo, (here.clone(), there.clone())).unwrap();
-        let mut items =
-            vec![Shape::Nothing, Shape::Number(i128::MIN), Shape::Map(BTreeMap::from([("中文".into(), None)]))];
+        let mut items = vec![
+            ObjectLayout::Nothing,
+            ObjectLayout::Number(i128::MIN),
+            ObjectLayout::Map(BTreeMap::from([("中文".into(), None)])),
+        ];
         let lengths =
             [0, 1, 40, 44, 45, 46, 47, 48, 49, 50, 55, 56, 57, 511, 512, 4095, 65_536, 65_537, 1 << 20, 5 << 20];
-        items.extend(lengths.map(|n| Shape::Text { text: "ü".repeat(n / 2), bytes: vec![n as u8; n] }));
+        items.extend(lengths.map(|n| ObjectLayout::Text { text: "ü".repeat(n / 2), bytes: vec![n as u8; n] }));
         for item in &items {
             here.put(item.clone()).unwrap();
         }
@@ -434,8 +437,8 @@ fn another_queue_is_refused() {
         // The same bytes as a handle of another type.
         let send = |handle: &Queue<String>| {
             let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
-            crossproc::travel::send(&here, handle).unwrap();
-            crossproc::travel::recv::<Queue<u8>>(&there).map(drop)
+            crossproc::transfer::send(&here, handle).unwrap();
+            crossproc::transfer::recv::<Queue<u8>>(&there).map(drop)
         };
         assert!(send(&wrong).is_err());
         assert!(serde_json::to_string(&wrong).is_err());

@@ -232,15 +232,15 @@ fn another_object_is_no_queue() {
         let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
         let (small, large) = (Value::new([7_u64; 64]).unwrap(), Value::new([7_u64; 16 << 10]).unwrap());
         for _ in 0..3 {
-            crossproc::travel::send(&here, &small).unwrap();
-            assert!(crossproc::travel::recv::<Queue>(&there).is_err());
-            crossproc::travel::send(&here, &large).unwrap();
-            assert!(crossproc::travel::recv::<Queue>(&there).is_err());
+            crossproc::transfer::send(&here, &small).unwrap();
+            assert!(crossproc::transfer::recv::<Queue>(&there).is_err());
+            crossproc::transfer::send(&here, &large).unwrap();
+            assert!(crossproc::transfer::recv::<Queue>(&there).is_err());
         }
         assert!(small.get() == [7; 64] && large.get() == [7; 16 << 10]);
         let queue = queue(4);
-        crossproc::travel::send(&here, &queue).unwrap();
-        assert!(crossproc::travel::recv::<SimpleQueue<u8>>(&there).is_err());
+        crossproc::transfer::send(&here, &queue).unwrap();
+        assert!(crossproc::transfer::recv::<SimpleQueue<u8>>(&there).is_err());
         assert_eq!(queue.get_timeout(Duration::from_millis(10)), Err(GetTimeoutError::Disconnected));
     });
 }

@@ -3,7 +3,7 @@
 
 mod util;
 
-use crossproc::travel::{recv, send};
+use crossproc::transfer::{recv, send};
 use crossproc::{Array, Value};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};

@@ -2,8 +2,8 @@
 
 mod util;
 
-use crossproc::travel::{recv, send};
-use crossproc::{Array, Atomic, Lock, Part, RawArray, RawValue, TravelError, TryLockError, Value};
+use crossproc::transfer::{recv, send};
+use crossproc::{Array, Atomic, Lock, Part, RawArray, RawValue, TransferError, TryLockError, Value};
 use serde::{Deserialize, Serialize};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::SeqCst;
@@ -227,7 +227,7 @@ fn another_type_is_an_error_and_leaks_nothing() {
             let large = Array::<u64>::zeroed(20_000).unwrap();
             send(&here, &(value(), value(), &large, value())).unwrap();
             let wrong = recv::<(Value<[u64; 60]>, Value<[u32; 120]>, Array<u64>, Value<[u64; 60]>)>(&there);
-            assert!(matches!(wrong, Err(TravelError::Decode(_))), "{wrong:?}");
+            assert!(matches!(wrong, Err(TransferError::Decode(_))), "{wrong:?}");
             send(&here, &(value(), &large)).unwrap();
             assert!(recv::<(Array<u64>, Array<u64>)>(&there).is_err(), "a value is no array");
             send(&here, &large).unwrap();
@@ -263,12 +263,12 @@ fn a_message_that_is_not_sent_or_not_encoded_gives_its_handles_back() {
         let round = || {
             let (here, there) = UnixStream::pair().unwrap();
             let value = Value::new([1_u64; 60]).unwrap();
-            assert!(matches!(send(&here, &(&value, Fails)), Err(TravelError::Encode(_))));
+            assert!(matches!(send(&here, &(&value, Fails)), Err(TransferError::Encode(_))));
             let array = Array::<u8>::zeroed(9).unwrap();
             assert!(send(&here, &(array.parts(3).unwrap(), Fails)).is_err());
             assert_eq!(array.parts(2).unwrap().len(), 2);
             drop(there);
-            assert!(matches!(send(&here, &value), Err(TravelError::Os(_))));
+            assert!(matches!(send(&here, &value), Err(TransferError::Os(_))));
         };
         round();
         let (before, bytes) = (Counts::now(), Counts::memfd_bytes());
@@ -301,7 +301,7 @@ fn the_end_of_a_sender_is_the_end_of_file() {
         assert_eq!(sender.wait(), 0);
         drop(there);
         assert_eq!(recv::<Value<i32>>(&here).unwrap().get(), 5);
-        assert_eq!(recv::<Value<i32>>(&here).unwrap_err(), TravelError::Eof);
+        assert_eq!(recv::<Value<i32>>(&here).unwrap_err(), TransferError::Eof);
     });
 }
 
@@ -310,5 +310,5 @@ fn noise_on_the_stream_is_an_error() {
     use std::io::Write;
     let (mut here, there) = UnixStream::pair().unwrap();
     here.write_all(&[0x55; 200]).unwrap();
-    assert!(matches!(recv::<Value<i32>>(&there), Err(TravelError::Decode(_))));
+    assert!(matches!(recv::<Value<i32>>(&there), Err(TransferError::Decode(_))));
 }

@@ -3,7 +3,7 @@
 
 mod util;
 
-use crossproc::{Array, Atomic, Lock, LockError, RawArray, SegmentError, TravelError, Value, Within, travel};
+use crossproc::{Array, Atomic, Lock, LockError, RawArray, SegmentError, TransferError, Value, Within, transfer};
 use shared_memory::{Shmem, ShmemConf};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -158,27 +158,27 @@ fn a_handle_travels_to_a_program_that_has_not_seen_the_memory() {
         let array = Array::within(&within, 32768).create(&[1_u32, 2, 3]).unwrap();
         let (here, there) = UnixStream::pair().unwrap();
         let other = program("role_receives", "", Some(&there));
-        travel::send(&here, &(&value, &array)).unwrap();
-        assert_eq!(travel::recv::<u8>(&here).unwrap(), 1);
+        transfer::send(&here, &(&value, &array)).unwrap();
+        assert_eq!(transfer::recv::<u8>(&here).unwrap(), 1);
         assert_eq!((value.get(), array.to_vec().unwrap()), (41, vec![1, 2, 33]));
         // And back, and to itself: the same memory.
-        let (back, list): (Value<i64>, Array<u32>) = travel::recv(&here).unwrap();
+        let (back, list): (Value<i64>, Array<u32>) = transfer::recv(&here).unwrap();
         back.set(50).unwrap();
         list.set(0, 9).unwrap();
         assert_eq!((value.get(), array.get(0)), (50, Ok(9)));
         // What the receiver has goes on when the memory has lost its owner, and with it its name.
         drop((within, value, array, back, list));
         assert!(!file(&os_id).exists());
-        travel::send(&here, &2_u8).unwrap();
-        assert_eq!(travel::recv::<i64>(&here).unwrap(), 51);
+        transfer::send(&here, &2_u8).unwrap();
+        assert_eq!(transfer::recv::<i64>(&here).unwrap(), 51);
         other.join();
 
         // On its way it is only an address: when the memory is gone before it arrives, that is an error.
         let value = Value::within(&Within::new(memory(8192)), 0).create(1).unwrap();
         let (here, there) = UnixStream::pair().unwrap();
-        travel::send(&here, &value).unwrap();
+        transfer::send(&here, &value).unwrap();
         drop(value);
-        assert!(matches!(travel::recv::<Value<i32>>(&there), Err(TravelError::Decode(_))));
+        assert!(matches!(transfer::recv::<Value<i32>>(&there), Err(TransferError::Decode(_))));
     });
 }
 
@@ -188,14 +188,14 @@ fn role_receives() {
         return;
     }
     let stream = role_stream();
-    let (value, array): (Value<i64>, Array<u32>) = travel::recv(&stream).unwrap();
+    let (value, array): (Value<i64>, Array<u32>) = transfer::recv(&stream).unwrap();
     *value.lock().unwrap() += 1;
     array.lock().unwrap()[2] = 33;
-    travel::send(&stream, &1_u8).unwrap();
-    travel::send(&stream, &(&value, &array)).unwrap();
-    assert_eq!(travel::recv::<u8>(&stream).unwrap(), 2);
+    transfer::send(&stream, &1_u8).unwrap();
+    transfer::send(&stream, &(&value, &array)).unwrap();
+    assert_eq!(transfer::recv::<u8>(&stream).unwrap(), 2);
     *value.lock().unwrap() += 1;
-    travel::send(&stream, &value.get()).unwrap();
+    transfer::send(&stream, &value.get()).unwrap();
 }
 
 #[test]

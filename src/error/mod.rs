@@ -224,9 +224,9 @@ pub enum ArrayError {
 ///
 /// ```
 /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
-/// crossproc::travel::send(&here, &1u8)?;
-/// let error = crossproc::travel::recv::<(u8, u64)>(&there).unwrap_err();
-/// assert!(matches!(error, crossproc::TravelError::Decode(crossproc::CodecError { .. })));
+/// crossproc::transfer::send(&here, &1u8)?;
+/// let error = crossproc::transfer::recv::<(u8, u64)>(&there).unwrap_err();
+/// assert!(matches!(error, crossproc::TransferError::Decode(crossproc::CodecError { .. })));
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -236,12 +236,12 @@ pub struct CodecError(pub(crate) String);
 /// Why a message did not pass over a socket: see [`travel`](crate::travel).
 ///
 /// ```
-/// assert_eq!(crossproc::TravelError::Eof.to_string(), "end of file");
+/// assert_eq!(crossproc::TransferError::Eof.to_string(), "end of file");
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum TravelError {
+pub enum TransferError {
     /// The message could not be encoded.
     #[error("encode: {0}")]
     Encode(CodecError),
@@ -259,11 +259,11 @@ pub enum TravelError {
     Os(Os),
 }
 
-impl From<std::io::Error> for TravelError {
+impl From<std::io::Error> for TransferError {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => TravelError::Eof,
-            _ => TravelError::Os(error.into()),
+            std::io::ErrorKind::UnexpectedEof => TransferError::Eof,
+            _ => TransferError::Os(error.into()),
         }
     }
 }
@@ -419,7 +419,7 @@ macro_rules! any_error {
 }
 any_error! {
     Segment(SegmentError), Lock(LockError), TryLock(TryLockError), LockTimeout(LockTimeoutError), Array(ArrayError),
-    Codec(CodecError), Travel(TravelError), Spawn(SpawnError), Join(JoinError), Scope(ScopeError),
+    Codec(CodecError), Travel(TransferError), Spawn(SpawnError), Join(JoinError), Scope(ScopeError),
     Get(GetError), TryGet(TryGetError), GetTimeout(GetTimeoutError), TaskDone(TaskDoneError),
     Send(SendError), TrySend(TrySendError), SendTimeout(SendTimeoutError),
     Recv(RecvError), TryRecv(TryRecvError), RecvTimeout(RecvTimeoutError), RecvInto(RecvIntoError),

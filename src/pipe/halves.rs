@@ -1,15 +1,15 @@
 //! `Sender` and `Receiver`: the halves of an end, or the two ends of a pipe of one direction or a channel.
 
-use super::end::{self, End, RECEIVERS, SENDERS, Unreceived, Unsent, end_object};
+use super::endpoint::{self, End, RECEIVERS, SENDERS, Unreceived, Unsent, end_object};
 use super::pipe::{never_empty, never_full, receives, sends};
 use super::{Frame, Messages, Slot};
-use crate::element::{self, Element};
-use crate::message::Message;
+use crate::marker::Message;
+use crate::marker::{self, Element};
+use crate::messages::MessageRing;
 use crate::ring::RingSource;
-use crate::ring::mail::Mail;
-use crate::segment::travel::Custody;
-use crate::segment::{self, Handle, Holders, Kind, Object, Roles, Shape, Spec, handle_type};
-use crate::sync::Patience;
+use crate::segment::transfer::InFlightGuard;
+use crate::segment::{self, Handle, Holders, Kind, Object, ObjectLayout, Roles, Spec, handle_type};
+use crate::sync::Timeout;
 use crate::{
     RecvError, RecvIntoError, RecvTimeoutError, SegmentError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
@@ -85,7 +85,7 @@ half! {
 sends!(Sender<T>, T, [T: Message], "let (sender, receiver) = crossproc::Pipe::<i32>::one_way()?;");
 impl<T> Sender<T> {
     /// Sends a message of whatever type; its handles are the caller's to keep, until it is known that they were taken.
-    pub(crate) fn send_and_keep<U: Message>(&self, message: &U) -> Result<Option<Custody>, SendError> {
+    pub(crate) fn send_and_keep<U: Message>(&self, message: &U) -> Result<Option<InFlightGuard>, SendError> {
         match self.end.send_and_keep(message) {
             Ok(custody) => Ok(custody),
             Err(Unsent::Error(error)) => Err(error),
@@ -94,14 +94,14 @@ impl<T> Sender<T> {
     }
 
     /// The ring that it sends into, for messages of whatever type.
-    pub(crate) fn mail(&self) -> Result<&Mail, SendError> {
+    pub(crate) fn mail(&self) -> Result<&MessageRing, SendError> {
         self.end.outgoing()
     }
 }
 
 impl<T> Receiver<T> {
     /// The ring that it receives from, for messages of whatever type.
-    pub(crate) fn mail(&self) -> Result<&Mail, RecvError> {
+    pub(crate) fn mail(&self) -> Result<&MessageRing, RecvError> {
         self.end.incoming()
     }
 
@@ -140,5 +140,5 @@ pub(super) fn pair<T>(count: usize) -> Result<(Sender<T>, Receiver<T>), SegmentE
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 pub fn channel<T: Message>(bound: usize) -> Result<(Sender<T>, Receiver<T>), SegmentError> {
-    pair(end::of_items(bound)?)
+    pair(endpoint::of_items(bound)?)
 }

@@ -4,12 +4,12 @@
 //! the same for the second (2, 3), which only a pipe of two directions has. Who has which role is counted by processes, as it
 //! is for queues, so that the last of a role that goes, or is killed, is noticed.
 
-mod end;
+mod endpoint;
 mod halves;
+mod loan;
 #[allow(clippy::module_inception, reason = "it is what the module is named after")]
 mod pipe;
-mod place;
 
 pub use halves::{Receiver, Sender, channel};
+pub use loan::{Frame, Slot};
 pub use pipe::{Messages, Pipe};
-pub use place::{Frame, Slot};

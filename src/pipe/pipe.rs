@@ -1,12 +1,12 @@
 //! `Pipe`: an end that sends and receives. And what all ends have for methods.
 
-use super::end::{self, ENDS, End, RECEIVERS, SENDERS, Unreceived, Unsent, end_object};
+use super::endpoint::{self, ENDS, End, RECEIVERS, SENDERS, Unreceived, Unsent, end_object};
 use super::{Frame, Receiver, Sender, Slot};
-use crate::element::{self, Element};
-use crate::message::Message;
+use crate::marker::Message;
+use crate::marker::{self, Element};
 use crate::ring::RingSource;
-use crate::segment::{self, Handle, Holders, Kind, Object, Roles, Shape, Spec, handle_type};
-use crate::sync::Patience;
+use crate::segment::{self, Handle, Holders, Kind, Object, ObjectLayout, Roles, Spec, handle_type};
+use crate::sync::Timeout;
 use crate::{
     RecvError, RecvIntoError, RecvTimeoutError, SegmentError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
@@ -64,7 +64,7 @@ impl<S: Message, R: Message> Pipe<S, R> {
     /// ```
     #[allow(clippy::type_complexity, reason = "the two ends, as they are")]
     pub fn pair() -> Result<(Pipe<S, R>, Pipe<R, S>), SegmentError> {
-        Pipe::pair_with_capacity(end::DEFAULT_BYTES)
+        Pipe::pair_with_capacity(endpoint::DEFAULT_BYTES)
     }
 
     /// The same, with room for at least so many bytes in each direction: rounded up to a power of two.
@@ -80,7 +80,7 @@ impl<S: Message, R: Message> Pipe<S, R> {
     /// ```
     #[allow(clippy::type_complexity, reason = "the two ends, as they are")]
     pub fn pair_with_capacity(bytes: usize) -> Result<(Pipe<S, R>, Pipe<R, S>), SegmentError> {
-        let all: Pipe<S, R> = segment::create(end::two_ways(bytes)?, |_| ())?;
+        let all: Pipe<S, R> = segment::create(endpoint::two_ways(bytes)?, |_| ())?;
         Ok((Pipe::new(all.end.in_roles(ENDS[0])), Pipe::new(all.end.in_roles(ENDS[1]))))
     }
 
@@ -125,7 +125,7 @@ impl<S: Message> Pipe<S> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn one_way() -> Result<(Sender<S>, Receiver<S>), SegmentError> {
-        Pipe::one_way_with_capacity(end::DEFAULT_BYTES)
+        Pipe::one_way_with_capacity(endpoint::DEFAULT_BYTES)
     }
 
     /// The same, with room for at least so many bytes: rounded up to a power of two.
@@ -140,7 +140,7 @@ impl<S: Message> Pipe<S> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn one_way_with_capacity(bytes: usize) -> Result<(Sender<S>, Receiver<S>), SegmentError> {
-        super::halves::pair(end::one_way(bytes)?)
+        super::halves::pair(endpoint::one_way(bytes)?)
     }
 }
 
@@ -163,7 +163,7 @@ macro_rules! sends {
             /// ```
             #[inline]
             pub fn send(&self, message: &$message) -> Result<(), SendError> {
-                self.end.send(message, Patience::Forever).map_err(never_full)
+                self.end.send(message, Timeout::Never).map_err(never_full)
             }
 
             /// Sends a message if there is room.
@@ -178,7 +178,7 @@ macro_rules! sends {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn try_send(&self, message: &$message) -> Result<(), TrySendError> {
-                self.end.send(message, Patience::Try).map_err(|unsent| match unsent {
+                self.end.send(message, Timeout::Now).map_err(|unsent| match unsent {
                     Unsent::Full => TrySendError::Full,
                     Unsent::Error(error) => error.into(),
                 })
@@ -196,7 +196,7 @@ macro_rules! sends {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn send_timeout(&self, message: &$message, duration: Duration) -> Result<(), SendTimeoutError> {
-                self.end.send(message, Patience::at_most(duration)).map_err(|unsent| match unsent {
+                self.end.send(message, Timeout::at_most(duration)).map_err(|unsent| match unsent {
                     Unsent::Full => SendTimeoutError::Timeout,
                     Unsent::Error(error) => error.into(),
                 })
@@ -215,7 +215,7 @@ macro_rules! sends {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
-                self.end.send_bytes(bytes, Patience::Forever).map_err(never_full)
+                self.end.send_bytes(bytes, Timeout::Never).map_err(never_full)
             }
 
             /// Sends a slice, by one copy, without serde: for [`recv_vec`](crate::Receiver::recv_vec).
@@ -231,7 +231,7 @@ macro_rules! sends {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn send_slice<E: Element>(&self, items: &[E]) -> Result<(), SendError> {
-                self.send_bytes(element::bytes_of(items))
+                self.send_bytes(marker::bytes_of(items))
             }
 
             /// Room for a message of that many bytes, to be written in place; waits while the pipe is full. What it
@@ -278,7 +278,7 @@ macro_rules! receives {
             /// ```
             #[inline]
             pub fn recv(&self) -> Result<$message, RecvError> {
-                self.end.recv(Patience::Forever).map_err(never_empty)
+                self.end.recv(Timeout::Never).map_err(never_empty)
             }
 
             /// Receives a message if there is one.
@@ -293,7 +293,7 @@ macro_rules! receives {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn try_recv(&self) -> Result<$message, TryRecvError> {
-                self.end.recv(Patience::Try).map_err(|unreceived| match unreceived {
+                self.end.recv(Timeout::Now).map_err(|unreceived| match unreceived {
                     Unreceived::Empty => TryRecvError::Empty,
                     other => never_empty(other).into(),
                 })
@@ -311,7 +311,7 @@ macro_rules! receives {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn recv_timeout(&self, duration: Duration) -> Result<$message, RecvTimeoutError> {
-                self.end.recv(Patience::at_most(duration)).map_err(|unreceived| match unreceived {
+                self.end.recv(Timeout::at_most(duration)).map_err(|unreceived| match unreceived {
                     Unreceived::Empty => RecvTimeoutError::Timeout,
                     other => never_empty(other).into(),
                 })
@@ -331,7 +331,7 @@ macro_rules! receives {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn poll(&self, duration: Duration) -> Result<bool, RecvError> {
-                self.end.poll(if duration.is_zero() { Patience::Try } else { Patience::at_most(duration) })
+                self.end.poll(if duration.is_zero() { Timeout::Now } else { Timeout::at_most(duration) })
             }
 
             /// Receives the bytes of a message, whatever it is; waits while there is none.
@@ -347,7 +347,7 @@ macro_rules! receives {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-                self.end.recv_bytes(usize::MAX, Patience::Forever).map_err(never_empty)
+                self.end.recv_bytes(usize::MAX, Timeout::Never).map_err(never_empty)
             }
 
             /// Receives the bytes of a message into the front of a buffer, and says how many there are; waits while there
@@ -384,7 +384,7 @@ macro_rules! receives {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn recv_vec<E: Element>(&self) -> Result<Vec<E>, RecvError> {
-                element::from_bytes(&self.recv_bytes()?).map_err(RecvError::Decode)
+                marker::from_bytes(&self.recv_bytes()?).map_err(RecvError::Decode)
             }
 
             /// The next message, to be read in place; waits while there is none. In place is what is longer than 22
@@ -481,7 +481,7 @@ impl<T: Message> Iterator for Messages<'_, T> {
     type Item = Result<T, RecvError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.end.recv(Patience::Forever).map_err(never_empty) {
+        match self.end.recv(Timeout::Never).map_err(never_empty) {
             Err(RecvError::Eof) => None,
             message => Some(message),
         }

@@ -1,8 +1,9 @@
 //! How a pool is to be.
 
 use super::Pool;
-use super::hub::Plan;
-use crate::process::{Action, captures_nothing};
+use super::shared::Plan;
+use crate::entry::BoundCall;
+use crate::entry::captures_nothing;
 use crate::{Entry, Message, Outcome, PoolError, SegmentError, StartMethod, cpu_count};
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ impl PoolBuilder {
         F: Entry<A, M, Output: Outcome> + Sync,
     {
         const { captures_nothing::<F>() };
-        match Action::once(f, args) {
+        match BoundCall::once(f, args) {
             Ok(action) => self.plan.initializer = Some(action),
             Err(error) => self.error = Some(error.into()),
         }

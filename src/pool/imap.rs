@@ -1,8 +1,8 @@
 //! `Imap`: a map whose inputs are taken as they are needed, and whose results are given as they are asked for.
 
 use super::Pool;
-use super::hub::{Hub, locked};
 use super::job::{Call, Sink, Task};
+use super::shared::{PoolShared, locked};
 use crate::sys::Deadline;
 use crate::{Message, TaskError};
 use std::collections::{BTreeMap, VecDeque};
@@ -87,7 +87,7 @@ impl<R> Came<R> {
 }
 
 impl<R: Message> Sink<R> for Stream<R> {
-    fn put(&self, item: usize, answer: Result<R, TaskError>, _: &Hub) {
+    fn put(&self, item: usize, answer: Result<R, TaskError>, _: &PoolShared) {
         let mut came = locked(&self.0);
         if came.is_over {
             drop(came);

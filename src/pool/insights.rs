@@ -1,7 +1,7 @@
 //! What a pool knows of its work: who did how much, and what took longest.
 
-use super::board::Counts;
-use super::hub::{Hub, Seat};
+use super::shared::{PoolShared, WorkerSlot};
+use super::task_table::Counts;
 use crate::Message;
 use std::fmt;
 use std::time::Duration;
@@ -163,11 +163,11 @@ impl Slowest {
     }
 }
 
-impl Hub {
+impl PoolShared {
     pub(super) fn workers(&self) -> Vec<WorkerInfo> {
         let state = self.lock();
         let alive = state.seats.iter().enumerate().filter(|(_, seat)| seat.process.is_some());
-        let info = |(at, seat): (usize, &Seat)| WorkerInfo {
+        let info = |(at, seat): (usize, &WorkerSlot)| WorkerInfo {
             id: seat.pid,
             name: seat.name.clone(),
             tasks: self.board.sheet(at).counts().tasks,

@@ -2,15 +2,16 @@
 //!
 //! A job knows the types; the rest of the pool only knows that its items have numbers.
 
-use super::calls::unharmed;
-use super::hub::{Hub, locked};
+use super::callbacks::unharmed;
 use super::promise::Promise;
-use super::wire::{Head, Outcome, Report, codec};
+use super::protocol::{Head, Outcome, Report, codec};
+use super::shared::{PoolShared, locked};
 use super::worker::{Trampoline, trampoline, trampoline_with};
-use crate::process::Code;
-use crate::ring::codec::{self as ring, Encoded, Incoming};
-use crate::ring::note::Note;
-use crate::segment::travel::Custody;
+use crate::entry::Code;
+use crate::messages::codec as ring;
+use crate::messages::codec::{Encoded, Incoming};
+use crate::messages::record::Record;
+use crate::segment::transfer::InFlightGuard;
 use crate::{CodecError, Entry, Message, Sender, TaskError};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,11 +19,11 @@ use std::sync::{Arc, Mutex};
 
 pub(super) trait Job: Send + Sync {
     /// Encodes a task of the items from `from` to `to`: into the note, or else what it gives.
-    fn encode(&self, slot: u32, generation: u32, from: usize, to: usize, note: &mut Note) -> Encoding;
+    fn encode(&self, slot: u32, generation: u32, from: usize, to: usize, note: &mut Record) -> Encoding;
     /// Results of so many items have come.
-    fn accept(&self, from: usize, count: usize, results: Results<'_>, hub: &Hub);
+    fn accept(&self, from: usize, count: usize, results: Results<'_>, hub: &PoolShared);
     /// The items have this error.
-    fn fail(&self, from: usize, to: usize, error: &TaskError, hub: &Hub);
+    fn fail(&self, from: usize, to: usize, error: &TaskError, hub: &PoolShared);
     /// Whether items have a number that tells the program something.
     fn is_map(&self) -> bool;
     /// Nobody cares for the items that are not done.
@@ -48,7 +49,7 @@ pub(super) enum Results<'a> {
 
 /// What becomes of the results.
 pub(super) trait Sink<R>: Send + Sync {
-    fn put(&self, item: usize, answer: Result<R, TaskError>, hub: &Hub);
+    fn put(&self, item: usize, answer: Result<R, TaskError>, hub: &PoolShared);
     fn is_over(&self) -> bool;
     const IS_MAP: bool = true;
 }
@@ -92,7 +93,7 @@ pub(super) struct Call<A, R, S> {
     items: Mutex<Items<A>>,
     pub(super) sink: S,
     /// The handles in the shared value, until no task of the job can be on its way.
-    custody: Mutex<Vec<Custody>>,
+    custody: Mutex<Vec<InFlightGuard>>,
     /// Workers that want the shared value. None once nobody gives it any more: they hear that by the end of their pipe.
     wants: Mutex<Option<Vec<Want>>>,
     /// Who gives it to them.
@@ -182,7 +183,7 @@ impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
     }
 
     /// A worker was sent the shared value.
-    pub(super) fn keep(&self, custody: Custody) {
+    pub(super) fn keep(&self, custody: InFlightGuard) {
         locked(&self.custody).push(custody);
     }
 
@@ -219,7 +220,7 @@ impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
         S::IS_MAP.then_some(item)
     }
 
-    fn put(&self, item: usize, outcome: Result<Outcome<R>, CodecError>, hub: &Hub) {
+    fn put(&self, item: usize, outcome: Result<Outcome<R>, CodecError>, hub: &PoolShared) {
         let answer = match outcome {
             Ok(outcome) => outcome.into_result(self.index(item)),
             Err(error) => Err(TaskError::Decode(error)),
@@ -227,7 +228,7 @@ impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
         self.finish(item, answer, hub);
     }
 
-    fn finish(&self, item: usize, answer: Result<R, TaskError>, hub: &Hub) {
+    fn finish(&self, item: usize, answer: Result<R, TaskError>, hub: &PoolShared) {
         let done = locked(&self.items).finish(item);
         // Without the lock: the program's destructor. What is not there any more has its answer.
         if done.is_some() {
@@ -258,13 +259,13 @@ fn decode<T: Message>(bytes: &[u8]) -> Result<(T, &[u8]), CodecError> {
 }
 
 impl<A: Message, R: Message, S: Sink<R>> Job for Call<A, R, S> {
-    fn encode(&self, slot: u32, generation: u32, from: usize, to: usize, note: &mut Note) -> Encoding {
+    fn encode(&self, slot: u32, generation: u32, from: usize, to: usize, note: &mut Record) -> Encoding {
         let Task { code, shared, .. } = self.task;
         let head = Head { slot, generation, code, shared };
         self.lend(from, to, |inputs| ring::encode(&(head, inputs), note))
     }
 
-    fn accept(&self, from: usize, count: usize, results: Results<'_>, hub: &Hub) {
+    fn accept(&self, from: usize, count: usize, results: Results<'_>, hub: &PoolShared) {
         match results {
             Results::Message(incoming, _) if incoming.has_handles() => {
                 let outcome = caught("decoding", || incoming.unpack::<(Report, Outcome<R>)>());
@@ -302,7 +303,7 @@ impl<A: Message, R: Message, S: Sink<R>> Job for Call<A, R, S> {
         }
     }
 
-    fn fail(&self, from: usize, to: usize, error: &TaskError, hub: &Hub) {
+    fn fail(&self, from: usize, to: usize, error: &TaskError, hub: &PoolShared) {
         for item in from..to {
             let mut error = error.clone();
             if let TaskError::Panicked { index, .. } | TaskError::WorkerDied { index, .. } = &mut error {
@@ -343,7 +344,7 @@ pub(super) struct One<R>(pub(super) Arc<Promise<R>>);
 impl<R: Message> Sink<R> for One<R> {
     const IS_MAP: bool = false;
 
-    fn put(&self, _: usize, answer: Result<R, TaskError>, hub: &Hub) {
+    fn put(&self, _: usize, answer: Result<R, TaskError>, hub: &PoolShared) {
         self.0.resolve(answer, hub);
     }
 
@@ -369,7 +370,7 @@ struct Gathered<R> {
 
 impl<R> All<R> {
     #[cfg_attr(not(feature = "progress"), allow(unused_variables, reason = "only that asks the pool"))]
-    pub(super) fn new(promise: Arc<Promise<Vec<R>>>, items: usize, hub: &Hub) -> Self {
+    pub(super) fn new(promise: Arc<Promise<Vec<R>>>, items: usize, hub: &PoolShared) -> Self {
         let results = std::iter::repeat_with(|| None).take(items).collect();
         All {
             promise,
@@ -388,7 +389,7 @@ impl<R> Drop for All<R> {
 }
 
 impl<R: Message> Sink<R> for All<R> {
-    fn put(&self, item: usize, answer: Result<R, TaskError>, hub: &Hub) {
+    fn put(&self, item: usize, answer: Result<R, TaskError>, hub: &PoolShared) {
         let mut gathered = locked(&self.gathered);
         let Gathered { results, left, error } = &mut *gathered;
         match answer {

@@ -3,31 +3,31 @@
 //! `pool`, `builder`, `chunked`, `imap` and `result` are what the program sees; `job` and `promise` what a call is; `hub` what the
 //! pool is in the program's process, `crew` its workers there; `board` and `wire` what they share; `worker` the other side.
 
-mod board;
 mod builder;
-mod burial;
-mod calls;
-mod chunked;
-mod crew;
-mod hub;
+mod callbacks;
+mod dispatch;
 mod imap;
 mod insights;
 mod job;
-mod leading;
+mod maps;
 #[allow(clippy::module_inception, reason = "it is what the module is named after")]
 mod pool;
 #[cfg(feature = "progress")]
 mod progress;
 mod promise;
+mod protocol;
 mod result;
-mod sending;
+mod results;
+mod shared;
+mod supervisor;
+mod task_table;
 pub mod testing;
-mod wire;
 mod worker;
+mod worker_death;
 
 pub use builder::PoolBuilder;
-pub use chunked::Chunked;
 pub use imap::Imap;
 pub use insights::{Insights, SlowTask, WorkerInfo, WorkerInsights};
+pub use maps::Chunked;
 pub use pool::Pool;
 pub use result::AsyncResult;

@@ -1,16 +1,17 @@
 //! `Pool`: workers that wait for functions.
 
 use super::builder::PoolBuilder;
-use super::chunked::{Chunked, maps};
-use super::crew::Crew;
-use super::hub::{Hub, Phase, Plan, locked};
 use super::imap::Imap;
 use super::insights::{Insights, WorkerInfo};
 use super::job::{Call, One, Task};
+use super::maps::{Chunked, maps};
 use super::promise::Promise;
 use super::result::AsyncResult;
-use crate::process::{captures_nothing, check_may_have_children};
-use crate::sys::birth;
+use super::shared::{Phase, Plan, PoolShared, locked};
+use super::supervisor::Crew;
+use crate::entry::captures_nothing;
+use crate::process::check_may_have_children;
+use crate::sys::spawn;
 use crate::{Entry, Message, PoolError, TaskError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -101,7 +102,7 @@ use std::thread::{self, JoinHandle};
 /// crossproc::Process::spawn(|pool: crossproc::Pool| drop(pool), (pool,)).unwrap();
 /// ```
 pub struct Pool {
-    pub(super) hub: Arc<Hub>,
+    pub(super) hub: Arc<PoolShared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -142,14 +143,14 @@ impl Pool {
 
     pub(super) fn start(plan: Plan) -> Result<Pool, PoolError> {
         check_may_have_children()?;
-        let hub = Arc::new(Hub::new(plan)?);
+        let hub = Arc::new(PoolShared::new(plan)?);
         let crew = Crew::start(hub.clone())?;
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             thread::Builder::new().name(name.into()).spawn(run).map_err(|error| PoolError::Spawn(error.into()))
         };
         let keeper = hub.clone();
         let keep = Box::new(move || {
-            birth::block_signals(); // they are the program's
+            spawn::block_signals(); // they are the program's
             keeper.keep();
         });
         let threads = spawn("crossproc-pool", keep)

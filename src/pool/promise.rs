@@ -1,7 +1,7 @@
 //! A result that comes: who waits for it, and what is to be done with it.
 
-use super::calls::{Waking, unharmed};
-use super::hub::{Hub, locked};
+use super::callbacks::{Waking, unharmed};
+use super::shared::{PoolShared, locked};
 use crate::TaskError;
 use crate::sys::futex;
 use std::sync::atomic::Ordering::SeqCst;
@@ -135,7 +135,7 @@ impl<R> Promise<R> {
     }
 
     /// Runs its callbacks, and makes it known, unless that is being done.
-    pub(super) fn settle(&self, hub: &Hub) {
+    pub(super) fn settle(&self, hub: &PoolShared) {
         loop {
             let mut state = locked(&self.state);
             if self.is_done() || state.answer.is_none() {
@@ -159,7 +159,7 @@ impl<R> Promise<R> {
 
 impl<R: Send + 'static> Promise<R> {
     /// The answer has come. With callbacks, it is made known when they have run, in the pool's own thread.
-    pub(super) fn resolve(self: &Arc<Self>, answer: Answer<R>, hub: &Hub) {
+    pub(super) fn resolve(self: &Arc<Self>, answer: Answer<R>, hub: &PoolShared) {
         let mut state = locked(&self.state);
         if self.has_come() {
             return; // it was cancelled meanwhile

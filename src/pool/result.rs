@@ -1,9 +1,9 @@
 //! `AsyncResult`: the result of a task that may not have ended yet.
 
-use super::calls::{Waking, is_in_callback};
-use super::hub::Hub;
+use super::callbacks::{Waking, is_in_callback};
 use super::job::Job;
 use super::promise::{Callback, Promise};
+use super::shared::PoolShared;
 use crate::sys::Deadline;
 use crate::wait::{Source, Waitable};
 use crate::{Message, NotReady, TaskError};
@@ -36,7 +36,7 @@ use std::time::Duration;
 pub struct AsyncResult<R> {
     promise: Arc<Promise<R>>,
     /// The pool and the job; none if it was refused.
-    source: Option<(Arc<Hub>, Arc<dyn Job>)>,
+    source: Option<(Arc<PoolShared>, Arc<dyn Job>)>,
 }
 
 impl<R> std::fmt::Debug for AsyncResult<R> {
@@ -46,7 +46,7 @@ impl<R> std::fmt::Debug for AsyncResult<R> {
 }
 
 impl<R> AsyncResult<R> {
-    pub(super) fn of(promise: Arc<Promise<R>>, hub: Arc<Hub>, job: Arc<dyn Job>) -> Self {
+    pub(super) fn of(promise: Arc<Promise<R>>, hub: Arc<PoolShared>, job: Arc<dyn Job>) -> Self {
         AsyncResult { promise, source: Some((hub, job)) }
     }
 

@@ -1,27 +1,27 @@
 //! A pool without threads and processes of its own, so that the kill suite can be its crew.
 
-use super::hub::{End, Hub, Plan};
 use super::job::{All, Call, Task};
 use super::promise::Promise;
+use super::protocol::WorkerConfig;
 use super::result::AsyncResult;
-use super::wire::Desk;
+use super::shared::{End, Plan, PoolShared};
 use super::worker;
 use crate::{Message, RawArray, Receiver, Sender, StartMethod};
 use std::sync::Arc;
 
-/// A pool whose workers are whoever calls [`Rehearsal::work`].
+/// A pool whose workers are whoever calls [`TestPool::work`].
 #[derive(Debug)]
-pub struct Rehearsal {
-    hub: Arc<Hub>,
+pub struct TestPool {
+    hub: Arc<PoolShared>,
 }
 
-impl std::fmt::Debug for Hub {
+impl std::fmt::Debug for PoolShared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub").finish_non_exhaustive()
+        f.debug_struct("PoolShared").finish_non_exhaustive()
     }
 }
 
-impl Rehearsal {
+impl TestPool {
     /// With so many seats; `timed`, items are changed for one by one.
     pub fn new(seats: usize, timed: bool) -> Self {
         let plan = Plan {
@@ -36,11 +36,11 @@ impl Rehearsal {
             #[cfg(feature = "progress")]
             progress: false,
         };
-        let hub = Hub::new(plan).unwrap_or_else(|error| panic!("no pool: {error}"));
+        let hub = PoolShared::new(plan).unwrap_or_else(|error| panic!("no pool: {error}"));
         for (worker, seat) in (1..).zip(hub.lock().seats.iter_mut()) {
             (seat.worker, seat.pid) = (worker, worker);
         }
-        Rehearsal { hub: Arc::new(hub) }
+        TestPool { hub: Arc::new(hub) }
     }
 
     /// A map in chunks.
@@ -58,7 +58,7 @@ impl Rehearsal {
 
     /// This process is the worker of a seat, for so many tasks.
     pub fn work(&self, seat: usize, most: u64) {
-        worker::serve(Desk {
+        worker::serve(WorkerConfig {
             tasks: self.hub.desk.0.clone(),
             reports: self.hub.desk.1.clone(),
             board: self.hub.board.clone(),

@@ -1,16 +1,17 @@
 //! A worker: takes a task, runs it, reports, until the pool is closed. The protocol is the board's.
 #![allow(unsafe_code)] // functions from their addresses
 
-use super::board::{Board, Sheet};
-use super::wire::{Desk, Head, Outcome, PATIENCE, Report, Ticket, codec};
+use super::protocol::{Head, Outcome, PATIENCE, Report, Ticket, WorkerConfig, codec};
+use super::task_table::{Board, WorkerStatus};
+use crate::entry::Code;
+use crate::messages::MessageRing;
+use crate::messages::codec::{self, Buffer, Incoming, SendFailure};
+use crate::messages::record::{Flags, Record};
 use crate::pipe;
-use crate::process::{Code, PANICKED, catch};
-use crate::ring::codec::{self, Buffer, Failure, Incoming};
-use crate::ring::mail::Mail;
-use crate::ring::note::{Flags, Note};
-use crate::ring::{Company, Stop};
-use crate::sync::Patience;
-use crate::sys::{Deadline, birth, process};
+use crate::process::{PANICKED, catch};
+use crate::ring::{Peers, RingError};
+use crate::sync::Timeout;
+use crate::sys::{Deadline, process_id, spawn};
 use crate::{CodecError, Entry, Message, Receiver, Sender};
 use std::any::Any;
 use std::time::Duration;
@@ -41,16 +42,16 @@ pub(super) fn trampoline_with<S: Message, T: Message, R: Message>(pointer: usize
 }
 
 /// What a worker's process runs.
-pub(super) fn serve(desk: Desk) {
-    birth::ignore_interrupts();
-    let Desk { tasks, reports, board, seat, worker, most, timed, initializer } = desk;
+pub(super) fn serve(desk: WorkerConfig) {
+    spawn::ignore_interrupts();
+    let WorkerConfig { tasks, reports, board, seat, worker, most, timed, initializer } = desk;
     let (Ok(mail), Ok(out)) = (tasks.mail(), reports.mail()) else { return };
     let sheet = board.sheet(seat as usize);
-    let me = process::Process::current();
+    let me = process_id::ProcessId::current();
     let initialized = initializer.map(|initializer| initializer.call());
     end_copies(me, 0);
     if let Some(Err(why)) = initialized {
-        let _ = out.send_value(&Report::NotReady { worker, why }, Patience::Forever, &watched);
+        let _ = out.send_value(&Report::NotReady { worker, why }, Timeout::Never, &watched);
         return;
     }
     let mut shelf = Shelf::default();
@@ -84,30 +85,30 @@ fn now() -> u64 {
 }
 
 /// Where the program's code forked, what it made comes here too, and is no worker.
-fn end_copies(me: process::Process, code: i32) {
-    if me != process::Process::current() {
-        birth::exit_copy(code);
+fn end_copies(me: process_id::ProcessId, code: i32) {
+    if me != process_id::ProcessId::current() {
+        spawn::exit_copy(code);
     }
 }
 
-fn watched() -> Company {
-    Company::Watched
+fn watched() -> Peers {
+    Peers::Watched
 }
 
 /// The next task, claimed; without a ticket, it was taken back. None: there will be no more.
-fn take(tasks: &Receiver<()>, mail: &Mail, board: &Board, worker: u32) -> Option<(Incoming, Option<Ticket>)> {
+fn take(tasks: &Receiver<()>, mail: &MessageRing, board: &Board, worker: u32) -> Option<(Incoming, Option<Ticket>)> {
     let mut ticket = None;
     let mut claim = |task: &[u8]| {
         ticket = Ticket::of(task).filter(|ticket| board.claim(ticket.slot, ticket.generation, worker));
     };
     // A worker dies with its pool's process: its end need not be watched.
-    let company = || if tasks.has_senders() { Company::Watched } else { Company::Alone };
+    let company = || if tasks.has_senders() { Peers::Watched } else { Peers::Alone };
     // Without memory or descriptors for it the task stays, for another worker, or for the next one in this place.
     let mut give_up = None;
     loop {
-        match mail.receive_incoming(Patience::Forever, &mut claim, &company) {
+        match mail.receive_incoming(Timeout::Never, &mut claim, &company) {
             Ok(incoming) => return Some((incoming, ticket)),
-            Err(Stop::NoSpace) if !give_up.get_or_insert_with(|| Deadline::after(PATIENCE)).has_passed() => {
+            Err(RingError::NoSpace) if !give_up.get_or_insert_with(|| Deadline::after(PATIENCE)).has_passed() => {
                 std::thread::sleep(Duration::from_millis(1));
             }
             Err(_) => return None,
@@ -122,9 +123,9 @@ struct Shelf(Vec<(u64, Box<dyn Any>)>);
 /// Where a worker works.
 struct Place<'a> {
     board: &'a Board,
-    sheet: Sheet<'a>,
-    out: &'a Mail,
-    me: process::Process,
+    sheet: WorkerStatus<'a>,
+    out: &'a MessageRing,
+    me: process_id::ProcessId,
     worker: u32,
     timed: bool,
     /// How long for this task.
@@ -155,7 +156,7 @@ impl<'a> Work<'a> {
         place: &'a Place<'a>,
         incoming: Incoming,
         ticket: Ticket,
-        tasks: &'a Mail,
+        tasks: &'a MessageRing,
         shelf: &'a mut Shelf,
         since: u64,
     ) -> u64 {
@@ -322,7 +323,8 @@ impl<'a> Work<'a> {
         };
         bytes.append(&mut self.results);
         self.first = to;
-        if let Err(Stop::NoSpace) = self.place.out.send(&bytes, Flags::default(), Patience::Forever, &watched).map(drop)
+        if let Err(RingError::NoSpace) =
+            self.place.out.send(&bytes, Flags::default(), Timeout::Never, &watched).map(drop)
         {
             for item in first..to {
                 let is_last = is_last && item + 1 == to;
@@ -346,9 +348,9 @@ impl<'a> Work<'a> {
         let report = self.results_of(item, 1, is_last);
         let instead = match catch(|| self.send(&(&report, outcome))) {
             Ok(Ok(())) => return,
-            Ok(Err(Failure::Codec(error))) => Outcome::<()>::Encode(error),
-            Ok(Err(Failure::Stop(Stop::NoSpace))) => Outcome::NoSpace,
-            Ok(Err(Failure::Stop(_))) => return, // nobody reads any more
+            Ok(Err(SendFailure::Codec(error))) => Outcome::<()>::Encode(error),
+            Ok(Err(SendFailure::RingError(RingError::NoSpace))) => Outcome::NoSpace,
+            Ok(Err(SendFailure::RingError(_))) => return, // nobody reads any more
             Err(panic) => Outcome::Panicked(panic),
         };
         if self.send(&(&report, &instead)).is_err() {
@@ -356,9 +358,9 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn send<T: serde::Serialize>(&self, message: &T) -> Result<(), Failure> {
+    fn send<T: serde::Serialize>(&self, message: &T) -> Result<(), SendFailure> {
         /// Also when the encoding panics.
-        struct EndSending<'a>(&'a Sheet<'a>);
+        struct EndSending<'a>(&'a WorkerStatus<'a>);
         impl Drop for EndSending<'_> {
             fn drop(&mut self) {
                 self.0.end_sending();
@@ -366,14 +368,14 @@ impl<'a> Work<'a> {
         }
         let Place { sheet, out, .. } = self.place;
         let _end = EndSending(sheet);
-        let mut note = Note::default();
+        let mut note = Record::default();
         let with_handles = |message: &T| {
             sheet.begin_sending();
             codec::encode_with_handles(message)
         };
         match codec::encode_or(message, &mut note, &with_handles)? {
-            None => Ok(out.send_short(&note, Patience::Forever, &watched)?),
-            Some(encoded) => out.send_encoded(encoded, Patience::Forever, &watched),
+            None => Ok(out.send_short(&note, Timeout::Never, &watched)?),
+            Some(encoded) => out.send_encoded(encoded, Timeout::Never, &watched),
         }
     }
 
@@ -396,12 +398,12 @@ impl<'a> Work<'a> {
         let (to, from) = pipe::Pipe::<()>::one_way().map_err(|error| CodecError(error.to_string()))?;
         let mail = from.mail().map_err(|error| CodecError(error.to_string()))?;
         self.want(number, to).map_err(gone)?;
-        let company = || if from.has_senders() { Company::Watched } else { Company::Alone };
+        let company = || if from.has_senders() { Peers::Watched } else { Peers::Alone };
         let incoming = loop {
-            let patience = Patience::Until(Deadline::after(LOOK));
+            let patience = Timeout::At(Deadline::after(LOOK));
             match mail.receive_incoming(patience, &mut |_| (), &company) {
                 Ok(incoming) => break incoming,
-                Err(Stop::Timeout) if !self.place.sheet.is_refused(number) => {}
+                Err(RingError::Timeout) if !self.place.sheet.is_refused(number) => {}
                 Err(_) => return Err(gone(())),
             }
         };

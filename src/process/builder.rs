@@ -1,12 +1,12 @@
 //! How a child is to be: name, streams, variables.
 
-use super::entry::{Code, Entry, captures_nothing};
+use super::fork_server_client::{self, Plan, StartMethod};
 use super::handle::Process;
-use super::nursery::{self, Plan, StartMethod};
-use super::{current, hook};
-use crate::segment::travel::{self, Packed};
-use crate::sys::surroundings;
-use crate::sys::{OwnedFd, birth};
+use super::{current, startup};
+use crate::entry::{Code, Entry, captures_nothing};
+use crate::segment::transfer::{self, EncodedMessage};
+use crate::sys::attributes;
+use crate::sys::{OwnedFd, spawn};
 use crate::{Message, SpawnError};
 use std::ffi::{OsStr, OsString};
 
@@ -59,7 +59,7 @@ impl Stdio {
     /// The descriptor to send; none for null, and for a stream that this process has closed.
     fn open(self, number: i32) -> std::io::Result<Option<OwnedFd>> {
         match self.0 {
-            Stream::Inherit => birth::standard_stream(number),
+            Stream::Inherit => spawn::standard_stream(number),
             Stream::Null => Ok(None),
             Stream::Fd(fd) => Ok(Some(fd)),
         }
@@ -212,14 +212,14 @@ impl ProcessBuilder {
         const { captures_nothing::<F>() };
         check()?;
         let code = Code::of(f)?;
-        let packed = travel::pack(&args).map_err(SpawnError::Encode)?;
+        let packed = transfer::pack(&args).map_err(SpawnError::Encode)?;
         self.start(code, packed)
     }
 
     /// What does not depend on the types.
-    fn start<R>(self, code: Code, packed: Packed) -> Result<Process<R>, SpawnError> {
+    fn start<R>(self, code: Code, packed: EncodedMessage) -> Result<Process<R>, SpawnError> {
         for (name, value) in &self.environment {
-            surroundings::check_variable(name, value)?;
+            attributes::check_variable(name, value)?;
         }
         let mut streams = [const { None }; 3];
         for ((number, stream), to) in (0..).zip(self.streams).zip(&mut streams) {
@@ -227,7 +227,7 @@ impl ProcessBuilder {
         }
         let who = current::next_child(self.name, self.daemon, self.bound);
         let plan = Plan { code, who, environment: self.environment, streams, method: self.method };
-        Ok(Process::of(nursery::bear(plan, packed)?))
+        Ok(Process::of(fork_server_client::bear(plan, packed)?))
     }
 }
 
@@ -236,5 +236,5 @@ pub(crate) fn check() -> Result<(), SpawnError> {
     if current::is_daemon() {
         return Err(SpawnError::DaemonChild);
     }
-    hook::check()
+    startup::check()
 }

@@ -1,9 +1,9 @@
 //! Who this process is, who started it, and whom it started.
 
-use super::children;
-use super::wire::Who;
+use super::protocol::Who;
+use super::registry;
 use crate::sys::lifeline::ParentsEnd;
-use crate::sys::{Deadline, Kept, process};
+use crate::sys::{Deadline, RaceOnce, process_id};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(super) struct Me {
     pub(super) parents_end: ParentsEnd,
 }
 
-static ME: Kept<Me> = Kept::new();
+static ME: RaceOnce<Me> = RaceOnce::new();
 /// How many children this process has started.
 static BORN: AtomicU32 = AtomicU32::new(0);
 
@@ -189,7 +189,7 @@ pub struct ChildInfo {
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 pub fn active_children() -> Vec<ChildInfo> {
-    let running = children::lock().running().to_vec();
+    let running = registry::lock().running().to_vec();
     running.iter().map(|life| ChildInfo { id: life.pid, name: life.name.clone(), daemon: life.daemon }).collect()
 }
 
@@ -200,5 +200,5 @@ pub fn active_children() -> Vec<ChildInfo> {
 /// assert!(crossproc::cpu_count() >= 1);
 /// ```
 pub fn cpu_count() -> usize {
-    process::cores()
+    process_id::cores()
 }

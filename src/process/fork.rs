@@ -1,14 +1,14 @@
 //! `fork`: a child with a copy of all that this process has.
 #![allow(unsafe_code)] // the caller's promise
 
+use super::child_record::Life;
 use super::current::{self, Me};
-use super::entry::CallError;
-use super::execute::own_child;
 use super::handle::Process;
-use super::life::Life;
-use super::{child, children, nursery};
-use crate::segment::travel;
-use crate::sys::birth;
+use super::reexec::own_child;
+use super::{child_main, fork_server_client, registry};
+use crate::entry::CallError;
+use crate::segment::transfer;
+use crate::sys::spawn;
 use crate::{Message, SpawnError};
 use std::sync::Arc;
 
@@ -39,23 +39,23 @@ pub unsafe fn fork<R: Message>(f: impl FnOnce() -> R) -> Result<Process<R>, Spaw
     if current::is_daemon() {
         return Err(SpawnError::DaemonChild);
     }
-    nursery::watch_forks();
-    let (here, there) = nursery::control_pair()?;
+    fork_server_client::watch_forks();
+    let (here, there) = fork_server_client::control_pair()?;
     let who = current::next_child(None, false, false);
-    let me = Me { who: who.clone(), parents_end: nursery::parents_end()? };
-    birth::flush();
+    let me = Me { who: who.clone(), parents_end: fork_server_client::parents_end()? };
+    spawn::flush();
     // SAFETY: by the caller's promise.
-    match unsafe { birth::fork() }? {
+    match unsafe { spawn::fork() }? {
         None => {
             drop(here);
-            child::forked(me, there, || travel::pack(&f()).map_err(CallError::Encode))
+            child_main::forked(me, there, || transfer::pack(&f()).map_err(CallError::Encode))
         }
         Some(pid) => {
             drop(there);
             let pidfd = own_child(pid)?;
             let life = Arc::new(Life::new(pid, &who, pidfd, here));
-            children::join_at_exit();
-            children::lock().add(life.clone());
+            registry::join_at_exit();
+            registry::lock().add(life.clone());
             Ok(Process::of(life))
         }
     }

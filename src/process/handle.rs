@@ -1,10 +1,10 @@
 //! `Process`: a handle on a child.
 
 use super::builder::ProcessBuilder;
-use super::children;
-use super::entry::{Entry, captures_nothing};
-use super::life::{End, Life};
-use super::wire::{Failure, Panic, Report};
+use super::child_record::{End, Life};
+use super::protocol::{Failure, Panic, Report};
+use super::registry;
+use crate::entry::{Entry, captures_nothing};
 use crate::sys::pidfd::Signal;
 use crate::sys::{AsFd, BorrowedFd, Deadline};
 use crate::{JoinError, Message, SpawnError};
@@ -173,7 +173,7 @@ impl<R> Process<R> {
     /// ```
     pub fn wait(&self) -> i32 {
         let end = self.life.wait_for_good();
-        children::remove(&self.life);
+        registry::remove(&self.life);
         end.code
     }
 
@@ -189,7 +189,7 @@ impl<R> Process<R> {
     /// ```
     pub fn wait_timeout(&self, duration: Duration) -> Option<i32> {
         let end = self.life.wait(Some(Deadline::after(duration)))?;
-        children::remove(&self.life);
+        registry::remove(&self.life);
         Some(end.code)
     }
 
@@ -231,7 +231,7 @@ impl<R> Process<R> {
     /// ```
     pub fn detach(self) {
         self.life.detach();
-        children::reap_in_background(self.life);
+        registry::reap_in_background(self.life);
     }
 }
 
@@ -283,7 +283,7 @@ impl<R: Message> Process<R> {
     }
 
     fn conclude(&mut self, end: End) -> Result<R, JoinError> {
-        children::remove(&self.life);
+        registry::remove(&self.life);
         if std::mem::replace(&mut self.taken, true) {
             return Err(JoinError::Taken);
         }

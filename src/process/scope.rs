@@ -1,7 +1,7 @@
 //! `scope`: children that are joined at its end, whatever happens.
 
-use super::entry::{Entry, captures_nothing};
 use super::handle::Process;
+use crate::entry::{Entry, captures_nothing};
 use crate::{JoinError, Message, ScopeError, SpawnError};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -1,12 +1,12 @@
 //! The pieces of a hand-over, each for itself, so that the kill suite can kill one party while it stands at any instruction.
 
-use super::child;
-use super::entry::{Code, Entry};
-use super::execute::Executed;
+use super::child_main;
+use super::fork_server_client::{self, HandOver, Plan, StartMethod};
 use super::handle::Process;
-use super::nursery::{self, HandOver, Plan, StartMethod};
-use super::{children, current, server};
-use crate::segment::{sweep_names, travel};
+use super::reexec::Executed;
+use super::{current, fork_server, registry};
+use crate::entry::{Code, Entry};
+use crate::segment::{sweep_names, transfer};
 use crate::sys::image::Start;
 use crate::sys::pidfd::PidFd;
 use crate::sys::socket::Link;
@@ -15,12 +15,12 @@ use crate::{Message, SpawnError};
 
 /// Ends this process's fork server, and the child that it has forked ahead, and reaps both.
 pub fn close_nursery() {
-    nursery::close();
+    fork_server_client::close();
 }
 
 /// Waits for this process's children, as its end does.
 pub fn join_children() {
-    children::join_all();
+    registry::join_all();
 }
 
 /// Removes the names that nobody holds, as a fork server does.
@@ -35,19 +35,19 @@ pub fn link() -> std::io::Result<(OwnedFd, OwnedFd)> {
 
 /// This process is a server for one call.
 pub fn serve_one(link: OwnedFd) -> bool {
-    Link::of(link).is_some_and(|link| server::serve_one(link).is_ok())
+    Link::of(link).is_some_and(|link| fork_server::serve_one(link).is_ok())
 }
 
 /// This process is a child that was just forked: gives its exit code.
 pub fn live(control: OwnedFd) -> Option<i32> {
-    child::live(control, &Start::of_main()).ok()
+    child_main::live(control, &Start::of_main()).ok()
 }
 
 /// A hand-over whose answer was not read yet.
 #[derive(Debug)]
-pub struct Half(HandOver);
+pub struct TestHandOver(HandOver);
 
-impl Half {
+impl TestHandOver {
     /// Calls a server and tells the child everything, or all but the word.
     pub fn begin<A: Message, M, F: Entry<A, M>>(link: OwnedFd, f: F, args: A, word: bool) -> Result<Self, SpawnError> {
         let link = Link::of(link).ok_or(SpawnError::NotHooked)?;
@@ -55,8 +55,8 @@ impl Half {
         let who = current::next_child(None, false, false);
         let streams = [const { None::<Fd> }; 3];
         let plan = Plan { code: Code::of(f)?, who, environment: Vec::new(), streams, method: StartMethod::ForkServer };
-        let packed = travel::pack(&args).map_err(SpawnError::Encode)?;
-        HandOver::begin(executed, &plan, packed, word).map(Half)
+        let packed = transfer::pack(&args).map_err(SpawnError::Encode)?;
+        HandOver::begin(executed, &plan, packed, word).map(TestHandOver)
     }
 
     /// What a parent makes of the answer, or of its absence.

@@ -1,16 +1,17 @@
 //! `JoinableQueue`: a queue that knows which of its items are still worked at. See `hands`.
 
-use super::hands::{Content, Grip, Hands};
-use super::methods::{BATCH, Get, Iter, queue_methods};
+use super::leases::{Content, Hands, LeaseId};
+use super::macros::{BATCH, Get, Iter, queue_methods};
 use super::{Task, UNBOUNDED, company, plan};
-use crate::element::{self, Element};
-use crate::message::Message;
-use crate::ring::mail::{self, Mail};
-use crate::ring::note::{Flags, Note, SLOT};
-use crate::ring::{Company, Failure, For, RingSource, Stop, codec};
-use crate::segment::{self, Handle, Holders, Kind, Object, Shape, Spec};
-use crate::sync::Patience;
-use crate::sys::process::Process;
+use crate::marker::Message;
+use crate::marker::{self, Element};
+use crate::messages::codec::{self, SendFailure};
+use crate::messages::record::{Flags, Record, SLOT};
+use crate::messages::{self, MessageRing};
+use crate::ring::{For, Peers, RingError, RingSource};
+use crate::segment::{self, Handle, Holders, Kind, Object, ObjectLayout, Spec};
+use crate::sync::Timeout;
+use crate::sys::process_id::ProcessId;
 use crate::{
     CodecError, GetError, GetTimeoutError, PutError, PutTimeoutError, SegmentError, TaskDoneError, TryGetError,
     TryPutError,
@@ -52,7 +53,7 @@ use std::time::Duration;
 /// (`RLIMIT_FSIZE`), making such a queue is [`NoSpace`](SegmentError::NoSpace).
 pub struct JoinableQueue<T> {
     handle: Handle,
-    mail: Mail,
+    mail: MessageRing,
     items: usize,
     item: PhantomData<fn() -> T>,
 }
@@ -86,7 +87,7 @@ impl<T> JoinableQueue<T> {
     }
 
     pub(crate) fn ring_source(&self) -> RingSource<'_> {
-        let Mail { ring, looks, .. } = &self.mail;
+        let MessageRing { ring, looks, .. } = &self.mail;
         let company = || self.company(For::Items);
         // Looks for company first, which brings tasks of the dead back.
         RingSource::new(ring, SLOT, move || looks.is_alone(ring, &company) || self.has_work() || ring.is_closed())
@@ -107,26 +108,26 @@ impl<T> JoinableQueue<T> {
     }
 
     /// Also brings tasks of the dead back. Whose end is to be news is not one other holder, but each.
-    fn company(&self, what: For) -> Company {
+    fn company(&self, what: For) -> Peers {
         let company = company(&self.handle, &self.mail.ring, what);
         let others = self.handle.others(0);
         // All of them, not up to the first.
-        let unknown = others.iter().filter(|tag| Company::of(**tag) != Company::Watched).count();
+        let unknown = others.iter().filter(|tag| Peers::of(**tag) != Peers::Watched).count();
         // Whoever has the lock now may be stopped: then it is done another time.
-        if let Ok(hands) = self.hands(Patience::Try) {
+        if let Ok(hands) = self.hands(Timeout::Now) {
             hands.bring_back();
             hands.leave(self.mail.ring.returned() != 0);
         }
-        if unknown > 0 && company == Company::Watched { Company::Unknown } else { company }
+        if unknown > 0 && company == Peers::Watched { Peers::Unknown } else { company }
     }
 
-    fn hands(&self, patience: Patience) -> Result<Hands<'_>, Stop> {
+    fn hands(&self, patience: Timeout) -> Result<Hands<'_>, RingError> {
         let popping = self.mail.ring.begin_pop(SLOT, patience)?;
         Hands::of(&self.mail, popping).map_err(|(stop, popping)| popping.fail(stop))
     }
 
     /// Takes what came back, or else the next item, into a hand; waits for one of them. `before` sees it while it is still in.
-    fn take(&self, patience: Patience) -> Result<(Content, codec::Found), Stop> {
+    fn take(&self, patience: Timeout) -> Result<(Content, codec::Found), RingError> {
         let ready = || self.has_work();
         let company = || self.company(For::Items);
         loop {
@@ -147,7 +148,7 @@ impl<T> JoinableQueue<T> {
             }
             match hands.take() {
                 Ok(None) => {
-                    hands.fail(Stop::NotNow);
+                    hands.fail(RingError::NotNow);
                 }
                 Ok(Some(content)) => {
                     hands.leave_taken(&content.note);
@@ -159,7 +160,7 @@ impl<T> JoinableQueue<T> {
     }
 
     /// Of what this process has in its hand, and nobody else may have read.
-    fn with_descriptors(&self, content: Content) -> Result<(Content, codec::Found), Stop> {
+    fn with_descriptors(&self, content: Content) -> Result<(Content, codec::Found), RingError> {
         let mut found = Vec::new();
         if content.flags().has_handles() {
             self.mail.find_descriptors(content.bytes(), &mut found)?;
@@ -167,16 +168,16 @@ impl<T> JoinableQueue<T> {
         Ok((content, found))
     }
 
-    pub(super) fn finish(&self, grip: &Grip) {
+    pub(super) fn finish(&self, grip: &LeaseId) {
         self.end(grip, |hands, grip| hands.finish(grip));
     }
 
-    fn let_go(&self, grip: &Grip) {
+    fn let_go(&self, grip: &LeaseId) {
         self.end(grip, |hands, grip| hands.let_go(grip));
     }
 
-    fn end(&self, grip: &Grip, how: impl FnOnce(&Hands<'_>, &Grip)) {
-        if let Ok(hands) = self.hands(Patience::Forever) {
+    fn end(&self, grip: &LeaseId, how: impl FnOnce(&Hands<'_>, &LeaseId)) {
+        if let Ok(hands) = self.hands(Timeout::Never) {
             let message = hands.message_with_handles(grip);
             how(&hands, grip);
             hands.leave(false);
@@ -189,13 +190,13 @@ impl<T> JoinableQueue<T> {
 
     /// Nobody will get what is in.
     fn drain(&self) {
-        while let Ok((content, _)) = self.take(Patience::Try) {
+        while let Ok((content, _)) = self.take(Timeout::Now) {
             self.let_go(&content.grip);
         }
     }
 
-    pub(super) fn put_back(&self, grip: &Grip) {
-        if let Ok(hands) = self.hands(Patience::Forever) {
+    pub(super) fn put_back(&self, grip: &LeaseId) {
+        if let Ok(hands) = self.hands(Timeout::Never) {
             hands.put_back(grip);
             hands.leave(true);
         }
@@ -217,7 +218,7 @@ impl<T: Message> JoinableQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn get_task(&self) -> Result<Task<T>, GetError> {
-        Ok(self.receive_task(Patience::Forever)?)
+        Ok(self.receive_task(Timeout::Never)?)
     }
 
     /// Takes the first item out as a task if there is one.
@@ -232,7 +233,7 @@ impl<T: Message> JoinableQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn try_get_task(&self) -> Result<Task<T>, TryGetError> {
-        Ok(self.receive_task(Patience::Try)?)
+        Ok(self.receive_task(Timeout::Now)?)
     }
 
     /// Takes the first item out as a task; waits for that long while the queue is empty, by the monotonic clock.
@@ -246,7 +247,7 @@ impl<T: Message> JoinableQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn get_task_timeout(&self, duration: Duration) -> Result<Task<T>, GetTimeoutError> {
-        Ok(self.receive_task(Patience::at_most(duration))?)
+        Ok(self.receive_task(Timeout::at_most(duration))?)
     }
 
     /// One of the items that were taken by [`get`](JoinableQueue::get) or the like is done.
@@ -264,7 +265,7 @@ impl<T: Message> JoinableQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn task_done(&self) -> Result<(), TaskDoneError> {
-        let hands = self.hands(Patience::Forever).map_err(|_| TaskDoneError::Corrupt)?;
+        let hands = self.hands(Timeout::Never).map_err(|_| TaskDoneError::Corrupt)?;
         let got = hands.got();
         if got > 0 {
             hands.finish_got();
@@ -284,7 +285,7 @@ impl<T: Message> JoinableQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn join(&self) -> Result<(), GetError> {
-        self.wait_for_end(Patience::Forever).map_err(|stop| Failure::Stop(stop).into())
+        self.wait_for_end(Timeout::Never).map_err(|stop| SendFailure::RingError(stop).into())
     }
 
     /// The same, for that long: whether all is done.
@@ -299,14 +300,14 @@ impl<T: Message> JoinableQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn join_timeout(&self, duration: Duration) -> Result<bool, GetError> {
-        match self.wait_for_end(Patience::at_most(duration)) {
+        match self.wait_for_end(Timeout::at_most(duration)) {
             Ok(()) => Ok(true),
-            Err(Stop::NotNow | Stop::Timeout) => Ok(false),
-            Err(stop) => Err(Failure::Stop(stop).into()),
+            Err(RingError::NotNow | RingError::Timeout) => Ok(false),
+            Err(stop) => Err(SendFailure::RingError(stop).into()),
         }
     }
 
-    fn wait_for_end(&self, patience: Patience) -> Result<(), Stop> {
+    fn wait_for_end(&self, patience: Timeout) -> Result<(), RingError> {
         let ring = &self.mail.ring;
         let is_done = || ring.is_done(SLOT);
         while !is_done() {
@@ -316,13 +317,13 @@ impl<T: Message> JoinableQueue<T> {
         Ok(())
     }
 
-    fn receive_task(&self, patience: Patience) -> Result<Task<T>, Failure> {
+    fn receive_task(&self, patience: Timeout) -> Result<Task<T>, SendFailure> {
         let (content, found) = self.take(patience)?;
         let undecoded = Undecoded(self, content.grip, Self::finish);
         let item = self.decode(&content, found)?;
         std::mem::forget(undecoded);
         let (queue, grip) = (Object::of(self.handle.uncounted(), self.items), content.grip);
-        Ok(Task { item: Some(item), queue, grip, process: Process::current() })
+        Ok(Task { item: Some(item), queue, grip, process: ProcessId::current() })
     }
 
     fn decode(&self, content: &Content, found: codec::Found) -> Result<T, CodecError> {
@@ -330,7 +331,7 @@ impl<T: Message> JoinableQueue<T> {
     }
 
     /// An item for good: what came back comes first.
-    fn receive(&self, to: &mut Option<T>, patience: Patience) -> Result<(), Failure> {
+    fn receive(&self, to: &mut Option<T>, patience: Timeout) -> Result<(), SendFailure> {
         if !self.mail.looks.knows(&self.mail.ring) || self.mail.ring.returned() != 0 || !self.mail.has_messages() {
             let (content, found) = self.take(patience)?;
             let _got = Undecoded(self, content.grip, Self::let_go);
@@ -340,15 +341,15 @@ impl<T: Message> JoinableQueue<T> {
         self.mail.receive_value(to, patience, &|| self.company(For::Items))
     }
 
-    fn receive_bytes(&self) -> Result<Vec<u8>, Failure> {
-        let (content, _) = self.take(Patience::Forever)?;
+    fn receive_bytes(&self) -> Result<Vec<u8>, SendFailure> {
+        let (content, _) = self.take(Timeout::Never)?;
         self.let_go(&content.grip);
         Ok(content.bytes().to_vec())
     }
 }
 
 /// What happens to a task that was taken and cannot be decoded, also when the program's decoder panics.
-struct Undecoded<'a, T>(&'a JoinableQueue<T>, Grip, fn(&JoinableQueue<T>, &Grip));
+struct Undecoded<'a, T>(&'a JoinableQueue<T>, LeaseId, fn(&JoinableQueue<T>, &LeaseId));
 
 impl<T> Drop for Undecoded<'_, T> {
     fn drop(&mut self) {

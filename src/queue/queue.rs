@@ -1,14 +1,15 @@
 //! `Queue`: items of any type and length. The protocol is the ring's.
 
-use super::methods::{BATCH, Get, Iter, queue_methods};
+use super::macros::{BATCH, Get, Iter, queue_methods};
 use super::{UNBOUNDED, company, plan};
-use crate::element::{self, Element};
-use crate::message::Message;
-use crate::ring::mail::{self, Mail};
-use crate::ring::note::{Flags, Note, SLOT};
-use crate::ring::{Company, Failure, For, RingSource, codec};
-use crate::segment::{self, Handle, Holders, Kind, Object, Shape, Spec};
-use crate::sync::Patience;
+use crate::marker::Message;
+use crate::marker::{self, Element};
+use crate::messages::codec::{self, SendFailure};
+use crate::messages::record::{Flags, Record, SLOT};
+use crate::messages::{self, MessageRing};
+use crate::ring::{For, Peers, RingSource};
+use crate::segment::{self, Handle, Holders, Kind, Object, ObjectLayout, Spec};
+use crate::sync::Timeout;
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, SegmentError, TryGetError, TryPutError};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -53,7 +54,7 @@ use std::time::Duration;
 /// (`RLIMIT_FSIZE`), queues that are made there do not grow: what they have no room for is `NoSpace`.
 pub struct Queue<T> {
     handle: Handle,
-    mail: Mail,
+    mail: MessageRing,
     items: usize,
     item: PhantomData<fn() -> T>,
 }
@@ -84,7 +85,7 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn ring_source(&self) -> RingSource<'_> {
-        let Mail { ring, looks, .. } = &self.mail;
+        let MessageRing { ring, looks, .. } = &self.mail;
         let company = || self.company(For::Items);
         RingSource::new(ring, SLOT, move || self.has_work() || ring.is_closed() || looks.is_alone(ring, &company))
     }
@@ -106,18 +107,18 @@ impl<T> Queue<T> {
         self.mail.has_messages()
     }
 
-    fn company(&self, what: For) -> Company {
+    fn company(&self, what: For) -> Peers {
         company(&self.handle, &self.mail.ring, what)
     }
 }
 
 impl<T: Message> Queue<T> {
     #[inline]
-    fn receive(&self, to: &mut Option<T>, patience: Patience) -> Result<(), Failure> {
+    fn receive(&self, to: &mut Option<T>, patience: Timeout) -> Result<(), SendFailure> {
         self.mail.receive_value(to, patience, &|| self.company(For::Items))
     }
 
-    fn receive_bytes(&self) -> Result<Vec<u8>, Failure> {
-        Ok(self.mail.receive_bytes(usize::MAX, Patience::Forever, &|| self.company(For::Items))?)
+    fn receive_bytes(&self) -> Result<Vec<u8>, SendFailure> {
+        Ok(self.mail.receive_bytes(usize::MAX, Timeout::Never, &|| self.company(For::Items))?)
     }
 }

@@ -1,11 +1,12 @@
 //! `SimpleQueue`: items of one size, copied as they are. The protocol is the [`Ring`]'s.
 #![allow(unsafe_code)] // items as bytes
 
-use super::methods::{Get, Iter};
-use crate::element::Element;
-use crate::ring::{Failure, For, Growth, Looks, Ring, RingSource, Site, Stop};
-use crate::segment::{self, Handle, Holders, Kind, LINE, Object, Shape, Spec, Wing, handle_type};
-use crate::sync::Patience;
+use super::macros::{Get, Iter};
+use crate::marker::Element;
+use crate::messages::codec::SendFailure;
+use crate::ring::{AdaptiveSpin, Addresses, For, Growth, Ring, RingError, RingSource};
+use crate::segment::{self, Handle, Holders, Kind, LINE, Object, ObjectLayout, RingIndex, Spec, handle_type};
+use crate::sync::Timeout;
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, SegmentError, TryGetError, TryPutError};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -46,7 +47,7 @@ pub struct SimpleQueue<T> {
     handle: Handle,
     items: usize,
     ring: Ring,
-    looks: Looks,
+    looks: AdaptiveSpin,
     item: PhantomData<fn() -> T>,
 }
 
@@ -65,18 +66,18 @@ impl<T> Object for SimpleQueue<T> {
         Spec::of::<T>(Kind::SimpleQueue, count)
     }
 
-    fn shape(count: usize) -> Option<Shape> {
+    fn shape(count: usize) -> Option<ObjectLayout> {
         let slots = if count == UNBOUNDED { FIRST_SLOTS } else { count };
-        Some(Shape { locks: 1, bytes: crate::ring::room_for(slots, size_of::<T>())?.checked_add(SLOTS_AT)? })
+        Some(ObjectLayout { locks: 1, bytes: crate::ring::room_for(slots, size_of::<T>())?.checked_add(SLOTS_AT)? })
     }
 
     fn of(handle: Handle, items: usize) -> Self {
-        let growth = || Growth::new(handle.place().clone(), Wing(0), None);
+        let growth = || Growth::new(handle.place().clone(), RingIndex(0), None);
         let ring = match items {
             UNBOUNDED => ring_at(handle.object(), FIRST_SLOTS).growing(ENDLESS, growth()),
             _ => ring_at(handle.object(), items),
         };
-        SimpleQueue { handle, items, ring, looks: Looks::new(), item: PhantomData }
+        SimpleQueue { handle, items, ring, looks: AdaptiveSpin::new(), item: PhantomData }
     }
 
     fn handle(&self) -> &Handle {
@@ -108,7 +109,7 @@ const SLOTS_AT: usize = 3 * LINE;
 
 fn ring_at(object: NonNull<u8>, items: usize) -> Ring {
     // SAFETY: an object of the shape above, or of one with fewer slots of which none is used.
-    let site = unsafe { Site { sides: object, doors: object.add(2 * LINE), slots: object.add(SLOTS_AT) } };
+    let site = unsafe { Addresses { sides: object, doors: object.add(2 * LINE), slots: object.add(SLOTS_AT) } };
     Ring::of(site, items)
 }
 
@@ -159,7 +160,7 @@ impl<T: Element> SimpleQueue<T> {
     /// ```
     #[inline]
     pub fn put(&self, item: T) -> Result<(), PutError<T>> {
-        match self.add(std::slice::from_ref(&item), Patience::Forever) {
+        match self.add(std::slice::from_ref(&item), Timeout::Never) {
             Ok(_) => Ok(()),
             Err(stop) => Err(PutError::of(item, stop.into())),
         }
@@ -178,7 +179,7 @@ impl<T: Element> SimpleQueue<T> {
     /// ```
     #[inline]
     pub fn try_put(&self, item: T) -> Result<(), TryPutError<T>> {
-        match self.add(std::slice::from_ref(&item), Patience::Try) {
+        match self.add(std::slice::from_ref(&item), Timeout::Now) {
             Ok(_) => Ok(()),
             Err(stop) => Err(TryPutError::of(item, stop.into())),
         }
@@ -195,7 +196,7 @@ impl<T: Element> SimpleQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn put_timeout(&self, item: T, duration: Duration) -> Result<(), PutTimeoutError<T>> {
-        match self.add(std::slice::from_ref(&item), Patience::at_most(duration)) {
+        match self.add(std::slice::from_ref(&item), Timeout::at_most(duration)) {
             Ok(_) => Ok(()),
             Err(stop) => Err(PutTimeoutError::of(item, stop.into())),
         }
@@ -225,7 +226,7 @@ impl<T: Element> SimpleQueue<T> {
             }
             let mut rest = batch.as_slice();
             while let [first, ..] = rest {
-                let added = self.add(rest, Patience::Forever).map_err(|stop| PutError::of(*first, stop.into()))?;
+                let added = self.add(rest, Timeout::Never).map_err(|stop| PutError::of(*first, stop.into()))?;
                 put += added;
                 rest = &rest[added..];
             }
@@ -246,7 +247,7 @@ impl<T: Element> SimpleQueue<T> {
     /// ```
     #[inline]
     pub fn get(&self) -> Result<T, GetError> {
-        self.take(Patience::Forever).map_err(|stop| Failure::from(stop).into())
+        self.take(Timeout::Never).map_err(|stop| SendFailure::from(stop).into())
     }
 
     /// Takes the first item out if there is one.
@@ -263,7 +264,7 @@ impl<T: Element> SimpleQueue<T> {
     /// ```
     #[inline]
     pub fn try_get(&self) -> Result<T, TryGetError> {
-        self.take(Patience::Try).map_err(|stop| Failure::from(stop).into())
+        self.take(Timeout::Now).map_err(|stop| SendFailure::from(stop).into())
     }
 
     /// Takes the first item out; waits for that long while the queue is empty, by the monotonic clock.
@@ -278,7 +279,7 @@ impl<T: Element> SimpleQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn get_timeout(&self, duration: Duration) -> Result<T, GetTimeoutError> {
-        self.take(Patience::at_most(duration)).map_err(|stop| Failure::from(stop).into())
+        self.take(Timeout::at_most(duration)).map_err(|stop| SendFailure::from(stop).into())
     }
 
     /// Takes out what is there, at most `max` items and, unless `max` is 0, at least one: waits for that.
@@ -303,7 +304,7 @@ impl<T: Element> SimpleQueue<T> {
         items.reserve_exact(max.min(self.len()).max(1));
         let room = items.spare_capacity_mut();
         let most = max.min(room.len());
-        let taken = self.take_into(&mut room[..most], Patience::Forever).map_err(Failure::from)?;
+        let taken = self.take_into(&mut room[..most], Timeout::Never).map_err(SendFailure::from)?;
         // SAFETY: so many were filled, and are valid.
         unsafe { items.set_len(taken) };
         Ok(items)
@@ -382,19 +383,19 @@ impl<T: Element> SimpleQueue<T> {
 
     /// At least one, or it says why not.
     #[inline]
-    fn add(&self, items: &[T], patience: Patience) -> Result<usize, Stop> {
+    fn add(&self, items: &[T], patience: Timeout) -> Result<usize, RingError> {
         let size = size_of::<T>();
         loop {
             // SAFETY: so many items of that size, which have no uninitialised bytes (`NoUninit`).
             match unsafe { self.ring.push(size, items.as_ptr().cast(), items.len(), patience) } {
-                Err(Stop::NotNow) => self.wait(For::Room, patience)?,
+                Err(RingError::NotNow) => self.wait(For::Room, patience)?,
                 done => return done,
             }
         }
     }
 
     #[inline]
-    fn take(&self, patience: Patience) -> Result<T, Stop> {
+    fn take(&self, patience: Timeout) -> Result<T, RingError> {
         let mut item = [MaybeUninit::uninit()];
         self.take_into(&mut item, patience)?;
         // SAFETY: it was filled, and is valid.
@@ -403,7 +404,7 @@ impl<T: Element> SimpleQueue<T> {
 
     /// Fills the first of them, at least one, or says why not. What is no item is not given out.
     #[inline]
-    fn take_into(&self, room: &mut [MaybeUninit<T>], patience: Patience) -> Result<usize, Stop> {
+    fn take_into(&self, room: &mut [MaybeUninit<T>], patience: Timeout) -> Result<usize, RingError> {
         let size = size_of::<T>();
         loop {
             if !self.ring.has_items(size) {
@@ -411,19 +412,19 @@ impl<T: Element> SimpleQueue<T> {
             }
             // SAFETY: room for so many items of that size.
             match unsafe { self.ring.pop(size, room.as_mut_ptr().cast(), room.len(), patience) } {
-                Err(Stop::NotNow) => {}
+                Err(RingError::NotNow) => {}
                 Err(stop) => return Err(stop),
                 Ok(taken) => {
                     // SAFETY: filled with the bytes of items, and any bytes are a `Bits`.
                     let bits = |item: &MaybeUninit<T>| unsafe { item.as_ptr().cast::<T::Bits>().read() };
                     let valid = room[..taken].iter().all(|item| T::is_valid_bit_pattern(&bits(item)));
-                    return if valid { Ok(taken) } else { Err(Stop::Corrupt) };
+                    return if valid { Ok(taken) } else { Err(RingError::Corrupt) };
                 }
             }
         }
     }
 
-    fn wait(&self, what: For, patience: Patience) -> Result<(), Stop> {
+    fn wait(&self, what: For, patience: Timeout) -> Result<(), RingError> {
         let size = size_of::<T>();
         let ready = || if what == For::Items { self.ring.has_items(size) } else { self.ring.has_room() };
         self.ring.wait(size, what, patience, &self.looks, &ready, &|| super::company(&self.handle, &self.ring, what))

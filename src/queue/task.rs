@@ -1,8 +1,8 @@
 //! `Task`: an item that somebody works at, and that comes back if it is not done.
 
 use super::JoinableQueue;
-use super::hands::Grip;
-use crate::sys::process::Process;
+use super::leases::LeaseId;
+use crate::sys::process_id::ProcessId;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -29,9 +29,9 @@ use std::ops::{Deref, DerefMut};
 pub struct Task<T> {
     pub(super) item: Option<T>,
     pub(super) queue: JoinableQueue<T>,
-    pub(super) grip: Grip,
+    pub(super) grip: LeaseId,
     /// A fork child's copy is not its own.
-    pub(super) process: Process,
+    pub(super) process: ProcessId,
 }
 
 impl<T> Task<T> {
@@ -45,7 +45,7 @@ impl<T> Task<T> {
     /// ```
     pub fn done(self) -> T {
         let mut task = self;
-        if task.process == Process::current() {
+        if task.process == ProcessId::current() {
             task.queue.finish(&task.grip);
         }
         match task.item.take() {
@@ -91,7 +91,7 @@ impl<T> DerefMut for Task<T> {
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        if self.item.is_some() && self.process == Process::current() {
+        if self.item.is_some() && self.process == ProcessId::current() {
             self.queue.put_back(&self.grip);
         }
     }

@@ -16,9 +16,9 @@
 //! Before the level: nothing happened, and the pages are taken by the next who grows. Behind it: the next one shrinks.
 #![allow(unsafe_code)] // slots in shared memory
 
-use super::{Did, Ring, Stop, stride};
-use crate::segment::{Place, Segment, Wing};
-use crate::sync::{Patience, section};
+use super::{Operation, Ring, RingError, stride};
+use crate::segment::{Location, RingIndex, Segment};
+use crate::sync::{Timeout, section};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
@@ -26,8 +26,8 @@ use std::sync::atomic::{AtomicU64, fence};
 /// Where a ring grows.
 #[derive(Debug)]
 pub(crate) struct Growth {
-    place: Place,
-    wing: Wing,
+    place: Location,
+    wing: RingIndex,
     /// For the messages in its items: what becomes of their bytes when somebody dies.
     burial: Option<Burial>,
 }
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Burial {
 }
 
 impl Growth {
-    pub(crate) fn new(place: Place, wing: Wing, burial: Option<Burial>) -> Self {
+    pub(crate) fn new(place: Location, wing: RingIndex, burial: Option<Burial>) -> Self {
         Growth { place, wing, burial }
     }
 
@@ -55,7 +55,7 @@ impl Growth {
         self.place.segment()
     }
 
-    pub(crate) fn wing(&self) -> Wing {
+    pub(crate) fn wing(&self) -> RingIndex {
         self.wing
     }
 
@@ -82,8 +82,8 @@ impl Ring {
     }
 
     #[cold]
-    pub(super) fn slot_behind(&self, size: usize, index: u64) -> Result<&AtomicU64, Stop> {
-        let growth = self.growth.as_ref().ok_or(Stop::Corrupt)?;
+    pub(super) fn slot_behind(&self, size: usize, index: u64) -> Result<&AtomicU64, RingError> {
+        let growth = self.growth.as_ref().ok_or(RingError::Corrupt)?;
         let level = (index / (self.mask + 1)).ilog2() + 1;
         let chunk = growth.segment().slots(growth.wing, self.first(size), level)?;
         let at = (index - self.slots(level - 1)) as usize * stride(size);
@@ -94,8 +94,8 @@ impl Ring {
     /// Step 1. Gives the new level.
     #[cold]
     #[inline(never)]
-    pub(super) fn grow(&self, size: usize, tail: u64, level: u32) -> Result<u32, Stop> {
-        let growth = self.growth.as_ref().ok_or(Stop::NotNow)?;
+    pub(super) fn grow(&self, size: usize, tail: u64, level: u32) -> Result<u32, RingError> {
+        let growth = self.growth.as_ref().ok_or(RingError::NotNow)?;
         let (slots, next) = (self.slots(level), level + 1);
         growth.segment().allocate_slots(growth.wing, self.first(size), next)?;
         let head = self.head().index.load(Acquire);
@@ -124,7 +124,7 @@ impl Ring {
             return;
         }
         let side = self.tail();
-        let Ok(section) = section::enter(&side.lock, &self.doors().tail, Patience::Try) else { return };
+        let Ok(section) = section::enter(&side.lock, &self.doors().tail, Timeout::Now) else { return };
         if section.died() {
             self.move_tail(size);
         }
@@ -133,6 +133,6 @@ impl Ring {
             self.doors().level.store(0, SeqCst);
             growth.segment().punch_slots(growth.wing);
         }
-        self.leave(section, size, Did::FailToPush);
+        self.leave(section, size, Operation::FailToPush);
     }
 }

@@ -45,36 +45,28 @@
 //! held, the holder does.
 #![allow(unsafe_code)] // the ring lies in shared memory
 
-pub(crate) mod codec;
 mod grow;
-pub(crate) mod mail;
-pub(crate) mod note;
 mod pop;
-mod post;
 mod push;
-mod receive;
-mod send;
-mod sleep;
 mod source;
+mod wait;
 
-pub(crate) use codec::Failure;
-pub(crate) use grow::Growth;
+pub(crate) use grow::{Burial, Growth};
 pub(crate) use pop::{KeptPopping, Popping};
-pub(crate) use post::Spot;
 pub(crate) use push::{KeptPushing, Pushing};
-pub(crate) use sleep::{Company, For, Looks};
 pub use source::RingSource;
+pub(crate) use wait::{AdaptiveSpin, For, Peers};
 
 use crate::segment::{LINE, PART_FLIGHTS_AT};
 use crate::sync::section::{self, Section};
-use crate::sync::{Gate, Patience, RawLock, Refusal};
+use crate::sync::{EventCount, LockFailure, RawLock, Timeout};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 #[repr(C, align(64))]
-struct Side {
-    lock: RawLock,
+pub(crate) struct Half {
+    pub(crate) lock: RawLock,
     /// The tail's side: 1 when nothing more may come.
     closed: AtomicU32,
     /// The segment's, which counts handles in messages here.
@@ -86,11 +78,11 @@ struct Side {
 }
 
 #[repr(C, align(64))]
-struct Doors {
-    consumers: Gate,
-    producers: Gate,
-    tail: Gate,
-    head: Gate,
+struct WaitQueues {
+    consumers: EventCount,
+    producers: EventCount,
+    tail: EventCount,
+    head: EventCount,
     /// 1 when the ring ever had a second holder.
     shared: AtomicU32,
     /// How often the last holder of a process has gone, or one has come for whom somebody waited.
@@ -98,7 +90,7 @@ struct Doors {
     /// How often the slots were doubled.
     level: AtomicU32,
     /// Where those sleep who wait for the end of all tasks.
-    joiners: Gate,
+    joiners: EventCount,
     /// How many tasks are done, and how many came back.
     done: AtomicU64,
     returned: AtomicU32,
@@ -106,12 +98,12 @@ struct Doors {
     unsure: AtomicU32,
 }
 
-const _: () = assert!(size_of::<Side>() == LINE && size_of::<Doors>() == LINE);
-const _: () = assert!(std::mem::offset_of!(Side, flights) == PART_FLIGHTS_AT);
+const _: () = assert!(size_of::<Half>() == LINE && size_of::<WaitQueues>() == LINE);
+const _: () = assert!(std::mem::offset_of!(Half, flights) == PART_FLIGHTS_AT);
 
 /// Where the parts of a ring lie.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Site {
+pub(crate) struct Addresses {
     /// Two lines, which begin with locks.
     pub(crate) sides: NonNull<u8>,
     /// One line.
@@ -122,12 +114,12 @@ pub(crate) struct Site {
 /// A ring, and its measures, which are private (I6).
 #[derive(Debug)]
 pub(crate) struct Ring {
-    site: Site,
+    site: Addresses,
     /// At most so many items at once.
     items: u64,
     /// One less than the slots of level 0.
     mask: u64,
-    growth: Option<Growth>,
+    pub(crate) growth: Option<Growth>,
     /// What one pop frees may be too little for one producer and enough for another: all are woken.
     wakes_all: bool,
 }
@@ -140,7 +132,7 @@ unsafe impl Sync for Ring {}
 
 /// What somebody did before rule R.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Did {
+enum Operation {
     Push(u32),
     Pop(u32),
     FailToPush,
@@ -155,7 +147,7 @@ enum Did {
 
 /// Why nothing was pushed or popped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
+pub(crate) enum RingError {
     /// Full, or empty.
     NotNow,
     Closed,
@@ -173,21 +165,21 @@ pub(crate) enum Stop {
     Corrupt,
 }
 
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
+impl From<LockFailure> for RingError {
+    fn from(refusal: LockFailure) -> Self {
         match refusal {
             // Also of a try, which waits for a lock as long as one is ever held.
-            Refusal::WouldBlock | Refusal::Timeout => Stop::Timeout,
-            Refusal::Deadlock => Stop::Deadlock,
-            _ => Stop::Corrupt,
+            LockFailure::WouldBlock | LockFailure::Timeout => RingError::Timeout,
+            LockFailure::Deadlock => RingError::Deadlock,
+            _ => RingError::Corrupt,
         }
     }
 }
 
 /// No memory, or an address that nobody can have.
-impl From<crate::SegmentError> for Stop {
+impl From<crate::SegmentError> for RingError {
     fn from(_: crate::SegmentError) -> Self {
-        Stop::NoSpace
+        RingError::NoSpace
     }
 }
 
@@ -203,7 +195,7 @@ pub(crate) fn room_for(items: usize, size: usize) -> Option<usize> {
 
 impl Ring {
     /// The ring at a place with [`room_for`] so many items.
-    pub(crate) fn of(site: Site, items: usize) -> Self {
+    pub(crate) fn of(site: Addresses, items: usize) -> Self {
         let items = items.max(1);
         let mask = items.next_power_of_two() as u64 - 1;
         Ring { site, items: items as u64, mask, growth: None, wakes_all: false }
@@ -219,37 +211,37 @@ impl Ring {
     }
 
     #[inline(always)]
-    fn tail(&self) -> &Side {
+    pub(crate) fn tail(&self) -> &Half {
         // SAFETY: the object has it there, and is mapped as long as its handle, which we live in.
         unsafe { self.site.sides.cast().as_ref() }
     }
 
     #[inline(always)]
-    fn head(&self) -> &Side {
+    pub(crate) fn head(&self) -> &Half {
         // SAFETY: as above, one line on.
         unsafe { self.site.sides.add(LINE).cast().as_ref() }
     }
 
     #[inline(always)]
-    fn doors(&self) -> &Doors {
+    fn doors(&self) -> &WaitQueues {
         // SAFETY: as above.
         unsafe { self.site.doors.cast().as_ref() }
     }
 
     #[inline(always)]
-    fn level(&self) -> u32 {
+    pub(crate) fn level(&self) -> u32 {
         if self.growth.is_none() { 0 } else { self.doors().level.load(Acquire) }
     }
 
     /// How many slots there are at some level.
     #[inline(always)]
-    fn slots(&self, level: u32) -> u64 {
+    pub(crate) fn slots(&self, level: u32) -> u64 {
         (self.mask + 1) << level.min(31)
     }
 
     /// The stamp of the slot for this item; the item follows.
     #[inline(always)]
-    fn slot(&self, size: usize, number: u64, level: u32) -> Result<&AtomicU64, Stop> {
+    pub(crate) fn slot(&self, size: usize, number: u64, level: u32) -> Result<&AtomicU64, RingError> {
         let index = number & (self.slots(level) - 1);
         if index > self.mask {
             return self.slot_behind(size, index);
@@ -260,26 +252,26 @@ impl Ring {
     }
 
     #[inline(always)]
-    fn is_there(&self, size: usize, number: u64, level: u32) -> bool {
+    pub(crate) fn is_there(&self, size: usize, number: u64, level: u32) -> bool {
         // What cannot be looked at counts: the try says why.
         self.slot(size, number, level).map_or(true, |stamp| stamp.load(Acquire) == number.wrapping_add(1))
     }
 
     /// A lock was not to be had.
     #[cold]
-    fn give_up(&self, size: usize, refusal: Refusal) -> Stop {
-        self.wake(size, Did::GiveUp);
+    fn give_up(&self, size: usize, refusal: LockFailure) -> RingError {
+        self.wake(size, Operation::GiveUp);
         refusal.into()
     }
 
     /// Lets a lock go and follows rule R.
     #[inline(always)]
-    fn leave(&self, section: Section<'_>, size: usize, did: Did) {
-        let did = if section.died() { Did::Change } else { did };
+    fn leave(&self, section: Section<'_>, size: usize, did: Operation) {
+        let did = if section.died() { Operation::Change } else { did };
         section.leave(|| {
             let doors = self.doors();
-            if did == Did::Change
-                || did == Did::Finish
+            if did == Operation::Change
+                || did == Operation::Finish
                 || doors.consumers.has_sleepers()
                 || doors.producers.has_sleepers()
                 || doors.tail.has_sleepers()
@@ -293,20 +285,20 @@ impl Ring {
     /// Rule R.
     #[cold]
     #[inline(never)]
-    fn wake(&self, size: usize, did: Did) {
+    fn wake(&self, size: usize, did: Operation) {
         let doors = self.doors();
-        let all = did == Did::Change || self.tail().closed.load(SeqCst) != 0;
-        let most = |count: u32| if all { Gate::ALL } else { count };
+        let all = did == Operation::Change || self.tail().closed.load(SeqCst) != 0;
+        let most = |count: u32| if all { EventCount::ALL } else { count };
         let (pushed, popped) = match did {
-            Did::Push(count) => (count, 1),
-            Did::Pop(count) => (1, count),
+            Operation::Push(count) => (count, 1),
+            Operation::Pop(count) => (1, count),
             _ => (1, 1),
         };
-        let popped = if self.wakes_all { Gate::ALL } else { popped };
-        if doors.consumers.has_sleepers() && (all || did != Did::FailToPop && self.has_work(size)) {
+        let popped = if self.wakes_all { EventCount::ALL } else { popped };
+        if doors.consumers.has_sleepers() && (all || did != Operation::FailToPop && self.has_work(size)) {
             doors.consumers.ring(most(pushed));
         }
-        if doors.producers.has_sleepers() && (all || did != Did::FailToPush && self.has_room()) {
+        if doors.producers.has_sleepers() && (all || did != Operation::FailToPush && self.has_room()) {
             doors.producers.ring(most(popped));
         }
         if doors.tail.has_sleepers() && (all || !self.tail().lock.is_held()) {
@@ -316,7 +308,7 @@ impl Ring {
             doors.head.ring(most(1));
         }
         if doors.joiners.has_sleepers() && (all || self.is_done(size)) {
-            doors.joiners.ring(Gate::ALL);
+            doors.joiners.ring(EventCount::ALL);
         }
     }
 
@@ -441,16 +433,16 @@ impl Ring {
     pub(crate) fn close(&self, size: usize) {
         let side = self.tail();
         // Whoever has damaged the lock does not keep the queue open.
-        let section = section::enter(&side.lock, &self.doors().tail, Patience::at_most(2 * section::PERIOD));
+        let section = section::enter(&side.lock, &self.doors().tail, Timeout::at_most(2 * section::PERIOD));
         side.closed.store(1, SeqCst);
         match section {
             Ok(section) => {
                 if section.died() {
                     self.move_tail(size);
                 }
-                self.leave(section, size, Did::Change);
+                self.leave(section, size, Operation::Change);
             }
-            Err(_) => self.wake(size, Did::Change),
+            Err(_) => self.wake(size, Operation::Change),
         }
     }
 
@@ -487,7 +479,7 @@ impl Ring {
     pub(crate) fn tell_change(&self) {
         let doors = self.doors();
         doors.changes.fetch_add(1, SeqCst);
-        doors.consumers.ring(Gate::ALL);
-        doors.producers.ring(Gate::ALL);
+        doors.consumers.ring(EventCount::ALL);
+        doors.producers.ring(EventCount::ALL);
     }
 }

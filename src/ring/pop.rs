@@ -1,9 +1,9 @@
 //! Out of the ring: step 2 of its protocol.
 #![allow(unsafe_code)] // slots in shared memory
 
-use super::{Did, Ring, Stop};
-use crate::sync::section::{self, KeptSection, Section};
-use crate::sync::{Patience, words};
+use super::{Operation, Ring, RingError};
+use crate::sync::section::{self, LongSection, Section};
+use crate::sync::{Timeout, atomic_copy};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 
@@ -20,14 +20,14 @@ pub(crate) struct Popping<'a> {
 /// The same, while the program reads in place, or other locks are taken.
 pub(crate) struct KeptPopping<'a> {
     ring: &'a Ring,
-    section: KeptSection<'a>,
+    section: LongSection<'a>,
     size: usize,
     head: u64,
 }
 
 impl Ring {
     #[inline(always)]
-    pub(crate) fn begin_pop(&self, size: usize, patience: Patience) -> Result<Popping<'_>, Stop> {
+    pub(crate) fn begin_pop(&self, size: usize, patience: Timeout) -> Result<Popping<'_>, RingError> {
         let side = self.head();
         let section = section::enter(&side.lock, &self.doors().head, patience);
         let section = section.map_err(|refusal| self.give_up(size, refusal))?;
@@ -42,7 +42,13 @@ impl Ring {
     /// # Safety
     /// `to` leads to room for `count` items of `size` bytes each, `count` not 0.
     #[inline(always)]
-    pub(crate) unsafe fn pop(&self, size: usize, to: *mut u8, count: usize, patience: Patience) -> Result<usize, Stop> {
+    pub(crate) unsafe fn pop(
+        &self,
+        size: usize,
+        to: *mut u8,
+        count: usize,
+        patience: Timeout,
+    ) -> Result<usize, RingError> {
         let popping = self.begin_pop(size, patience)?;
         let mut popped = 0;
         while popped < count {
@@ -58,7 +64,7 @@ impl Ring {
             }
         }
         if popped == 0 {
-            return Err(popping.fail(Stop::NotNow));
+            return Err(popping.fail(RingError::NotNow));
         }
         popping.finish(popped as u32);
         Ok(popped)
@@ -69,7 +75,7 @@ impl<'a> Popping<'a> {
     /// The stamp of the next slot but so many, if its item is there; the item follows. It stays there as long as the level
     /// is this one.
     #[inline(always)]
-    pub(crate) fn slot(&self, offset: u64) -> Result<Option<(&'a AtomicU64, u32)>, Stop> {
+    pub(crate) fn slot(&self, offset: u64) -> Result<Option<(&'a AtomicU64, u32)>, RingError> {
         let number = self.head.wrapping_add(offset);
         let level = self.ring.level();
         let stamp = self.ring.slot(self.size, number, level)?;
@@ -88,7 +94,7 @@ impl<'a> Popping<'a> {
     /// # Safety
     /// `to` leads to room for an item.
     #[inline(always)]
-    pub(crate) unsafe fn copy(&self, offset: u64, to: *mut u8) -> Result<bool, Stop> {
+    pub(crate) unsafe fn copy(&self, offset: u64, to: *mut u8) -> Result<bool, RingError> {
         loop {
             let (stamp, level) = match self.slot(offset)? {
                 Some(slot) => slot,
@@ -97,7 +103,7 @@ impl<'a> Popping<'a> {
                 None => return Ok(false),
             };
             // SAFETY: the slot has an item behind its stamp, `to` room for one.
-            unsafe { words::load(std::ptr::from_ref(stamp).add(1), to, self.size) };
+            unsafe { atomic_copy::load(std::ptr::from_ref(stamp).add(1), to, self.size) };
             if self.ring.growth.is_none() || self.is_whole(level) {
                 return Ok(true);
             }
@@ -121,7 +127,7 @@ impl<'a> Popping<'a> {
     #[inline(always)]
     pub(crate) fn leave(self, popped: u32) {
         let (ring, size) = (self.ring, self.size);
-        ring.leave(self.section, size, Did::Pop(popped));
+        ring.leave(self.section, size, Operation::Pop(popped));
         if ring.level() != 0 {
             ring.shrink(size);
         }
@@ -129,14 +135,14 @@ impl<'a> Popping<'a> {
 
     /// Nothing was.
     #[inline(always)]
-    pub(crate) fn fail(self, stop: Stop) -> Stop {
-        self.ring.leave(self.section, self.size, Did::FailToPop);
+    pub(crate) fn fail(self, stop: RingError) -> RingError {
+        self.ring.leave(self.section, self.size, Operation::FailToPop);
         stop
     }
 
     /// A task ended, or came back: those who care are woken.
     pub(crate) fn leave_task(self, came_back: bool) {
-        self.ring.leave(self.section, self.size, if came_back { Did::Change } else { Did::Finish });
+        self.ring.leave(self.section, self.size, if came_back { Operation::Change } else { Operation::Finish });
     }
 
     pub(crate) fn keep(self) -> KeptPopping<'a> {

@@ -1,9 +1,9 @@
 //! Into the ring: step 1 of its protocol.
 #![allow(unsafe_code)] // slots in shared memory
 
-use super::{Did, Ring, Side, Stop};
-use crate::sync::section::{self, KeptSection, Section};
-use crate::sync::{Patience, words};
+use super::{Half, Operation, Ring, RingError};
+use crate::sync::section::{self, LongSection, Section};
+use crate::sync::{Timeout, atomic_copy};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -21,7 +21,7 @@ pub(crate) struct Pushing<'a> {
 /// The same, while the program writes in place.
 pub(crate) struct KeptPushing<'a> {
     ring: &'a Ring,
-    section: KeptSection<'a>,
+    section: LongSection<'a>,
     size: usize,
     tail: u64,
     level: u32,
@@ -29,7 +29,7 @@ pub(crate) struct KeptPushing<'a> {
 
 impl Ring {
     #[inline(always)]
-    pub(crate) fn begin_push(&self, size: usize, patience: Patience) -> Result<Pushing<'_>, Stop> {
+    pub(crate) fn begin_push(&self, size: usize, patience: Timeout) -> Result<Pushing<'_>, RingError> {
         let side = self.tail();
         let section = section::enter(&side.lock, &self.doors().tail, patience);
         let section = section.map_err(|refusal| self.give_up(size, refusal))?;
@@ -49,8 +49,8 @@ impl Ring {
         size: usize,
         from: *const u8,
         count: usize,
-        patience: Patience,
-    ) -> Result<usize, Stop> {
+        patience: Timeout,
+    ) -> Result<usize, RingError> {
         let mut pushing = self.begin_push(size, patience)?;
         let room = match pushing.room() {
             Ok(room) => room,
@@ -63,11 +63,11 @@ impl Ring {
                 break;
             };
             // SAFETY: the slot has room for an item behind its stamp, `from` for `count` of them.
-            unsafe { words::store(std::ptr::from_ref(stamp).add(1), from.add(i * size), size) };
+            unsafe { atomic_copy::store(std::ptr::from_ref(stamp).add(1), from.add(i * size), size) };
             pushing.commit(stamp, i as u64);
         }
         if pushed == 0 {
-            return Err(pushing.fail(Stop::NoSpace));
+            return Err(pushing.fail(RingError::NoSpace));
         }
         pushing.finish(pushed as u32);
         Ok(pushed)
@@ -75,22 +75,22 @@ impl Ring {
 
     /// How many items have room, under the tail's lock.
     #[inline(always)]
-    fn room(&self, side: &Side, tail: u64, most: u64) -> Result<u64, Stop> {
+    fn room(&self, side: &Half, tail: u64, most: u64) -> Result<u64, RingError> {
         if side.closed.load(Relaxed) != 0 {
-            return Err(Stop::Closed);
+            return Err(RingError::Closed);
         }
         let used = tail.wrapping_sub(side.seen.load(Relaxed));
         if used < most { Ok(most - used) } else { self.room_now(side, tail, most) }
     }
 
     #[inline(never)]
-    fn room_now(&self, side: &Side, tail: u64, most: u64) -> Result<u64, Stop> {
+    fn room_now(&self, side: &Half, tail: u64, most: u64) -> Result<u64, RingError> {
         let head = self.head().index.load(Acquire); // I3: the consumer's copy is behind us
         side.seen.store(head, Relaxed);
         match most.checked_sub(tail.wrapping_sub(head)) {
-            Some(0) => Err(Stop::NotNow),
+            Some(0) => Err(RingError::NotNow),
             Some(room) => Ok(room),
-            None => Err(Stop::Corrupt),
+            None => Err(RingError::Corrupt),
         }
     }
 }
@@ -98,10 +98,10 @@ impl Ring {
 impl<'a> Pushing<'a> {
     /// How many items have room: at least one, for which the ring grows if it may.
     #[inline(always)]
-    pub(crate) fn room(&mut self) -> Result<u64, Stop> {
+    pub(crate) fn room(&mut self) -> Result<u64, RingError> {
         let (ring, slots) = (self.ring, self.ring.slots(self.level));
         match ring.room(ring.tail(), self.tail, ring.items.min(slots)) {
-            Err(Stop::NotNow) if slots < ring.items => {
+            Err(RingError::NotNow) if slots < ring.items => {
                 self.level = ring.grow(self.size, self.tail, self.level)?;
                 ring.room(ring.tail(), self.tail, ring.items.min(ring.slots(self.level)))
             }
@@ -111,7 +111,7 @@ impl<'a> Pushing<'a> {
 
     /// The stamp of the next slot but so many; the item follows.
     #[inline(always)]
-    pub(crate) fn slot(&self, offset: u64) -> Result<&'a AtomicU64, Stop> {
+    pub(crate) fn slot(&self, offset: u64) -> Result<&'a AtomicU64, RingError> {
         self.ring.slot(self.size, self.tail.wrapping_add(offset), self.level)
     }
 
@@ -125,13 +125,13 @@ impl<'a> Pushing<'a> {
     #[inline(always)]
     pub(crate) fn finish(self, pushed: u32) {
         self.ring.tail().index.store(self.tail.wrapping_add(pushed.into()), Release);
-        self.ring.leave(self.section, self.size, Did::Push(pushed));
+        self.ring.leave(self.section, self.size, Operation::Push(pushed));
     }
 
     /// Nothing was.
     #[inline(always)]
-    pub(crate) fn fail(self, stop: Stop) -> Stop {
-        self.ring.leave(self.section, self.size, Did::FailToPush);
+    pub(crate) fn fail(self, stop: RingError) -> RingError {
+        self.ring.leave(self.section, self.size, Operation::FailToPush);
         stop
     }
 

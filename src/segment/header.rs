@@ -16,7 +16,7 @@
 
 use super::kind::{LINE, Spec};
 use crate::SegmentError;
-use crate::sys::{process, thread};
+use crate::sys::{process_id, robust_list};
 use bytemuck::{Pod, Zeroable};
 
 pub(crate) const HEADER_ROOM: usize = 256;
@@ -95,7 +95,7 @@ impl Geometry {
 
 /// What the numbers in the memory mean beyond `MAJOR`: sizes, and where libc wants its list nodes.
 fn layout_hash() -> u64 {
-    super::kind::type_hash(&format!("{HEADER_ROOM} {CELL_BYTES} {LINE} {}", thread::node_offset()))
+    super::kind::type_hash(&format!("{HEADER_ROOM} {CELL_BYTES} {LINE} {}", robust_list::node_offset()))
 }
 
 fn halves(wide: u128) -> [u64; 2] {
@@ -104,7 +104,7 @@ fn halves(wide: u128) -> [u64; 2] {
 
 impl Header {
     pub(crate) fn new(geometry: &Geometry, spec: &Spec, locks: usize, persist: bool) -> Result<Self, SegmentError> {
-        let (device, inode) = process::pid_namespace();
+        let (device, inode) = process_id::pid_namespace();
         Ok(Header {
             magic: MAGIC,
             order: ORDER,
@@ -112,9 +112,9 @@ impl Header {
             major: MAJOR,
             layout: layout_hash(),
             size: geometry.size as u64,
-            id: halves(process::random_id()),
+            id: halves(process_id::random_id()),
             namespace: [device, inode],
-            boot: halves(process::boot_id()?),
+            boot: halves(process_id::boot_id()?),
             flags: if persist { PERSIST } else { 0 },
             cells: geometry.cells as u32,
             blocks: geometry.blocks as u32,
@@ -139,10 +139,10 @@ impl Header {
         {
             return Err(SegmentError::WrongVersion);
         }
-        if self.boot != halves(process::boot_id()?) {
+        if self.boot != halves(process_id::boot_id()?) {
             return Err(SegmentError::NotASegment);
         }
-        let (device, inode) = process::pid_namespace();
+        let (device, inode) = process_id::pid_namespace();
         if self.namespace != [device, inode] {
             return Err(SegmentError::WrongNamespace);
         }

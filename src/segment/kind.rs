@@ -86,7 +86,7 @@ impl Spec {
 
 /// An object's place in memory: one line with its lock, `locks` lines with a lock each, and its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct ObjectLayout {
     pub(crate) locks: usize,
     pub(crate) bytes: usize,
 }

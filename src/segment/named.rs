@@ -2,11 +2,11 @@
 
 use super::handle::{Handle, Object, single_geometry};
 use super::header::Header;
-use super::kind::{Shape, Spec, type_hash};
-use super::mapping::{Backing, Segment, write_header};
+use super::kind::{ObjectLayout, Spec, type_hash};
+use super::segment::{Backing, Segment, write_header};
 use crate::SegmentError;
 use crate::sync::RawLock;
-use crate::sys::names::{self, Name, NamedFile};
+use crate::sys::shm_file::{self, Name, NamedFile};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Mutex;
@@ -134,7 +134,7 @@ impl<H> Named<H> {
     /// ```
     pub fn remove(self) -> Result<(), SegmentError> {
         match self.site {
-            Site::File(name) => names::remove(&name?),
+            Site::File(name) => shm_file::remove(&name?),
             #[cfg(feature = "shared_memory")]
             Site::Host(_) => Err(SegmentError::Invalid("the memory belongs to the program".into())),
         }
@@ -151,16 +151,16 @@ impl<H> Named<H> {
         &self,
         name: &Name,
         spec: &Spec,
-        shape: &Shape,
+        shape: &ObjectLayout,
         in_place: bool,
         init: impl FnOnce(NonNull<u8>),
     ) -> Result<Segment, SegmentError> {
         if in_place && self.mode & 0o022 != 0 {
             return Err(SegmentError::WrongOwner);
         }
-        names::sweep(&stays);
+        shm_file::sweep(&stays);
         let geometry = single_geometry(spec, shape)?;
-        let fd = names::unnamed(geometry.size as u64, self.mode & 0o777)?;
+        let fd = shm_file::unnamed(geometry.size as u64, self.mode & 0o777)?;
         let map = crate::sys::memory::map(&fd, geometry.size)?;
         let header = Header::new(&geometry, spec, shape.locks, self.persist)?;
         let base = NonNull::new(map.as_mut_ptr()).ok_or(SegmentError::NoSpace)?;
@@ -168,9 +168,9 @@ impl<H> Named<H> {
         init_object(base, geometry.blocks_at, spec.kind, init);
         let mut fd = fd;
         let file = loop {
-            match names::publish(fd, name) {
+            match shm_file::publish(fd, name) {
                 // A name that nobody holds is as good as free.
-                Err((back, SegmentError::AlreadyExists)) if names::remove_unused(name, &stays) => fd = back,
+                Err((back, SegmentError::AlreadyExists)) if shm_file::remove_unused(name, &stays) => fd = back,
                 other => break other.map_err(|(_, error)| error)?,
             }
         };
@@ -244,8 +244,8 @@ impl<H: Object> Named<H> {
 }
 
 fn open_file(name: &Name, in_place: bool) -> Result<Segment, SegmentError> {
-    names::sweep(&stays);
-    let file: NamedFile = names::open(name, &stays)?;
+    shm_file::sweep(&stays);
+    let file: NamedFile = shm_file::open(name, &stays)?;
     if in_place && file.is_writable_by_others() {
         return Err(SegmentError::WrongOwner);
     }
@@ -267,12 +267,12 @@ pub(crate) fn init_object(base: NonNull<u8>, offset: usize, kind: u32, init: imp
 
 /// Removes the names of this user that no process holds any more.
 pub(crate) fn sweep_names() {
-    names::sweep(&stays);
+    shm_file::sweep(&stays);
 }
 
 /// The same, for one who calls it often: where there are many names, not every call looks.
 pub(crate) fn sweep_names_now_and_then() {
-    names::sweep_now_and_then(&stays);
+    shm_file::sweep_now_and_then(&stays);
 }
 
 fn stays(head: &[u8]) -> bool {

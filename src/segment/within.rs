@@ -3,11 +3,11 @@
 
 use super::handle::single_geometry;
 use super::header::{CELLS_AT, Header};
-use super::kind::{LINE, Shape, Spec};
-use super::mapping::{Segment, copy_header, write_header_behind_magic};
+use super::kind::{LINE, ObjectLayout, Spec};
 use super::named::{Named, Site, init_object};
+use super::segment::{Segment, copy_header, write_header_behind_magic};
 use crate::SegmentError;
-use crate::sys::process::{self, Process};
+use crate::sys::process_id::{self, ProcessId};
 use shared_memory::{Shmem, ShmemConf};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -115,7 +115,7 @@ impl Host {
     pub(crate) fn create(
         &self,
         spec: &Spec,
-        shape: &Shape,
+        shape: &ObjectLayout,
         init: impl FnOnce(NonNull<u8>),
     ) -> Result<Segment, SegmentError> {
         let (base, room) = self.base()?;
@@ -163,12 +163,12 @@ impl Host {
 const BUSY: u32 = 0x6275_7379;
 
 fn busy() -> u64 {
-    u64::from(BUSY) << 32 | u64::from(Process::current().pid)
+    u64::from(BUSY) << 32 | u64::from(ProcessId::current().pid)
 }
 
 /// Whether an object may be made here: nothing is here, or a maker that was killed before its object was complete.
 fn is_free(magic: u64) -> bool {
-    magic == 0 || ((magic >> 32) as u32 == BUSY && !process::exists(magic as u32))
+    magic == 0 || ((magic >> 32) as u32 == BUSY && !process_id::exists(magic as u32))
 }
 
 /// For a handle that came in a message.

@@ -1,19 +1,18 @@
 //! Primitives as plain data: `repr(C)`, built in memory that they are given. They know no segment and no name.
 
-pub(crate) mod gate;
-pub(crate) mod looks;
+pub(crate) mod atomic_copy;
+pub(crate) mod barrier;
+pub(crate) mod condvar;
+pub(crate) mod double_buffer;
+pub(crate) mod event;
+pub(crate) mod event_count;
+pub(crate) mod layout;
 pub(crate) mod monitor;
-pub(crate) mod permits;
-pub(crate) mod place;
 pub(crate) mod raw_lock;
-pub(crate) mod rounds;
-pub(crate) mod seat;
 pub(crate) mod section;
-pub(crate) mod signal;
-pub(crate) mod twin;
-pub(crate) mod waiters;
-pub(crate) mod words;
+pub(crate) mod semaphore;
+pub(crate) mod spin;
 
-pub(crate) use gate::Gate;
-pub(crate) use raw_lock::{Held, Patience, RawLock, Refusal};
-pub(crate) use twin::Twin;
+pub(crate) use double_buffer::DoubleBuffer;
+pub(crate) use event_count::EventCount;
+pub(crate) use raw_lock::{Held, LockFailure, RawLock, Timeout};

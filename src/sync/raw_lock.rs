@@ -4,7 +4,7 @@
 //! ```text
 //! offset 0   word    one of six states, see `State`
 //!        4   kind    what the block holds (the segment's concern; beside the word to fill the line)
-//!        8   owner   low half: the holder's process; high half: a stamp of the data's (a `Twin`'s sequence)
+//!        8   owner   low half: the holder's process; high half: a stamp of the data's (a `DoubleBuffer`'s sequence)
 //!       16   start   when that process started
 //!       24   room    for the thread's list node (`sys::thread::NODE_ROOM`), never data
 //! ```
@@ -33,8 +33,8 @@
 //! slot; a thread that ended and left a leaked guard) a sleeper finds twice a second: the *backstop*.
 
 use crate::error::{LockError, LockTimeoutError, TryLockError};
-use crate::sys::process::{self, Process};
-use crate::sys::thread::{self, HANDED_OVER, Me, NODE_ROOM, TooMany};
+use crate::sys::process_id::{self, ProcessId};
+use crate::sys::robust_list::{self, HANDED_OVER, NODE_ROOM, PendingSlot, TooMany};
 use crate::sys::{Deadline, OWNER_DIED, WAITERS, futex};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -77,21 +77,21 @@ impl State {
 
 /// How long to wait for a lock.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Patience {
-    Forever,
-    Until(Deadline),
-    Try,
+pub(crate) enum Timeout {
+    Never,
+    At(Deadline),
+    Now,
 }
 
-impl Patience {
+impl Timeout {
     pub(crate) fn at_most(duration: Duration) -> Self {
-        Patience::Until(Deadline::after(duration))
+        Timeout::At(Deadline::after(duration))
     }
 }
 
 /// Why a lock was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum LockFailure {
     WouldBlock,
     Timeout,
     Deadlock,
@@ -100,39 +100,39 @@ pub(crate) enum Refusal {
     OwnerDied { pid: u32 },
 }
 
-impl From<Refusal> for LockError {
-    fn from(refusal: Refusal) -> Self {
+impl From<LockFailure> for LockError {
+    fn from(refusal: LockFailure) -> Self {
         match refusal {
-            Refusal::Deadlock => LockError::Deadlock,
-            Refusal::TooMany => LockError::TooMany,
-            Refusal::OwnerDied { pid } => LockError::OwnerDied { pid },
+            LockFailure::Deadlock => LockError::Deadlock,
+            LockFailure::TooMany => LockError::TooMany,
+            LockFailure::OwnerDied { pid } => LockError::OwnerDied { pid },
             // The first two are no answers to one who waits for ever.
-            Refusal::WouldBlock | Refusal::Timeout | Refusal::Corrupt => LockError::Corrupt,
+            LockFailure::WouldBlock | LockFailure::Timeout | LockFailure::Corrupt => LockError::Corrupt,
         }
     }
 }
 
-impl From<Refusal> for TryLockError {
-    fn from(refusal: Refusal) -> Self {
+impl From<LockFailure> for TryLockError {
+    fn from(refusal: LockFailure) -> Self {
         match refusal {
-            Refusal::WouldBlock => TryLockError::WouldBlock,
+            LockFailure::WouldBlock => TryLockError::WouldBlock,
             other => TryLockError::Lock(other.into()),
         }
     }
 }
 
-impl From<Refusal> for LockTimeoutError {
-    fn from(refusal: Refusal) -> Self {
+impl From<LockFailure> for LockTimeoutError {
+    fn from(refusal: LockFailure) -> Self {
         match refusal {
-            Refusal::Timeout => LockTimeoutError::Timeout,
+            LockFailure::Timeout => LockTimeoutError::Timeout,
             other => LockTimeoutError::Lock(other.into()),
         }
     }
 }
 
-impl From<TooMany> for Refusal {
+impl From<TooMany> for LockFailure {
     fn from(TooMany: TooMany) -> Self {
-        Refusal::TooMany
+        LockFailure::TooMany
     }
 }
 
@@ -146,7 +146,7 @@ impl Held {
     /// Whether the calling thread is the one that took it; a fork child has copies of guards that are not its own.
     #[inline]
     pub(crate) fn is_mine(&self) -> bool {
-        thread::tid() == self.by
+        robust_list::tid() == self.by
     }
 }
 
@@ -169,8 +169,8 @@ impl RawLock {
     /// Takes the lock. `in_place`: its guard gives references into shared memory, so that the lock must outlive the
     /// thread if the guard is leaked.
     #[inline(always)]
-    pub(crate) fn acquire(&self, patience: Patience, in_place: bool) -> Result<Held, Refusal> {
-        let me = thread::enter(&self.word)?;
+    pub(crate) fn acquire(&self, patience: Timeout, in_place: bool) -> Result<Held, LockFailure> {
+        let me = robust_list::enter(&self.word)?;
         if self.word.compare_exchange(0, me.tid, Acquire, Relaxed).is_ok() {
             me.hold(&self.word, in_place);
             return Ok(Held { by: me.tid });
@@ -180,7 +180,7 @@ impl RawLock {
 
     #[cold]
     #[inline(never)]
-    fn acquire_contended(&self, me: Me, patience: Patience, in_place: bool) -> Result<Held, Refusal> {
+    fn acquire_contended(&self, me: PendingSlot, patience: Timeout, in_place: bool) -> Result<Held, LockFailure> {
         match self.contend(me.tid, patience) {
             Ok(()) => {
                 me.hold(&self.word, in_place);
@@ -194,7 +194,7 @@ impl RawLock {
     }
 
     /// Step 2.
-    fn contend(&self, me: u32, patience: Patience) -> Result<(), Refusal> {
+    fn contend(&self, me: u32, patience: Timeout) -> Result<(), LockFailure> {
         let mut slept = 0;
         let mut spin = Spin::new();
         let mut backstop = Backstop::new();
@@ -208,15 +208,15 @@ impl RawLock {
                     }
                     continue;
                 }
-                State::Held { tid } if tid == me => return Err(Refusal::Deadlock),
+                State::Held { tid } if tid == me => return Err(LockFailure::Deadlock),
                 State::Held { .. } => {}
-                State::Corrupt => return Err(Refusal::Corrupt),
+                State::Corrupt => return Err(LockFailure::Corrupt),
             }
             let deadline = match patience {
-                Patience::Try => return Err(Refusal::WouldBlock),
+                Timeout::Now => return Err(LockFailure::WouldBlock),
                 _ if spin.once_more() => continue,
-                Patience::Until(deadline) => Some(deadline),
-                Patience::Forever => None,
+                Timeout::At(deadline) => Some(deadline),
+                Timeout::Never => None,
             };
             let gives_up = deadline.is_some_and(Deadline::has_passed);
             let with_waiters = word | WAITERS;
@@ -229,7 +229,7 @@ impl RawLock {
                 continue;
             }
             if gives_up {
-                return Err(Refusal::Timeout);
+                return Err(LockFailure::Timeout);
             }
             futex::wait(&self.word, with_waiters, backstop.slice(deadline));
             slept = WAITERS;
@@ -240,7 +240,7 @@ impl RawLock {
 
     /// Takes the lock of data that is changed in place, unless it carries the mark of one that died (L4).
     #[inline(always)]
-    pub(crate) fn acquire_unmarked(&self, patience: Patience) -> Result<Held, Refusal> {
+    pub(crate) fn acquire_unmarked(&self, patience: Timeout) -> Result<Held, LockFailure> {
         let held = self.acquire(patience, true)?;
         match self.recorded() {
             None => {
@@ -249,20 +249,20 @@ impl RawLock {
             }
             Some((pid, _)) => {
                 self.release_marked(&held);
-                Err(Refusal::OwnerDied { pid })
+                Err(LockFailure::OwnerDied { pid })
             }
         }
     }
 
     /// The same; data that a dead holder left marked is repaired first. The mark stays if the repair does not come to its end.
-    pub(crate) fn acquire_repaired(&self, repair: impl FnOnce()) -> Result<Held, Refusal> {
+    pub(crate) fn acquire_repaired(&self, repair: impl FnOnce()) -> Result<Held, LockFailure> {
         struct Marked<'a>(&'a RawLock, Held);
         impl Drop for Marked<'_> {
             fn drop(&mut self) {
                 self.0.release_marked(&self.1);
             }
         }
-        let held = self.acquire(Patience::Forever, true)?;
+        let held = self.acquire(Timeout::Never, true)?;
         if self.recorded().is_some() {
             let marked = Marked(self, held);
             repair();
@@ -275,7 +275,7 @@ impl RawLock {
     /// For a lock that may be taken again: whether this thread has it.
     #[inline(always)]
     pub(crate) fn held_by_this_thread(&self) -> Option<Held> {
-        let by = thread::tid();
+        let by = robust_list::tid();
         (by != 0 && self.word.load(Relaxed) & !WAITERS == by).then_some(Held { by })
     }
 
@@ -283,7 +283,7 @@ impl RawLock {
     #[inline]
     pub(crate) fn record(&self, held: &Held, stamp: u32) {
         debug_assert!(held.is_mine());
-        let process = thread::process();
+        let process = robust_list::process();
         // Mostly it is there from the time before, and a store before the next locked instruction costs more than a look.
         if self.start.load(Relaxed) != process.start {
             self.start.store(process.start, Relaxed);
@@ -323,7 +323,7 @@ impl RawLock {
 
     #[inline(always)]
     fn free(&self, held: &Held) {
-        let me = Me::retire(&self.word);
+        let me = PendingSlot::retire(&self.word);
         if self.word.compare_exchange(held.by, 0, SeqCst, Relaxed).is_err() {
             self.free_contended(held.by);
         }
@@ -385,7 +385,7 @@ impl Spin {
     const LONGEST_PAUSE: u32 = 64;
 
     pub(crate) fn new() -> Self {
-        Spin { looks: if process::cores() > 1 { 0 } else { Self::LOOKS } }
+        Spin { looks: if process_id::cores() > 1 { 0 } else { Self::LOOKS } }
     }
 
     pub(crate) fn once_more(&mut self) -> bool {
@@ -414,7 +414,7 @@ pub(crate) fn backstop_is_off() -> bool {
 /// Twice a second a sleeper looks whether the holder is still there.
 struct Backstop {
     next: Option<Deadline>,
-    watched: Option<(u64, process::Watch)>,
+    watched: Option<(u64, process_id::Watch)>,
     rounds: u32,
 }
 
@@ -448,13 +448,13 @@ impl Backstop {
     fn holder_is_gone(&mut self, lock: &RawLock, tid: u32) -> bool {
         self.rounds += 1;
         let owner = lock.owner.load(SeqCst);
-        let process = Process { pid: owner as u32, start: lock.start.load(SeqCst) };
+        let process = ProcessId { pid: owner as u32, start: lock.start.load(SeqCst) };
         if process.pid == 0 {
-            return !process::exists(tid);
+            return !process_id::exists(tid);
         }
         let watch = match &mut self.watched {
             Some((of, watch)) if *of == owner => watch,
-            watched => &mut watched.insert((owner, process::Watch::new(process))).1,
+            watched => &mut watched.insert((owner, process_id::Watch::new(process))).1,
         };
         // A leaked guard in place outlives its thread, and says so. Else a thread that is gone left nothing that could be
         // used: it ended without its destructors, or executed another program under the number of its process.

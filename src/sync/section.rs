@@ -20,10 +20,10 @@
 //! who sleeps on the word, if the word is free; if not, its holder will ring. What the kernel misses a waiter finds twice
 //! a second.
 
-use super::gate::{self, Gate};
-use super::raw_lock::{Patience, RawLock, Refusal, Spin};
-use crate::sys::thread::{self, HANDED_OVER, Me};
-use crate::sys::{Deadline, OWNER_DIED, WAITERS, process};
+use super::event_count::{self, EventCount};
+use super::raw_lock::{LockFailure, RawLock, Spin, Timeout};
+use crate::sys::robust_list::{self, HANDED_OVER, PendingSlot};
+use crate::sys::{Deadline, OWNER_DIED, WAITERS, process_id};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) const PERIOD: Duration = Duration::from_millis(500);
 #[must_use]
 pub(crate) struct Section<'a> {
     word: &'a AtomicU32,
-    me: Me,
+    me: PendingSlot,
     died: bool,
 }
 
@@ -47,9 +47,9 @@ pub(crate) enum Mark {
 
 /// Takes the lock.
 #[inline(always)]
-pub(crate) fn enter<'a>(lock: &'a RawLock, gate: &Gate, patience: Patience) -> Result<Section<'a>, Refusal> {
+pub(crate) fn enter<'a>(lock: &'a RawLock, gate: &EventCount, patience: Timeout) -> Result<Section<'a>, LockFailure> {
     let word = lock.word();
-    let me = thread::enter_section(word);
+    let me = robust_list::enter_section(word);
     let free = word.load(Relaxed);
     if free & !WAITERS == 0 && word.compare_exchange(free, free | me.tid, Acquire, Relaxed).is_ok() {
         return Ok(Section { word, me, died: false });
@@ -59,13 +59,18 @@ pub(crate) fn enter<'a>(lock: &'a RawLock, gate: &Gate, patience: Patience) -> R
 
 #[cold]
 #[inline(never)]
-fn enter_contended<'a>(word: &'a AtomicU32, gate: &Gate, me: Me, patience: Patience) -> Result<Section<'a>, Refusal> {
+fn enter_contended<'a>(
+    word: &'a AtomicU32,
+    gate: &EventCount,
+    me: PendingSlot,
+    patience: Timeout,
+) -> Result<Section<'a>, LockFailure> {
     let mut spin = Spin::new();
     // The lock is only ever held for moments: who does not want to wait waits for one of those all the same.
     let (deadline, in_the_end) = match patience {
-        Patience::Forever => (None, Refusal::Timeout),
-        Patience::Until(deadline) => (Some(deadline), Refusal::Timeout),
-        Patience::Try => (Some(Deadline::after(PERIOD / 10)), Refusal::WouldBlock),
+        Timeout::Never => (None, LockFailure::Timeout),
+        Timeout::At(deadline) => (Some(deadline), LockFailure::Timeout),
+        Timeout::Now => (Some(Deadline::after(PERIOD / 10)), LockFailure::WouldBlock),
     };
     let refusal = loop {
         let now = word.load(Relaxed);
@@ -78,10 +83,10 @@ fn enter_contended<'a>(word: &'a AtomicU32, gate: &Gate, me: Me, patience: Patie
             continue;
         }
         if now & OWNER_DIED != 0 {
-            break Refusal::Corrupt;
+            break LockFailure::Corrupt;
         }
         if holder == me.tid {
-            break Refusal::Deadlock;
+            break LockFailure::Deadlock;
         }
         if spin.once_more() {
             continue;
@@ -93,7 +98,7 @@ fn enter_contended<'a>(word: &'a AtomicU32, gate: &Gate, me: Me, patience: Patie
         if word.compare_exchange(now, now | WAITERS, SeqCst, Relaxed).is_err() {
             continue;
         }
-        let until = gate::slice(deadline, PERIOD);
+        let until = event_count::slice(deadline, PERIOD);
         gate.wait(armed, [(word, now | WAITERS)], until);
         if until.is_some_and(Deadline::has_passed) {
             bury_holder(word);
@@ -104,14 +109,14 @@ fn enter_contended<'a>(word: &'a AtomicU32, gate: &Gate, me: Me, patience: Patie
 }
 
 /// Makes a word ready to be slept on, for the kernel's wake at a holder's death.
-pub(crate) fn mark(lock: &RawLock) -> Result<Mark, Refusal> {
+pub(crate) fn mark(lock: &RawLock) -> Result<Mark, LockFailure> {
     let word = lock.word();
     loop {
         let now = word.load(SeqCst);
         let (died, holder) = (now & OWNER_DIED != 0, now & !(WAITERS | OWNER_DIED));
         match (died, holder) {
             (true, 0) => return Ok(Mark::Died),
-            (true, _) => return Err(Refusal::Corrupt),
+            (true, _) => return Err(LockFailure::Corrupt),
             _ if now & WAITERS != 0 || word.compare_exchange(now, now | WAITERS, SeqCst, Relaxed).is_ok() => {
                 return Ok(Mark::Set(now | WAITERS));
             }
@@ -124,34 +129,34 @@ pub(crate) fn mark(lock: &RawLock) -> Result<Mark, Refusal> {
 pub(crate) fn bury_holder(word: &AtomicU32) {
     let now = word.load(SeqCst);
     let holder = now & !(WAITERS | OWNER_DIED | HANDED_OVER);
-    if now & OWNER_DIED == 0 && holder != 0 && !process::exists(holder) {
+    if now & OWNER_DIED == 0 && holder != 0 && !process_id::exists(holder) {
         let _ = word.compare_exchange(now, OWNER_DIED | WAITERS, SeqCst, Relaxed);
     }
 }
 
 /// A section that lasts: the program's code runs in it, or other locks are taken. Not `Send`: it stands for a thread.
 #[must_use]
-pub(crate) struct KeptSection<'a> {
+pub(crate) struct LongSection<'a> {
     word: &'a AtomicU32,
     died: bool,
     thread: std::marker::PhantomData<*const ()>,
 }
 
-impl<'a> KeptSection<'a> {
+impl<'a> LongSection<'a> {
     /// Back to a section of a few instructions.
     pub(crate) fn resume(self) -> Section<'a> {
-        Section { word: self.word, me: Me::retire(self.word), died: self.died }
+        Section { word: self.word, me: PendingSlot::retire(self.word), died: self.died }
     }
 }
 
 impl<'a> Section<'a> {
     /// From here on the lock is a guard's: in the slot as long as nobody needs that, then in the list.
-    pub(crate) fn keep(self) -> KeptSection<'a> {
+    pub(crate) fn keep(self) -> LongSection<'a> {
         self.me.hold(self.word, true);
-        KeptSection { word: self.word, died: self.died, thread: std::marker::PhantomData }
+        LongSection { word: self.word, died: self.died, thread: std::marker::PhantomData }
     }
 
-    pub(crate) fn me(&self) -> Me {
+    pub(crate) fn me(&self) -> PendingSlot {
         self.me
     }
 
@@ -169,7 +174,7 @@ impl<'a> Section<'a> {
 
     /// The same, but for the slot.
     #[inline(always)]
-    pub(crate) fn leave_with_slot(self, pay: impl FnOnce()) -> Me {
+    pub(crate) fn leave_with_slot(self, pay: impl FnOnce()) -> PendingSlot {
         self.word.fetch_and(WAITERS, SeqCst);
         pay();
         self.me

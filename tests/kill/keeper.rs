@@ -5,7 +5,7 @@
 
 use super::common::{Flags, address, is_full, patience};
 use super::stepper::{Kill, Survivor, Watched};
-use crossproc::{Array, Value, travel};
+use crossproc::{Array, Value, transfer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
@@ -108,13 +108,13 @@ impl<B: Block> Keeping<B> {
         self.done += 1;
         match ORDERS[self.flags.get(WHICH) as usize - 1] {
             Order::Fill => self.fill(),
-            Order::SendAnchor => travel::send(&self.stream, &self.anchor).map_or(GONE, |()| DONE),
+            Order::SendAnchor => transfer::send(&self.stream, &self.anchor).map_or(GONE, |()| DONE),
             Order::SendPayload => {
                 let payload = B::make(PAYLOAD);
                 self.payload_at = self.offset(&payload);
-                travel::send(&self.stream, &payload).map_or(GONE, |()| DONE)
+                transfer::send(&self.stream, &payload).map_or(GONE, |()| DONE)
             }
-            Order::Receive => match travel::recv::<B>(&self.stream) {
+            Order::Receive => match transfer::recv::<B>(&self.stream) {
                 Ok(payload) => {
                     self.payload_at = self.offset(&payload);
                     let content = payload.content();

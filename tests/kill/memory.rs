@@ -4,7 +4,7 @@
 use super::common::{Flags, address};
 use super::keeper::{Block, DONE, Keeper, Large, Meanwhile, Order, Small, complain, place};
 use super::stepper::{Kill, Scenario, Watched, World};
-use crossproc::travel;
+use crossproc::transfer;
 
 const LIVE: usize = 0; // where the victim's object is
 const DROPPING: usize = 1; // it is on its way out
@@ -56,7 +56,7 @@ impl<B: Block> Arena<B> {
 impl<B: Block> World for Arena<B> {
     fn prepare(&mut self) {
         let stream = self.keeper.stream.as_ref().expect("the tester drops only its own");
-        let anchor: B = travel::recv(stream).expect("the anchor was sent");
+        let anchor: B = transfer::recv(stream).expect("the anchor was sent");
         self.flags.put(BEGIN, address(&anchor) as u64 - (place(&anchor) - 1));
         if self.deed == Deed::Warm {
             drop((B::make(1), B::make(1)));

@@ -105,7 +105,7 @@ enum Deed {
     Done,
 }
 
-struct Journey {
+struct CodecScope {
     deed: Deed,
     owner: Owner,
     own: Option<Parcel>,
@@ -113,7 +113,7 @@ struct Journey {
     line: Box<Line>,
 }
 
-impl Journey {
+impl CodecScope {
     fn scenario(name: &str, deed: Deed) -> Scenario {
         Scenario::new(format!("parcel/{name}"), move || {
             let line = Box::new(match deed {
@@ -123,12 +123,12 @@ impl Journey {
             let mut owner = Owner::start(&line);
             let which: &[u64] = if deed == Deed::Send { &[1] } else { &[1, 2] };
             which.iter().for_each(|which| assert!(owner.put(*which), "the owner puts nothing"));
-            Journey { deed, owner, own: None, tasks: Vec::new(), line }
+            CodecScope { deed, owner, own: None, tasks: Vec::new(), line }
         })
     }
 }
 
-impl World for Journey {
+impl World for CodecScope {
     fn prepare(&mut self) {
         super::common::warm_up();
         if self.deed == Deed::Send {
@@ -187,9 +187,9 @@ impl World for Journey {
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
-        Journey::scenario("send", Deed::Send),
-        Journey::scenario("receive", Deed::Receive),
-        Journey::scenario("take", Deed::Take),
-        Journey::scenario("done", Deed::Done),
+        CodecScope::scenario("send", Deed::Send),
+        CodecScope::scenario("receive", Deed::Receive),
+        CodecScope::scenario("take", Deed::Take),
+        CodecScope::scenario("done", Deed::Done),
     ]
 }

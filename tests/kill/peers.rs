@@ -4,8 +4,8 @@
 use super::common::{BEDTIME, Flags, demand_all, eventually, put_to_bed, see_asleep};
 use super::mail::{DOORS_AT, Deed, HEAD_AT, LETTER, LONG, Line, MINE, SHORT, Seen};
 use super::mail::{act, demand_works, elsewhere};
-use super::stepper::{Kill, Scenario, Stop, Survivor, Victim, Watched, World, asleep};
-use crossproc::{Pipe, Receiver, RecvError, SendError, Sender, travel};
+use super::stepper::{Kill, RingError, Scenario, Survivor, Victim, Watched, World, asleep};
+use crossproc::{Pipe, Receiver, RecvError, SendError, Sender, transfer};
 use std::os::unix::net::UnixStream;
 
 /// The victim was killed, or has what it was to have.
@@ -147,10 +147,10 @@ impl Between {
             let mut first = Victim::start(prepare, |()| line.put(message));
             let blocks = line.blocks();
             while length == LETTER && line.blocks() == blocks {
-                assert_eq!(first.run_to_call(), Stop::Call, "it writes its letter");
+                assert_eq!(first.run_to_call(), RingError::Call, "it writes its letter");
             }
             while line.word(counted) == 0 {
-                assert!(matches!(first.step(), Stop::Trap | Stop::Call), "it counts its message");
+                assert!(matches!(first.step(), RingError::Trap | RingError::Call), "it counts its message");
             }
             Between { first, message, line }
         })
@@ -229,12 +229,12 @@ impl Leaver {
             // It is on its own side only, and the tester on none.
             let sleeper = Survivor::start(|| match sends {
                 true => {
-                    let receiver: Receiver<u64> = travel::recv(&near).expect("the victim sends it");
+                    let receiver: Receiver<u64> = transfer::recv(&near).expect("the victim sends it");
                     flags.set(BEDTIME);
                     (receiver.recv_bytes() == Err(RecvError::Eof)).into()
                 }
                 false => {
-                    let sender: Sender<u64> = travel::recv(&near).expect("the victim sends it");
+                    let sender: Sender<u64> = transfer::recv(&near).expect("the victim sends it");
                     flags.set(BEDTIME);
                     // Two have room, and a third one when the victim has thrown those away; more, until the death is news.
                     let mut sent = 0;
@@ -259,11 +259,11 @@ impl World for Leaver {
         let (sender, receiver) = Pipe::one_way_with_capacity(4096).expect("memory for a pipe");
         match self.sends {
             true => {
-                travel::send(&self.stream, &receiver).expect("the sleeper receives it");
+                transfer::send(&self.stream, &receiver).expect("the sleeper receives it");
                 self.sender = Some(sender);
             }
             false => {
-                travel::send(&self.stream, &sender).expect("the sleeper receives it");
+                transfer::send(&self.stream, &sender).expect("the sleeper receives it");
                 self.receiver = Some(receiver);
             }
         }
@@ -297,12 +297,12 @@ impl Comer {
             let (flags, (near, stream), (message, to_victim)) = (Flags::new(), pair(), pair());
             let sleeper = Survivor::start(|| match sends {
                 true => {
-                    let receiver: Receiver<u64> = travel::recv(&near).expect("the tester sends it");
+                    let receiver: Receiver<u64> = transfer::recv(&near).expect("the tester sends it");
                     flags.set(BEDTIME);
                     (receiver.recv_bytes() == Err(RecvError::Eof)).into()
                 }
                 false => {
-                    let sender: Sender<u64> = travel::recv(&near).expect("the tester sends it");
+                    let sender: Sender<u64> = transfer::recv(&near).expect("the tester sends it");
                     flags.set(BEDTIME);
                     let sent = std::iter::repeat_with(|| sender.send_bytes(&[2; 1900])).find_map(Result::err);
                     (sent == Some(SendError::BrokenPipe)).into()
@@ -310,8 +310,8 @@ impl Comer {
             });
             let (sender, receiver) = Pipe::<u64>::one_way_with_capacity(4096).expect("memory for a pipe");
             let sent = match sends {
-                true => travel::send(&stream, &receiver).and(travel::send(&to_victim, &sender)),
-                false => travel::send(&stream, &sender).and(travel::send(&to_victim, &receiver)),
+                true => transfer::send(&stream, &receiver).and(transfer::send(&to_victim, &sender)),
+                false => transfer::send(&stream, &sender).and(transfer::send(&to_victim, &receiver)),
             };
             sent.expect("both are on their way");
             Comer { sends, sleeper: vec![sleeper], message, flags }
@@ -327,8 +327,8 @@ impl World for Comer {
 
     fn operation(&mut self) {
         match self.sends {
-            true => std::mem::forget(travel::recv::<Sender<u64>>(&self.message).expect("it is there")),
-            false => std::mem::forget(travel::recv::<Receiver<u64>>(&self.message).expect("it is there")),
+            true => std::mem::forget(transfer::recv::<Sender<u64>>(&self.message).expect("it is there")),
+            false => std::mem::forget(transfer::recv::<Receiver<u64>>(&self.message).expect("it is there")),
         }
         self.flags.set(KILLED);
     }

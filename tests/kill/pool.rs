@@ -3,7 +3,7 @@
 
 use super::common::{patience, warm_up, watch};
 use super::stepper::{Kill, Scenario, Shared, Strategy, Survivor, Watched, World};
-use crossproc::testing::Rehearsal;
+use crossproc::testing::TestPool;
 use crossproc::{AsyncResult, Atomic, GetTimeoutError, Queue, TaskError};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::SeqCst};
@@ -51,8 +51,8 @@ type Answer = Result<Vec<bool>, TaskError>;
 
 /// The victim is the first worker, for one task; a second one does the rest.
 struct Worker {
-    pool: Rehearsal,
-    result: Box<dyn Fn(&Rehearsal) -> Answer>,
+    pool: TestPool,
+    result: Box<dyn Fn(&TestPool) -> Answer>,
     runs: Rc<Shared<Runs>>,
     items: usize,
     /// What is in the inputs, if it is in any.
@@ -75,11 +75,11 @@ impl Worker {
         let build = move || {
             let runs = Rc::new(Shared::new([const { AtomicU64::new(0) }; ITEMS]));
             RUNS.store(std::ptr::from_ref::<Runs>(&runs).cast_mut(), SeqCst);
-            let pool = Rehearsal::new(2, timed);
+            let pool = TestPool::new(2, timed);
             let mut queue = None;
             let inputs = (0..items as u64).map(|item| input(item, &mut queue)).collect();
             let result = std::cell::RefCell::new(pool.map(items, f, inputs));
-            let result = move |_: &Rehearsal| {
+            let result = move |_: &TestPool| {
                 let answer = AsyncResult::get_timeout(&mut result.borrow_mut(), patience());
                 answer.map(|results| (0..).zip(results).map(|(item, result)| is_right(item, result)).collect())
             };

@@ -3,7 +3,7 @@
 
 use super::common::{Flags, watch};
 use super::stepper::{Asleep, Kill, Scenario, Strategy, Watched, World};
-use crossproc::testing::{self, Half};
+use crossproc::testing::{self, TestHandOver};
 use crossproc::{Process, StartMethod, Value};
 use std::os::fd::OwnedFd;
 use std::sync::Once;
@@ -152,7 +152,7 @@ impl World for Parent {
 /// The server is killed while it answers a call; the parent goes on.
 struct Server {
     count: Value<u64>,
-    half: Option<Half>,
+    half: Option<TestHandOver>,
     link: Option<OwnedFd>,
     /// Whether the child hears everything.
     word: bool,
@@ -164,7 +164,7 @@ impl Server {
             adopt_orphans();
             let count = Value::new(0).expect("memory");
             let (here, there) = testing::link().expect("a link");
-            let half = Half::begin(here, add, (count.clone(), 1), word).expect("an order");
+            let half = TestHandOver::begin(here, add, (count.clone(), 1), word).expect("an order");
             Server { count, half: Some(half), link: Some(there), word }
         };
         Scenario::new(format!("spawn/{name}"), new)
@@ -214,7 +214,7 @@ impl World for Server {
 /// The child is killed at any moment of its life.
 struct Born {
     count: Value<u64>,
-    half: Option<Half>,
+    half: Option<TestHandOver>,
     control: Option<OwnedFd>,
 }
 
@@ -223,8 +223,8 @@ impl Born {
         adopt_orphans();
         let count = Value::new(0).expect("memory");
         let (here, there) = testing::link().expect("a link");
-        let half = Half::begin(here, add, (count.clone(), 1), true).expect("an order");
-        Born { count, control: Some(Half::take_call(there).expect("the child's end")), half: Some(half) }
+        let half = TestHandOver::begin(here, add, (count.clone(), 1), true).expect("an order");
+        Born { count, control: Some(TestHandOver::take_call(there).expect("the child's end")), half: Some(half) }
     }
 }
 

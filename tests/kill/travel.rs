@@ -4,7 +4,7 @@
 use super::common::{Flags, address};
 use super::keeper::{Block, DONE, GONE, Keeper, Large, Meanwhile, Order, PAYLOAD, Small, complain, place};
 use super::stepper::{Kill, Scenario, Watched, World};
-use crossproc::travel;
+use crossproc::transfer;
 
 const TAKEN: usize = 0; // the receiver has its handle
 const DROPPING: usize = 1; // and is about to drop it
@@ -18,7 +18,7 @@ enum Role {
     Stranger,
 }
 
-struct Journey<B> {
+struct CodecScope<B> {
     role: Role,
     capacity: u64,
     keeper: Keeper,
@@ -28,7 +28,7 @@ struct Journey<B> {
     flags: Flags,
 }
 
-impl<B: Block> Journey<B> {
+impl<B: Block> CodecScope<B> {
     fn scenario(name: &str, role: Role) -> Scenario {
         let capacity = std::cell::OnceCell::new();
         Scenario::new(format!("travel/{name}"), move || Self::new(role, *capacity.get_or_init(Keeper::capacity::<B>)))
@@ -44,12 +44,12 @@ impl<B: Block> Journey<B> {
             flags.put(PLACE, keeper.ask(Order::Locate).expect("the keeper answers"));
         }
         let meanwhile = Meanwhile::default();
-        Journey { role, capacity, keeper, meanwhile, anchor: None, payload: None, flags }
+        CodecScope { role, capacity, keeper, meanwhile, anchor: None, payload: None, flags }
     }
 
     fn receive(&self) -> B {
         let stream = self.keeper.stream.as_ref().expect("the tester drops only its own");
-        travel::recv(stream).expect("a message is there")
+        transfer::recv(stream).expect("a message is there")
     }
 
     /// What the survivor got of the victim's message.
@@ -66,7 +66,7 @@ impl<B: Block> Journey<B> {
     }
 }
 
-impl<B: Block> World for Journey<B> {
+impl<B: Block> World for CodecScope<B> {
     fn prepare(&mut self) {
         if self.role != Role::Stranger {
             self.anchor = Some(self.receive());
@@ -82,7 +82,7 @@ impl<B: Block> World for Journey<B> {
         if self.role == Role::Sender {
             let stream = self.keeper.stream.as_ref().expect("the tester drops only its own");
             let payload = self.payload.as_ref().expect("made before");
-            travel::send(stream, payload).expect("the message is sent");
+            transfer::send(stream, payload).expect("the message is sent");
             return;
         }
         let payload = self.receive();
@@ -120,10 +120,10 @@ impl<B: Block> World for Journey<B> {
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
-        Journey::<Large>::scenario("send", Role::Sender),
-        Journey::<Small>::scenario("send-value", Role::Sender),
-        Journey::<Large>::scenario("receive", Role::Receiver),
-        Journey::<Small>::scenario("receive-value", Role::Receiver),
-        Journey::<Large>::scenario("receive-first", Role::Stranger),
+        CodecScope::<Large>::scenario("send", Role::Sender),
+        CodecScope::<Small>::scenario("send-value", Role::Sender),
+        CodecScope::<Large>::scenario("receive", Role::Receiver),
+        CodecScope::<Small>::scenario("receive-value", Role::Receiver),
+        CodecScope::<Large>::scenario("receive-first", Role::Stranger),
     ]
 }

@@ -33,7 +33,7 @@ enum At {
     Arm,     // the gate: one more, ASLEEP
     NoteChanges,
     Mark,         // W into the lock
-    Note,         // the word of the next seat that is to be watched
+    Record,       // the word of the next seat that is to be watched
     Dead,         // is there a dead one?
     Look,         // can it go on?
     Queue,        // compares the next word, and is in its queue
@@ -491,9 +491,9 @@ impl<P: Play> Model for Stage<P> {
             At::Mark if self.lock & DIED != 0 => t.go_in(None),
             At::Mark => {
                 n.lock |= WAITERS;
-                (t.at, t.watched, t.noted_lock) = (At::Note, 0, n.lock);
+                (t.at, t.watched, t.noted_lock) = (At::Record, 0, n.lock);
             }
-            At::Note => match (0..THREADS).find(|seat| t.watched & 1 << seat == 0 && self.is_watched(i, *seat)) {
+            At::Record => match (0..THREADS).find(|seat| t.watched & 1 << seat == 0 && self.is_watched(i, *seat)) {
                 Some(seat) => {
                     t.watched |= 1 << seat;
                     t.noted[seat] = self.seats[seat].word;

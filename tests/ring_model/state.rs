@@ -78,7 +78,7 @@ pub enum Then {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Did {
+pub enum Operation {
     #[default]
     FailToPop,
     FailToPush,
@@ -113,7 +113,7 @@ pub struct Thread {
     pub rounds: u8, // operations to come to an end
     pub look: Look,
     pub then: Then,
-    pub did: Did,
+    pub did: Operation,
     pub died: bool,     // the lock was taken from a dead one
     pub pending: usize, // the slot
     pub door: usize,    // the gate or lock that the step is about

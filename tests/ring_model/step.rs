@@ -76,7 +76,8 @@ impl State {
             Look::Armed => t.at = At::Prepare,
             Look::Marked => (t.at, t.door) = (At::Queue, 0),
             Look::Slept => {
-                (t.did, t.then) = (if t.is_consumer() { Did::FailToPop } else { Did::FailToPush }, Then::Arm);
+                (t.did, t.then) =
+                    (if t.is_consumer() { Operation::FailToPop } else { Operation::FailToPush }, Then::Arm);
                 t.at = vain;
             }
         }
@@ -94,7 +95,7 @@ impl State {
         let t = &mut self.threads[i];
         (t.armed, t.seen, t.then, t.at) = (0, [0; 3], Then::Done, At::Leave);
         if passes_on {
-            (t.did, t.at, t.door) = (Did::Push, At::Sleepers, 0);
+            (t.did, t.at, t.door) = (Operation::Push, At::Sleepers, 0);
         }
         out.push((self, false));
     }
@@ -112,7 +113,7 @@ impl State {
                 (t.at, t.door) = (At::Mark, TAIL);
             }
             _ => {
-                (t.pending, t.did, t.door) = (NULL, Did::default(), 0);
+                (t.pending, t.did, t.door) = (NULL, Operation::default(), 0);
                 self.go_on(i);
             }
         }
@@ -162,7 +163,7 @@ impl State {
         let full = self.tail.wrapping_sub(self.seen) >= self.capacity;
         let t = &mut self.threads[i];
         if t.then == Then::Arm {
-            return self.leave(i, Did::Change);
+            return self.leave(i, Operation::Change);
         }
         t.at = match t.is_consumer() {
             true => At::ReadStamp,
@@ -230,7 +231,7 @@ impl State {
                 self.seen = self.head;
                 self.broken |= number.wrapping_sub(self.head) > self.capacity;
                 if number - self.head == self.capacity {
-                    return self.leave(i, Did::FailToPush);
+                    return self.leave(i, Operation::FailToPush);
                 }
                 self.threads[i].at = At::Stamp;
             }
@@ -242,7 +243,7 @@ impl State {
             }
             _ => {
                 self.tail += 1;
-                self.leave(i, Did::Push);
+                self.leave(i, Operation::Push);
             }
         }
     }
@@ -255,20 +256,20 @@ impl State {
         if t.at == At::ReadStamp && there {
             (t.head, t.at) = (self.head, At::MoveHead);
         } else if t.at == At::ReadStamp {
-            self.leave(i, Did::FailToPop);
+            self.leave(i, Operation::FailToPop);
         } else {
             self.broken |= take(&mut t.head) != self.head || !there;
             self.head += 1;
-            self.leave(i, Did::Pop);
+            self.leave(i, Operation::Pop);
         }
     }
 
-    fn leave(&mut self, i: usize, did: Did) {
+    fn leave(&mut self, i: usize, did: Operation) {
         let early = self.is(Change::RuleBeforeRelease);
         let t = &mut self.threads[i];
-        t.did = if take(&mut t.died) { Did::Change } else { did };
+        t.did = if take(&mut t.died) { Operation::Change } else { did };
         t.then = match (did, t.then) {
-            (Did::Push | Did::Pop, _) => Then::Done,
+            (Operation::Push | Operation::Pop, _) => Then::Done,
             (_, then) => then,
         };
         t.at = At::Release;
@@ -292,7 +293,7 @@ impl State {
 
     fn pay(&mut self, i: usize) {
         let t = &mut self.threads[i];
-        (t.at, t.door) = (if t.did == Did::Change { At::Sleepers } else { At::Glance }, 0);
+        (t.at, t.door) = (if t.did == Operation::Change { At::Sleepers } else { At::Glance }, 0);
     }
 
     fn paid(&mut self, i: usize) {
@@ -315,9 +316,9 @@ impl State {
     /// Rule R, gate by gate.
     fn rule(&mut self, i: usize) {
         let t = self.threads[i];
-        let all = t.did == Did::Change;
+        let all = t.did == Operation::Change;
         let asleep = self.asleep[t.door];
-        let own_kind = [Some(Did::FailToPop), Some(Did::FailToPush), None, None][t.door] == Some(t.did);
+        let own_kind = [Some(Operation::FailToPop), Some(Operation::FailToPush), None, None][t.door] == Some(t.did);
         let next = match t.at {
             At::Sleepers if !asleep => None,
             At::Sleepers if all || own_kind && self.is(Change::FailWakesItsKind) => Some(At::Ring),
@@ -355,7 +356,7 @@ impl State {
 
     /// FUTEX_WAKE at a gate, of one or of all.
     fn wake(mut self, i: usize, out: &mut Next) {
-        let (door, all) = (self.threads[i].door, self.threads[i].did == Did::Change);
+        let (door, all) = (self.threads[i].door, self.threads[i].did == Operation::Change);
         let sleepers: Vec<_> =
             (0..THREADS).filter(|&j| self.is_queued(j, 0) && self.threads[j].gate() == door).collect();
         if sleepers.is_empty() {

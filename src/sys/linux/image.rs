@@ -3,7 +3,7 @@
 //! Addresses differ from process to process, offsets in the image do not. Where the image begins is what the loader says,
 //! not the address of some function, of which a program may have several copies.
 
-use super::super::Kept;
+use super::super::RaceOnce;
 use std::ffi::{CStr, OsString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStringExt;
 
@@ -17,7 +17,7 @@ struct Image {
 }
 
 fn image() -> &'static Image {
-    static IMAGE: Kept<Image> = Kept::new();
+    static IMAGE: RaceOnce<Image> = RaceOnce::new();
     IMAGE.get_or_keep(|| {
         let mut found = None;
         // SAFETY: the callback gets the pointer that is passed here, during the call only.

@@ -60,7 +60,7 @@ impl ParentsEnd {
         syscall!(libc::fcntl(fd, F_SETSIG, libc::SIGKILL))?;
         syscall!(libc::fcntl(fd, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK))?;
         if self.wait(Some(Deadline::now())) {
-            super::birth::kill_self(); // the end came before the kernel knew what to do
+            super::spawn::kill_self(); // the end came before the kernel knew what to do
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! Its size is sealed before anybody else sees it, so that no peer can shrink it under our feet (that would be SIGBUS).
 //! Its pages are allocated at once: a bare `ftruncate` succeeds on a full system, and the first touch is SIGBUS.
 
-use super::{space, syscall};
+use super::{memory_limits, syscall};
 use crate::SegmentError;
 use std::fs::File;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEA
 /// A sealed memfd of `bytes` zeros. The file may be longer: what is behind them takes no memory before
 /// [`allocate_at`] or [`write_at`].
 pub(crate) fn anonymous(bytes: u64, length: u64) -> Result<OwnedFd, SegmentError> {
-    space::check(bytes)?;
+    memory_limits::check(bytes)?;
     let fd = create()?;
     // The default mode is 0777: anybody who finds /proc/PID/fd/N could open it.
     syscall!(libc::fchmod(fd.as_raw_fd(), 0o600))?;
@@ -57,7 +57,7 @@ pub(crate) fn write_letter(parts: &[&[u8]]) -> Result<OwnedFd, SegmentError> {
     if bytes > largest_file() {
         return Err(SegmentError::TooLarge); // as in `set_size`
     }
-    space::check(bytes)?;
+    memory_limits::check(bytes)?;
     let mut file = File::from(create()?);
     for part in parts {
         file.write_all(part)?;
@@ -131,7 +131,7 @@ fn allocate_pages(fd: &OwnedFd, at: u64, bytes: u64) -> Result<(), SegmentError>
 /// Allocates pages of a memory whose file is long enough.
 pub(crate) fn allocate_at(fd: &OwnedFd, at: u64, bytes: u64) -> Result<(), SegmentError> {
     check_reach(at, bytes)?;
-    space::check(bytes)?;
+    memory_limits::check(bytes)?;
     allocate_pages(fd, at, bytes)
 }
 
@@ -146,7 +146,7 @@ fn check_reach(at: u64, bytes: u64) -> Result<(), SegmentError> {
 /// Writes bytes there, which takes the pages that they need.
 pub(crate) fn write_at(fd: &OwnedFd, at: u64, bytes: &[u8]) -> Result<(), SegmentError> {
     check_reach(at, bytes.len() as u64)?;
-    space::check(bytes.len() as u64)?;
+    memory_limits::check(bytes.len() as u64)?;
     let mut done = 0;
     while done < bytes.len() {
         let rest = &bytes[done..];

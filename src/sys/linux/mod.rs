@@ -1,21 +1,21 @@
 //! Linux: robust futexes, memfd, `O_TMPFILE` + `linkat`, pidfd, `SCM_RIGHTS`.
 #![allow(unsafe_code)] // system calls
 
-pub(crate) mod birth;
+pub(crate) mod attributes;
 pub(crate) mod copy;
 pub(crate) mod futex;
 pub(crate) mod image;
 pub(crate) mod lifeline;
 pub(crate) mod memory;
-pub(crate) mod names;
+mod memory_limits;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
-pub(crate) mod process;
+pub(crate) mod process_id;
+pub(crate) mod robust_list;
+pub(crate) mod shm_file;
 pub(crate) mod socket;
-mod space;
-pub(crate) mod surroundings;
-pub(crate) mod thread;
-pub(crate) mod watch;
+pub(crate) mod spawn;
+pub(crate) mod watcher;
 
 /// Runs a system call that answers -1 and `errno`, again after a signal.
 macro_rules! syscall {

@@ -59,17 +59,17 @@ impl Poll {
 
 /// Wakes a thread that waits for descriptors: it becomes readable when it is rung.
 #[derive(Debug)]
-pub(crate) struct Bell {
+pub(crate) struct EventFd {
     ear: PipeReader,
     rope: PipeWriter,
     /// Somebody has pulled the rope since it was last heard: once is enough, and never fills the pipe.
     rung: AtomicBool,
 }
 
-impl Bell {
+impl EventFd {
     pub(crate) fn new() -> io::Result<Self> {
         let (ear, rope) = io::pipe()?;
-        Ok(Bell { ear, rope, rung: AtomicBool::new(false) })
+        Ok(EventFd { ear, rope, rung: AtomicBool::new(false) })
     }
 
     pub(crate) fn ring(&self) {
@@ -85,7 +85,7 @@ impl Bell {
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ear.as_fd()
     }

@@ -269,6 +269,6 @@ mod tests {
         drop(a);
         let mut bytes = [0; 5];
         assert_eq!(recv(&b, &mut bytes).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        assert_eq!(peer_user(&b).unwrap(), super::super::process::user());
+        assert_eq!(peer_user(&b).unwrap(), crate::sys::process_id::user());
     }
 }

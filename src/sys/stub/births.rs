@@ -83,7 +83,7 @@ pub(crate) mod image {
     }
 }
 
-pub(crate) mod birth {
+pub(crate) mod spawn {
     use super::super::socket::Link;
     use super::{AsFd, Fd, io, unsupported};
     use crate::Os;
@@ -299,9 +299,9 @@ pub(crate) mod poll {
     }
 
     #[derive(Debug)]
-    pub(crate) struct Bell(Never);
+    pub(crate) struct EventFd(Never);
 
-    impl Bell {
+    impl EventFd {
         pub(crate) fn new() -> io::Result<Self> {
             unsupported()
         }
@@ -315,40 +315,40 @@ pub(crate) mod poll {
         }
     }
 
-    impl AsFd for Bell {
+    impl AsFd for EventFd {
         fn as_fd(&self) -> super::BorrowedFd<'_> {
             match self.0 {}
         }
     }
 }
 
-pub(crate) mod surroundings {
+pub(crate) mod attributes {
     use super::{Deserialize, Fd, Never, Serialize, io, unsupported};
     use std::ffi::{OsStr, OsString};
 
     #[derive(Debug)]
-    pub(crate) struct Mirror(Never);
+    pub(crate) struct ProcReader(Never);
 
     #[derive(Clone, Debug)]
-    pub(crate) struct Surroundings(Never);
+    pub(crate) struct Attributes(Never);
 
     #[derive(Debug, Serialize, Deserialize)]
     pub(crate) struct Changes;
 
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub(crate) struct Standing(Never);
+    pub(crate) struct Credentials(Never);
 
-    impl Mirror {
+    impl ProcReader {
         pub(crate) fn of_this_thread(_: &mut Option<Self>) -> io::Result<&mut Self> {
             unsupported()
         }
 
-        pub(crate) fn look(&mut self) -> io::Result<(Surroundings, Standing)> {
+        pub(crate) fn look(&mut self) -> io::Result<(Attributes, Credentials)> {
             match self.0 {}
         }
     }
 
-    impl Surroundings {
+    impl Attributes {
         pub(crate) fn changes(self, _: Option<&Self>) -> Changes {
             match self.0 {}
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 mod births;
 
 pub use births::{AsFd, BorrowedFd};
-pub(crate) use births::{as_number, birth, image, lifeline, pidfd, poll, surroundings};
+pub(crate) use births::{as_number, attributes, image, lifeline, pidfd, poll, spawn};
 
 /// There is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(crate) mod futex {
 }
 
 /// Nothing is ever watched.
-pub(crate) mod watch {
+pub(crate) mod watcher {
     use super::{AsFd, AtomicU32, io};
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,9 +108,9 @@ pub(crate) mod copy {
     pub(crate) unsafe fn copy(_: *const u8, _: *mut u8, _: usize) {}
 }
 
-pub(crate) mod thread {
+pub(crate) mod robust_list {
     use super::AtomicU32;
-    use super::process::Process;
+    use super::process_id::ProcessId;
 
     pub(crate) const NODE_ROOM: std::ops::Range<usize> = 28..40;
     pub(crate) const HANDED_OVER: u32 = 1 << 29;
@@ -120,20 +120,20 @@ pub(crate) mod thread {
 
     /// A thread that waits or holds: there is no lock to wait for.
     #[derive(Clone, Copy)]
-    pub(crate) struct Me {
+    pub(crate) struct PendingSlot {
         pub(crate) tid: u32,
     }
 
-    pub(crate) fn enter(_: &AtomicU32) -> Result<Me, TooMany> {
+    pub(crate) fn enter(_: &AtomicU32) -> Result<PendingSlot, TooMany> {
         Err(TooMany)
     }
 
     /// Nobody has a ring here.
-    pub(crate) fn enter_section(_: &AtomicU32) -> Me {
-        Me { tid: 0 }
+    pub(crate) fn enter_section(_: &AtomicU32) -> PendingSlot {
+        PendingSlot { tid: 0 }
     }
 
-    pub(crate) fn lend_slot(_: &AtomicU32) -> Option<Me> {
+    pub(crate) fn lend_slot(_: &AtomicU32) -> Option<PendingSlot> {
         None
     }
 
@@ -141,15 +141,15 @@ pub(crate) mod thread {
         0
     }
 
-    pub(crate) fn process() -> Process {
-        Process::current()
+    pub(crate) fn process() -> ProcessId {
+        ProcessId::current()
     }
 
     pub(crate) fn node_offset() -> i64 {
         0
     }
 
-    impl Me {
+    impl PendingSlot {
         pub(crate) fn leave(self) {}
 
         pub(crate) fn hold(self, _: &AtomicU32, _: bool) {}
@@ -161,21 +161,21 @@ pub(crate) mod thread {
         pub(crate) fn delist(self, _: &AtomicU32) {}
 
         pub(crate) fn retire(_: &AtomicU32) -> Self {
-            Me { tid: 0 }
+            PendingSlot { tid: 0 }
         }
     }
 }
 
-pub(crate) mod process {
+pub(crate) mod process_id {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) struct Process {
+    pub(crate) struct ProcessId {
         pub(crate) pid: u32,
         pub(crate) start: u64,
     }
 
-    impl Process {
+    impl ProcessId {
         pub(crate) fn current() -> Self {
-            Process { pid: std::process::id(), start: 0 }
+            ProcessId { pid: std::process::id(), start: 0 }
         }
 
         pub(crate) fn has_thread(self, _: u32) -> bool {
@@ -191,7 +191,7 @@ pub(crate) mod process {
     pub(crate) struct Watch;
 
     impl Watch {
-        pub(crate) fn new(_: Process) -> Self {
+        pub(crate) fn new(_: ProcessId) -> Self {
             Watch
         }
 
@@ -317,7 +317,7 @@ pub(crate) mod memory {
     }
 }
 
-pub(crate) mod names {
+pub(crate) mod shm_file {
     use super::{Fd, MmapRaw, Never, SegmentError};
 
     pub(crate) type Stays = dyn Fn(&[u8]) -> bool;

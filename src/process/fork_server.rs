@@ -1,0 +1,198 @@
+//! The fork server: this program, executed anew, with one thread and nothing in it; children are forked from here.
+//!
+//! It has one owner, the process that started it, and takes orders from nobody else. It takes no lock in shared memory,
+//! holds none of the owner's streams, and closes all but its link.
+//!
+//! # Protocol
+//! 1. It greets, then answers each call by {number, errno} and the child's pidfd. Children are their owner's (`birth`).
+//! 2. It sees each child's end, and its owner's, and sweeps names that nobody holds any more. A pidfd tells of an end when the
+//!    process has closed its files; the link, before.
+//! 3. It ends when its owner and all children that it watches have.
+//!
+//! # If a process dies here
+//! The server: its owner notices at the next spawn, and starts another, which watches the same children. Children notice
+//! nothing. The owner: the server serves nobody any more and stays for its children's names.
+
+use super::child_main;
+use super::protocol::{CALL, WATCH};
+use crate::segment;
+use crate::sys::image::Start;
+use crate::sys::pidfd::PidFd;
+use crate::sys::poll::Poll;
+use crate::sys::socket::Link;
+use crate::sys::{Deadline, Fd, process_id, spawn};
+use std::io;
+use std::time::Duration;
+
+/// What a server answers to an order.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct Answer {
+    /// The child's number, or 0.
+    pub(super) pid: u32,
+    /// What went wrong, if there is none.
+    pub(super) errno: i32,
+}
+
+/// The numbers under which the link and the owner are polled; children have higher ones.
+const LINK: u64 = 0;
+const OWNER: u64 = 1;
+/// A child that lives shorter than this is never watched: its end would wake the server just when the owner wakes too.
+const FRESH: Duration = Duration::from_millis(5);
+const MOST_FRESH: usize = 64;
+/// Deaths that come together are one reason to sweep.
+const SOON: Duration = Duration::from_millis(20);
+/// An owner that lives so long behind the end of its link executes another program.
+const LATER: Duration = Duration::from_millis(500);
+
+struct Server {
+    link: Option<Link>,
+    poll: Poll,
+    /// Not a map of std's, whose seed all children would share.
+    children: Vec<(u64, PidFd)>,
+    next: u64,
+    /// Children that are not watched yet, and when they are to be.
+    fresh: Vec<PidFd>,
+    grown: Option<Deadline>,
+    /// Until its end was seen, or it executes another program.
+    owner: Option<PidFd>,
+    /// When names are to be swept, and when the owner is given up.
+    sweep: Option<Deadline>,
+    patience: Option<Deadline>,
+}
+
+pub(super) fn run(link: Link, start: &Start) -> ! {
+    let served = Server::new(link).and_then(|mut server| server.serve(start));
+    spawn::exit_at_once(i32::from(served.is_err()))
+}
+
+/// Serves one call, as a process that was not executed for it. For the kill suite.
+pub(super) fn serve_one(link: Link) -> io::Result<()> {
+    Server::new(link)?.hear(&Start::of_main())
+}
+
+impl Server {
+    fn new(link: Link) -> io::Result<Self> {
+        spawn::settle_server(&link)?;
+        link.send(&super::startup::greeting(), &[] as &[Fd])?;
+        let _ = process_id::boot_id(); // which every child asks for that attaches memory
+        let poll = Poll::new()?;
+        poll.add(&link, LINK)?;
+        let owner = spawn::parent_of(&link).filter(|owner| poll.add(owner, OWNER).is_ok());
+        let (children, fresh) = (Vec::new(), Vec::new());
+        let link = Some(link);
+        Ok(Server { link, poll, children, next: OWNER + 1, fresh, grown: None, owner, sweep: None, patience: None })
+    }
+
+    fn serve(&mut self, start: &Start) -> io::Result<()> {
+        while self.link.is_some() || self.owner.is_some() || !self.children.is_empty() || !self.fresh.is_empty() {
+            let deadlines = [self.grown, self.sweep, self.patience];
+            let events = self.poll.wait(deadlines.into_iter().flatten().min());
+            for number in events {
+                match number {
+                    LINK => self.hear(start)?,
+                    OWNER => self.let_owner_go(),
+                    child => self.bury(child),
+                }
+            }
+            if self.grown.is_some_and(Deadline::has_passed) {
+                self.watch_fresh();
+            }
+            if self.patience.is_some_and(Deadline::has_passed) {
+                self.let_owner_go();
+            }
+            if self.sweep.is_some_and(Deadline::has_passed) {
+                self.sweep = None;
+                segment::sweep_names_now_and_then();
+            }
+        }
+        segment::sweep_names();
+        Ok(())
+    }
+
+    fn let_owner_go(&mut self) {
+        self.patience = None;
+        if let Some(owner) = self.owner.take() {
+            self.poll.remove(&owner);
+        }
+        let _ = self.orphaned();
+    }
+
+    /// A packet of the owner, or its end.
+    fn hear(&mut self, start: &Start) -> io::Result<()> {
+        let Some(link) = &self.link else { return Ok(()) };
+        let mut packet = [0; 16];
+        let heard = match link.recv(&mut packet) {
+            Ok(Some((packet, mut fds))) if *packet == CALL => match (fds.pop(), spawn::clone_sibling()) {
+                (Some(control), Ok(None)) => child_main::born(control, start),
+                (_, Ok(Some((pid, pidfd)))) => {
+                    let sent = link.send(bytemuck::bytes_of(&Answer { pid, errno: 0 }), &[&pidfd]);
+                    self.watch(PidFd::of(pidfd));
+                    sent
+                }
+                (None, Ok(None)) => spawn::exit_at_once(1),
+                (_, Err(error)) => refuse(link, &error),
+            },
+            Ok(Some((packet, fds))) => {
+                if *packet == WATCH {
+                    fds.into_iter().for_each(|fd| self.watch(PidFd::of(fd)));
+                }
+                Ok(())
+            }
+            Ok(None) => return self.orphaned(),
+            // Out of descriptors, and the packet's is lost.
+            Err(error) => refuse(link, &error),
+        };
+        if heard.is_err() { self.orphaned() } else { Ok(()) }
+    }
+
+    /// The owner ends, or executes another program.
+    fn orphaned(&mut self) -> io::Result<()> {
+        if let Some(link) = self.link.take() {
+            self.poll.remove(&link);
+            self.patience = self.owner.is_some().then(|| Deadline::after(LATER));
+        }
+        self.sweep_soon();
+        Ok(())
+    }
+
+    fn watch(&mut self, child: PidFd) {
+        self.fresh.push(child);
+        self.grown.get_or_insert_with(|| Deadline::after(FRESH));
+        if self.fresh.len() >= MOST_FRESH {
+            self.watch_fresh();
+        }
+    }
+
+    fn watch_fresh(&mut self) {
+        self.grown = None;
+        for child in std::mem::take(&mut self.fresh) {
+            let number = self.next;
+            self.next += 1;
+            if child.wait(Some(Deadline::now())) {
+                self.sweep_soon();
+            } else if self.poll.add(&child, number).is_ok() {
+                self.children.push((number, child));
+            }
+        }
+    }
+
+    /// A child has ended.
+    fn bury(&mut self, number: u64) {
+        if let Some(at) = self.children.iter().position(|(child, _)| *child == number) {
+            let (_, child) = self.children.swap_remove(at);
+            self.poll.remove(&child);
+            self.sweep_soon();
+        }
+    }
+
+    fn sweep_soon(&mut self) {
+        self.sweep.get_or_insert_with(|| Deadline::after(SOON));
+    }
+}
+
+fn refuse(link: &Link, error: &io::Error) -> io::Result<()> {
+    let answer = Answer { pid: 0, errno: crate::Os::from(io::Error::from(error.kind())).0 };
+    let answer = Answer { errno: error.raw_os_error().unwrap_or(answer.errno), ..answer };
+    link.send(bytemuck::bytes_of(&answer), &[] as &[Fd])
+}

@@ -1,0 +1,98 @@
+//! Handle types whose objects are all alike: what each of them has.
+
+/// A handle type with one field, `handle`, for objects of so many locks behind their own and so many bytes. Its kind has its
+/// name. Examples need a name for objects in `/dev/shm`.
+macro_rules! alike {
+    ($name:ident, $locks:expr, $bytes:expr, $example:literal) => {
+        $crate::segment::handle_type!($name);
+
+        impl $crate::segment::Object for $name {
+            const IN_PLACE: bool = false;
+
+            fn spec(_: usize) -> Result<$crate::segment::Spec, $crate::SegmentError> {
+                $crate::segment::Spec::of::<()>($crate::segment::Kind::$name, 1)
+            }
+
+            fn shape(_: usize) -> Option<$crate::segment::ObjectLayout> {
+                Some($crate::segment::ObjectLayout { locks: $locks, bytes: $bytes })
+            }
+
+            fn of(handle: $crate::segment::Handle, _: usize) -> Self {
+                $name { handle }
+            }
+
+            fn handle(&self) -> &$crate::segment::Handle {
+                &self.handle
+            }
+
+            fn count(&self) -> usize {
+                1
+            }
+        }
+
+        impl $name {
+            /// A new one in anonymous shared memory.
+            ///
+            /// # Errors
+            /// [`NoSpace`](crate::SegmentError::NoSpace).
+            ///
+            /// ```
+            #[doc = concat!("assert!(crossproc::", stringify!($name), "::new().is_ok());")]
+            /// ```
+            pub fn new() -> Result<Self, $crate::SegmentError> {
+                $crate::segment::create(1, |_| ())
+            }
+
+            /// One that other programs find by name.
+            ///
+            /// ```
+            #[doc = concat!("use crossproc::{", stringify!($name), ", SegmentError};")]
+            #[doc = concat!("let ours = ", stringify!($name), "::named(\"", $example, "\").create()?;")]
+            #[doc = concat!("let theirs = ", stringify!($name), "::named(\"", $example, "\").open()?;")]
+            #[doc = concat!("let another = ", stringify!($name), "::named(\"", $example, "\").create();")]
+            /// assert_eq!(another.unwrap_err(), SegmentError::AlreadyExists);
+            /// # drop((ours, theirs));
+            /// # Ok::<(), crossproc::Error>(())
+            /// ```
+            pub fn named(name: &str) -> $crate::Named<Self> {
+                $crate::Named::by(name)
+            }
+
+            /// One at an offset of memory that the program owns.
+            ///
+            /// ```
+            /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
+            #[doc = concat!("assert!(crossproc::", stringify!($name), "::within(&memory, 64).create().is_ok());")]
+            /// ```
+            #[cfg(feature = "shared_memory")]
+            pub fn within(memory: &$crate::Within, offset: usize) -> $crate::Named<Self> {
+                memory.at(offset)
+            }
+        }
+
+        impl $crate::Named<$name> {
+            /// Makes it; see [`Named`](crate::Named) for the errors.
+            ///
+            /// ```
+            #[doc = concat!("assert!(crossproc::", stringify!($name), "::named(\"", $example, "-create\").create().is_ok());")]
+            /// ```
+            pub fn create(self) -> Result<$name, $crate::SegmentError> {
+                self.create_object(1, |_| ())
+            }
+
+            /// Opens it, or makes it where there is none.
+            ///
+            /// ```
+            #[doc = concat!("let name = \"", $example, "-either\";")]
+            #[doc = concat!("let made = crossproc::", stringify!($name), "::named(name).open_or_create()?;")]
+            #[doc = concat!("assert!(crossproc::", stringify!($name), "::named(name).open().is_ok());")]
+            /// # drop(made);
+            /// # Ok::<(), crossproc::Error>(())
+            /// ```
+            pub fn open_or_create(self) -> Result<$name, $crate::SegmentError> {
+                self.open_or_create_object(|named| named.create_object(1, |_| ()))
+            }
+        }
+    };
+}
+pub(crate) use alike;

@@ -1,0 +1,550 @@
+//! The robust list of a thread: how the kernel learns which lock words to free when the thread dies.
+//!
+//! Each thread has one list, registered by its C library, and beside it one slot, "pending". When the thread ends,
+//! killed or not, the kernel visits the words of the list and then the pending one: a word that carries the thread's
+//! number loses it and gains DIED, and one sleeper is woken; a pending word that carries no number has one sleeper
+//! woken ("relay").
+//!
+//! # Layout
+//! The list links *nodes*. A node lies at `word - futex_offset` (32 bytes behind the word with glibc, 28 with musl) and
+//! is the address of the next node. Two private *sentinels* per thread are spliced into libc's list; our nodes live
+//! strictly between them.
+//!
+//! # Protocol
+//! 1. [`enter`] takes the pending slot for one word. A guard in the slot ("outer") is linked into the list first.
+//! 2. [`PendingSlot::hold`] declares the word in the slot to be a guard's, which stays there until the slot is needed.
+//! 3. [`PendingSlot::enlist`] links a second word while a first one is in the slot; it gets the number behind that, and loses it before
+//!    [`PendingSlot::delist`].
+//! 4. [`PendingSlot::retire`] takes a guard's word back into the slot, out of the list if it was there; the caller then frees
+//!    the word and wakes; [`PendingSlot::leave`] empties the slot last.
+//!
+//! # Invariants
+//! * S1: a word that carries this thread's number is in the slot or in the list, but between the end of a thread that
+//!   leaked a guard and the end of its process ([`hand_over`]).
+//! * S2: the slot is not emptied before the word in it is freed and its wake is paid.
+//! * S3: libc's nodes never neighbour ours; addresses of neighbours come from the private `links`, never from a node.
+//! * S4: a fork child begins with an empty slot, an empty list and no number.
+//!
+//! # If a process dies here
+//! Between any two stores every held word is reachable by S1; a word that is in the list and in the slot is visited
+//! once, since the kernel skips the pending word in the list.
+
+use super::process_id::ProcessId;
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence};
+
+/// More guards than this in one thread are refused: the kernel visits at most 2,048 words.
+const MOST_LINKED: usize = 2_000;
+/// Where a node may lie behind its word: a lock must leave this room unused.
+pub(crate) const NODE_ROOM: std::ops::Range<usize> = 28..40;
+const GLIBC_OFFSET: isize = -32;
+/// Beside the address of a word, which is a multiple of four.
+const IN_PLACE: usize = 1;
+/// Beside the number of a process, which is that of its first thread too: no thread holds this word. Numbers are smaller.
+pub(crate) const HANDED_OVER: u32 = 1 << 29;
+
+/// `struct robust_list_head`, as the kernel knows it.
+#[repr(C)]
+struct Head {
+    first: usize,
+    offset: isize,
+    pending: usize,
+}
+
+/// A private list node. Libc keeps a backward address in front of the forward one.
+#[repr(C, align(64))]
+struct Sentinel {
+    word: u32,
+    _room: [u32; 5],
+    back: Cell<usize>,
+    next: Cell<usize>,
+    _rest: [u32; 6],
+}
+
+/// The head of the thread, plain so that the hot path is a few loads relative to the thread pointer.
+struct Local {
+    head: Cell<*mut Head>,
+    /// 0 until the first use, and again in a fork child.
+    tid: Cell<u32>,
+    pid: Cell<u32>,
+    start: Cell<u64>,
+    /// The word of the guard in the pending slot, or 0; with [`IN_PLACE`] if it gives access in place.
+    outer: Cell<usize>,
+}
+
+/// The cold half: what is linked, newest first in the kernel's list and last in `words`.
+struct Links {
+    sentinels: Option<&'static [Sentinel; 2]>,
+    words: Vec<Link>,
+}
+
+#[derive(Clone, Copy)]
+struct Link {
+    word: usize,
+    in_place: bool,
+}
+
+thread_local! {
+    static LOCAL: Local = const {
+        Local {
+            head: Cell::new(std::ptr::null_mut()),
+            tid: Cell::new(0),
+            pid: Cell::new(0),
+            start: Cell::new(0),
+            outer: Cell::new(0),
+        }
+    };
+    // Never dropped by the thread's end: guards in other thread-locals may be dropped after it.
+    static LINKS: std::mem::ManuallyDrop<RefCell<Links>> =
+        const { std::mem::ManuallyDrop::new(RefCell::new(Links { sentinels: None, words: Vec::new() })) };
+}
+
+/// This thread, with a word in its pending slot. Not `Send`: it stands for a thread.
+#[derive(Clone, Copy)]
+pub(crate) struct PendingSlot {
+    head: *mut Head,
+    pub(crate) tid: u32,
+}
+
+/// There are too many guards to link one more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooMany;
+
+/// Puts `word` into this thread's pending slot; a guard that is there is linked into the list first.
+#[inline(always)]
+pub(crate) fn enter(word: &AtomicU32) -> Result<PendingSlot, TooMany> {
+    LOCAL.with(|local| {
+        if local.tid.get() == 0 {
+            attach(local);
+        }
+        let me = PendingSlot { head: local.head.get(), tid: local.tid.get() };
+        if local.outer.get() != 0 {
+            me.link_outer(local)?;
+        }
+        me.set_pending(word);
+        Ok(me)
+    })
+}
+
+/// The same for a lock that is held for moments only. The outermost guard goes into the list even if that is full: the
+/// kernel visits a few more than we let programs have.
+#[inline(always)]
+pub(crate) fn enter_section(word: &AtomicU32) -> PendingSlot {
+    LOCAL.with(|local| {
+        if local.tid.get() == 0 {
+            attach(local);
+        }
+        let me = PendingSlot { head: local.head.get(), tid: local.tid.get() };
+        if local.outer.get() != 0 {
+            me.make_room(local);
+        }
+        me.set_pending(word);
+        me
+    })
+}
+
+/// The slot, if nothing is in it, and without a call that a signal handler may not make.
+#[inline]
+pub(crate) fn lend_slot(word: &AtomicU32) -> Option<PendingSlot> {
+    LOCAL.with(|local| {
+        let me = PendingSlot { head: local.head.get(), tid: local.tid.get() };
+        let is_free = me.tid != 0 && local.outer.get() == 0 && !me.is_pending();
+        if is_free {
+            me.set_pending(word);
+        }
+        is_free.then_some(me)
+    })
+}
+
+/// The number of the calling thread, 0 if it has not locked anything since it began or was forked.
+#[inline]
+pub(crate) fn tid() -> u32 {
+    LOCAL.with(|local| local.tid.get())
+}
+
+/// The process of the calling thread, which has called [`enter`].
+#[inline]
+pub(crate) fn process() -> ProcessId {
+    LOCAL.with(|local| ProcessId { pid: local.pid.get(), start: local.start.get() })
+}
+
+impl PendingSlot {
+    #[inline(always)]
+    fn set_pending(self, word: &AtomicU32) {
+        // SAFETY: by `attach`, head is this thread's registered list head, alive as long as the thread.
+        let offset = unsafe { (*self.head).offset };
+        self.store_pending((word.as_ptr() as usize).wrapping_add_signed(-offset));
+    }
+
+    #[inline]
+    fn is_pending(self) -> bool {
+        // SAFETY: as in `set_pending`.
+        unsafe { std::ptr::read_volatile(&raw const (*self.head).pending) != 0 }
+    }
+
+    /// Empties the slot; the word in it is free and woken (S2).
+    #[inline(always)]
+    pub(crate) fn leave(self) {
+        self.store_pending(0);
+    }
+
+    #[inline]
+    fn store_pending(self, node: usize) {
+        // The kernel reads the slot on behalf of this very thread: order in the program is order enough.
+        compiler_fence(Ordering::SeqCst);
+        // SAFETY: as in `set_pending`; volatile, since the reader is the kernel.
+        unsafe { std::ptr::write_volatile(&raw mut (*self.head).pending, node) };
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// The word in the slot is a guard's from here on.
+    #[inline(always)]
+    pub(crate) fn hold(self, word: &AtomicU32, in_place: bool) {
+        LOCAL.with(|local| local.outer.set(word.as_ptr() as usize | usize::from(in_place)));
+    }
+
+    /// Takes a guard's word back into the slot, out of the list if it is there.
+    #[inline(always)]
+    pub(crate) fn retire(word: &AtomicU32) -> Self {
+        LOCAL.with(|local| {
+            let me = PendingSlot { head: local.head.get(), tid: local.tid.get() };
+            if local.outer.get() & !IN_PLACE == word.as_ptr() as usize {
+                local.outer.set(0);
+                // A foreign robust mutex inside the guard's scope empties the slot.
+                if !me.is_pending() {
+                    me.set_pending(word);
+                }
+            } else {
+                me.retire_linked(local, word);
+            }
+            me
+        })
+    }
+
+    #[cold]
+    fn retire_linked(self, local: &Local, word: &AtomicU32) {
+        if local.outer.get() != 0 {
+            // Another guard is in the slot. That this one leaves makes room for it in any case.
+            self.link(local);
+        }
+        self.set_pending(word);
+        self.unlink(word.as_ptr() as usize);
+    }
+
+    #[cold]
+    fn link_outer(self, local: &Local) -> Result<(), TooMany> {
+        if !has_room() {
+            return Err(TooMany);
+        }
+        self.link(local);
+        Ok(())
+    }
+
+    #[cold]
+    fn make_room(self, local: &Local) {
+        self.link(local);
+    }
+
+    /// Moves the guard in the slot to the front of our part of the list.
+    fn link(self, local: &Local) {
+        let (word, in_place) = (local.outer.get() & !IN_PLACE, local.outer.get() & IN_PLACE != 0);
+        self.link_word(Link { word, in_place });
+        local.outer.set(0);
+    }
+
+    fn link_word(self, link: Link) {
+        LINKS.with(|links| self.link_in(&mut links.borrow_mut(), link));
+    }
+
+    #[inline(always)]
+    fn link_in(self, links: &mut Links, link: Link) {
+        links.words.reserve(1);
+        let sentinels = match links.sentinels {
+            Some(sentinels) => sentinels,
+            None => self.splice(links),
+        };
+        let node = self.node(link.word);
+        let next = links.words.last().map_or(self.node_of(&sentinels[1]), |link| self.node(link.word));
+        store_node(node, next);
+        compiler_fence(Ordering::SeqCst);
+        sentinels[0].next.set(node);
+        compiler_fence(Ordering::SeqCst);
+        links.words.push(link);
+    }
+
+    /// Links a word that is about to carry this thread's number, while another one is in the slot.
+    #[inline(always)]
+    pub(crate) fn enlist(self, word: &AtomicU32) -> Result<(), TooMany> {
+        let link = Link { word: word.as_ptr() as usize, in_place: false };
+        LINKS.with(|links| {
+            let links = &mut *links.borrow_mut();
+            if links.words.len() >= MOST_LINKED {
+                return Err(TooMany);
+            }
+            self.link_in(links, link);
+            Ok(())
+        })
+    }
+
+    /// Takes such a word out, which does not carry the number any more.
+    #[inline(always)]
+    pub(crate) fn delist(self, word: &AtomicU32) {
+        self.unlink(word.as_ptr() as usize);
+    }
+
+    #[inline(always)]
+    fn unlink(self, word: usize) {
+        LINKS.with(|links| {
+            let links = &mut *links.borrow_mut();
+            let (Some(sentinels), Some(at)) = (links.sentinels, links.words.iter().rposition(|l| l.word == word))
+            else {
+                return;
+            };
+            let next = match at {
+                0 => self.node_of(&sentinels[1]),
+                _ => self.node(links.words[at - 1].word),
+            };
+            compiler_fence(Ordering::SeqCst);
+            match links.words.get(at + 1) {
+                Some(newer) => store_node(self.node(newer.word), next),
+                None => sentinels[0].next.set(next),
+            }
+            compiler_fence(Ordering::SeqCst);
+            links.words.remove(at);
+        });
+    }
+
+    fn node(self, word: usize) -> usize {
+        // SAFETY: as in `set_pending`.
+        word.wrapping_add_signed(-unsafe { (*self.head).offset })
+    }
+
+    fn node_of(self, sentinel: &Sentinel) -> usize {
+        sentinel.next.as_ptr() as usize
+    }
+
+    /// Puts two sentinels of our own in front of libc's list: head -> S0 -> S1 -> what libc had.
+    #[cold]
+    fn splice(self, links: &mut Links) -> &'static [Sentinel; 2] {
+        // Leaked: the kernel may visit them after every destructor of this thread has run.
+        let make = || Sentinel { word: 0, _room: [0; 5], back: Cell::new(0), next: Cell::new(0), _rest: [0; 6] };
+        let sentinels: &'static [Sentinel; 2] = Box::leak(Box::new([make(), make()]));
+        let (s0, s1) = (self.node_of(&sentinels[0]), self.node_of(&sentinels[1]));
+        // SAFETY: as in `set_pending`; only this thread and libc on its behalf touch the head.
+        let first = unsafe { std::ptr::read_volatile(&raw const (*self.head).first) };
+        sentinels[1].next.set(first);
+        sentinels[0].next.set(s1);
+        sentinels[0].back.set(self.head as usize);
+        sentinels[1].back.set(s0);
+        self.set_back(first, s1);
+        compiler_fence(Ordering::SeqCst);
+        // SAFETY: as above.
+        unsafe { std::ptr::write_volatile(&raw mut (*self.head).first, s0) };
+        compiler_fence(Ordering::SeqCst);
+        links.sentinels = Some(sentinels);
+        sentinels
+    }
+
+    /// Libc's lists are doubly linked: the address in front of a libc node is the one before it. The head of glibc has
+    /// such a field too, musl's and our own do not.
+    fn set_back(self, node: usize, back: usize) {
+        const PRIORITY_BIT: usize = 1;
+        let node = node & !PRIORITY_BIT;
+        // SAFETY: as in `set_pending`.
+        let offset = unsafe { (*self.head).offset };
+        if node == self.head as usize && (offset != GLIBC_OFFSET || is_own(self.head)) {
+            return;
+        }
+        // SAFETY: a node that libc put into its list has a backward field right in front of it.
+        unsafe { *((node - size_of::<usize>()) as *mut usize) = back };
+    }
+
+    /// Takes the sentinels out again and frees them; nothing of ours is linked.
+    fn unsplice(self, links: &mut Links) {
+        let Some(sentinels) = links.sentinels.take() else { return };
+        let (back, next) = (sentinels[0].back.get(), sentinels[1].next.get());
+        self.set_back(next, back);
+        compiler_fence(Ordering::SeqCst);
+        // SAFETY: `back` is the head or a libc node in front of ours, both begin with the forward address.
+        unsafe { std::ptr::write_volatile(back as *mut usize, next) };
+        compiler_fence(Ordering::SeqCst);
+        // SAFETY: it came from Box::leak in `splice` and no list leads to it any more.
+        drop(unsafe { Box::from_raw(std::ptr::from_ref(sentinels).cast_mut()) });
+    }
+}
+
+fn has_room() -> bool {
+    LINKS.with(|links| links.borrow().words.len() < MOST_LINKED)
+}
+
+/// Writes a forward address into shared memory; with musl's offset it is not aligned.
+fn store_node(node: usize, next: usize) {
+    // SAFETY: by S3 the node belongs to a word that this thread holds, whose mapping lives while it is held; every lock
+    // leaves NODE_ROOM for it. Only the kernel reads it.
+    unsafe { std::ptr::write_unaligned(node as *mut usize, next) };
+}
+
+/// First use in this thread: finds the list that libc registered, or registers one.
+#[cold]
+#[inline(never)]
+fn attach(local: &Local) {
+    crate::sys::process_id::watch_forks();
+    let mut head = registered();
+    if head.is_null() {
+        have_libc_register();
+        head = registered();
+    }
+    if head.is_null() {
+        head = register_own();
+    }
+    let process = ProcessId::current();
+    // SAFETY: no arguments.
+    let tid = unsafe { libc::syscall(libc::SYS_gettid) } as u32;
+    local.head.set(head);
+    local.outer.set(0);
+    local.pid.set(process.pid);
+    local.start.set(process.start);
+    local.tid.set(tid);
+    at_thread_end();
+}
+
+/// The list head that the kernel knows of this thread, or null.
+fn registered() -> *mut Head {
+    let mut head: *mut Head = std::ptr::null_mut();
+    let mut length = 0_usize;
+    // SAFETY: get_robust_list writes a pointer and a length.
+    let answer = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
+    if answer == 0 { head } else { std::ptr::null_mut() }
+}
+
+/// Musl registers a thread's list at its first robust mutex, and would put its own in place of ours later on.
+#[cold]
+fn have_libc_register() {
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+    let mut mutex = std::mem::MaybeUninit::<libc::pthread_mutex_t>::uninit();
+    // SAFETY: each is initialised before it is used, and destroyed unlocked.
+    unsafe {
+        libc::pthread_mutexattr_init(attributes.as_mut_ptr());
+        libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), libc::PTHREAD_MUTEX_ROBUST);
+        libc::pthread_mutex_init(mutex.as_mut_ptr(), attributes.as_ptr());
+        if libc::pthread_mutex_lock(mutex.as_mut_ptr()) == 0 {
+            libc::pthread_mutex_unlock(mutex.as_mut_ptr());
+        }
+        libc::pthread_mutex_destroy(mutex.as_mut_ptr());
+        libc::pthread_mutexattr_destroy(attributes.as_mut_ptr());
+    }
+}
+
+/// A list head for a thread that has none (made without libc, or by one that registers late). Leaked.
+#[cold]
+fn register_own() -> *mut Head {
+    let head = Box::into_raw(Box::new(Head { first: 0, offset: GLIBC_OFFSET, pending: 0 }));
+    // SAFETY: a fresh Head; an empty list leads to itself; the kernel is told its true size.
+    unsafe {
+        (*head).first = head as usize;
+        libc::syscall(libc::SYS_set_robust_list, head, size_of::<Head>());
+    }
+    OWN_HEADS.store(true, Ordering::Relaxed);
+    LOCAL.with(|local| local.head.set(head));
+    OWN_HEAD.with(|own| own.set(head));
+    head
+}
+
+static OWN_HEADS: AtomicBool = AtomicBool::new(false);
+thread_local! { static OWN_HEAD: Cell<*mut Head> = const { Cell::new(std::ptr::null_mut()) }; }
+
+fn is_own(head: *mut Head) -> bool {
+    OWN_HEADS.load(Ordering::Relaxed) && OWN_HEAD.with(Cell::get) == head
+}
+
+/// The offset of this program's libc, which is part of the layout that two programs must share.
+pub(crate) fn node_offset() -> i64 {
+    LOCAL.with(|local| {
+        if local.tid.get() == 0 {
+            attach(local);
+        }
+        // SAFETY: by `attach`, head is this thread's registered list head.
+        unsafe { (*local.head.get()).offset as i64 }
+    })
+}
+
+/// Has [`hand_over`] run when this thread ends, behind all destructors of thread-locals.
+fn at_thread_end() {
+    static KEY: crate::sys::RaceOnce<Option<libc::pthread_key_t>> = crate::sys::RaceOnce::new();
+    // Two threads at once may make two, of which one is never used.
+    let key = KEY.get_or_keep(|| {
+        let mut key = 0;
+        // SAFETY: `thread_end` is a function of this program, which stays loaded.
+        (unsafe { libc::pthread_key_create(&mut key, Some(thread_end)) } == 0).then_some(key)
+    });
+    if let Some(key) = key {
+        // SAFETY: a key of ours; any value that is not null.
+        unsafe { libc::pthread_setspecific(*key, std::ptr::dangling::<u8>().cast()) };
+    }
+}
+
+extern "C" fn thread_end(_: *mut libc::c_void) {
+    LOCAL.with(|local| {
+        if local.tid.get() != 0 {
+            hand_over(local);
+        }
+    });
+}
+
+/// A thread ends. Guards that it leaked and that give access in place keep their locks until the process ends, for a
+/// `&mut [T]` may live on in another thread: their words get the number of the process and [`HANDED_OVER`], and are left
+/// to the backstop. Other words are freed by the kernel.
+#[cold]
+fn hand_over(local: &Local) {
+    let (tid, pid) = (local.tid.get(), local.pid.get());
+    let me = PendingSlot { head: local.head.get(), tid };
+    let give = |word: usize| {
+        // SAFETY: a held word's mapping is kept alive as long as the lock is held.
+        let word = unsafe { &*(word as *const AtomicU32) };
+        let _ = word.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |value| {
+            let waiters = value & super::WAITERS;
+            (value & !super::WAITERS == tid).then_some(pid | HANDED_OVER | waiters)
+        });
+    };
+    if local.outer.get() & IN_PLACE != 0 {
+        give(local.outer.get() & !IN_PLACE);
+        local.outer.set(0);
+        me.leave();
+    }
+    LINKS.with(|links| {
+        let leaked: Vec<usize> = {
+            let links = links.borrow();
+            links.words.iter().filter(|link| link.in_place).map(|link| link.word).collect()
+        };
+        for word in leaked {
+            give(word);
+            me.unlink(word);
+        }
+        let links = &mut *links.borrow_mut();
+        if links.words.is_empty() {
+            me.unsplice(links);
+            links.words = Vec::new();
+        }
+    });
+    if local.outer.get() == 0 {
+        local.tid.set(0);
+    }
+}
+
+/// In a fork child: its parent's guards are not its own (S4). The kernel's list is empty, libc has made its own anew.
+pub(crate) fn after_fork() {
+    LOCAL.with(|local| {
+        if local.tid.get() == 0 {
+            return;
+        }
+        PendingSlot { head: local.head.get(), tid: 0 }.leave();
+        local.tid.set(0);
+        local.outer.set(0);
+        LINKS.with(|links| {
+            // SAFETY: the only thread of the child; a borrow can only be a copy of one that fork interrupted.
+            let links = unsafe { &mut *links.as_ptr() };
+            links.sentinels = None; // leaked in the child: a few bytes, and no allocator is called here
+            links.words.clear();
+        });
+    });
+}
