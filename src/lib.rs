@@ -52,7 +52,7 @@ pub mod transfer {
 pub mod testing {
     /// The look at the holder that a sleeper takes twice a second, which hides a lost wake-up from a test.
     pub fn switch_backstop(on: bool) {
-        crate::sync::raw_lock::switch_backstop(on);
+        crate::sync::backstop::switch(on);
     }
     #[doc(hidden)]
     pub use crate::pool::testing::TestPool;

@@ -10,7 +10,7 @@
 //! another ring is made up for by the sleepers' own looks (every two seconds).
 
 use crate::ring::RingSource;
-use crate::sync::event::Signal;
+use crate::sync::event::EventState;
 use crate::sys::watcher::{self, Watch};
 use crate::sys::{AsFd, BorrowedFd, Deadline, futex, poll};
 use crate::{Event, JoinableQueue, Pipe, Queue, Receiver, SimpleQueue};
@@ -43,7 +43,7 @@ pub enum Source<'a> {
     #[doc(hidden)]
     Ring(RingSource<'a>),
     #[doc(hidden)]
-    Event(&'a Signal),
+    Event(&'a EventState),
     /// A word of this process's own: ready when it is not 0, and then its sleepers are woken.
     #[doc(hidden)]
     Word(&'a AtomicU32),
@@ -132,7 +132,7 @@ fn ring_of<'a, 'b>(source: &'b Source<'a>) -> Option<&'b RingSource<'a>> {
     }
 }
 
-fn events<'a, 'b>(sources: &'b [Source<'a>]) -> impl Iterator<Item = &'a Signal> + use<'a, 'b> {
+fn events<'a, 'b>(sources: &'b [Source<'a>]) -> impl Iterator<Item = &'a EventState> + use<'a, 'b> {
     sources.iter().filter_map(|source| match source {
         Source::Event(event) => Some(*event),
         _ => None,
@@ -152,7 +152,7 @@ fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<
         let mut last = Vec::new();
         let armed = rings.iter().all(|source| source.ring.arm(source.size, with_locks, &mut words, &mut last));
         words.append(&mut last);
-        words.extend(events(sources).flat_map(Signal::arm));
+        words.extend(events(sources).flat_map(EventState::prepare_wait));
         words.extend(sources.iter().filter_map(|source| match source {
             Source::Word(word) => Some((*word, 0)),
             _ => None,
@@ -160,7 +160,7 @@ fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<
         // Behind the arming: what comes from here on is a wake.
         let ready = find_ready(sources);
         if !ready.is_empty() {
-            events(sources).for_each(Signal::pass_on);
+            events(sources).for_each(EventState::pass_on);
             return ready;
         }
         if armed {
@@ -170,7 +170,7 @@ fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<
             words.truncate(futex::MOST_WORDS);
             futex::wait_any(&words, Some(deadline.map_or(slice, |deadline| deadline.min(slice))));
             rings.iter().for_each(|source| source.ring.pass_on(source.size));
-            events(sources).for_each(Signal::pass_on);
+            events(sources).for_each(EventState::pass_on);
             drop(sleeper);
         }
     }

@@ -215,8 +215,8 @@ impl Barrier {
     fn meet(&self, deadline: Option<Deadline>) -> Result<BarrierWaitResult, BarrierError> {
         let act = |action: &BoundCall| action.call().map_err(BarrierError::Action);
         let place = match &self.action {
-            Some(action) => self.monitor().meet(deadline, Some(&|| act(action)))?,
-            None => self.monitor().meet::<BarrierError>(deadline, None)?,
+            Some(action) => self.monitor().arrive_and_wait(deadline, Some(&|| act(action)))?,
+            None => self.monitor().arrive_and_wait::<BarrierError>(deadline, None)?,
         };
         Ok(BarrierWaitResult { index: place.index as usize, is_leader: place.is_last })
     }

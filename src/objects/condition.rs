@@ -272,11 +272,11 @@ impl Condition {
 
     fn wait_until<G: Guard>(&self, guard: G, deadline: Option<Deadline>) -> Result<(G, WaitTimeoutResult), LockError> {
         let monitor = self.monitor();
-        let waiter = monitor.begin_to_wait()?;
+        let waiter = monitor.register()?;
         let parked = guard.park();
-        let called = monitor.wait_for_call(&waiter, deadline);
+        let called = monitor.wait_for_grant(&waiter, deadline);
         let guard = G::retake(parked);
-        monitor.end_wait(&waiter)?;
+        monitor.unregister(&waiter)?;
         let (called, guard) = (called?, guard?);
         Ok((guard, WaitTimeoutResult(!called)))
     }
@@ -306,13 +306,13 @@ impl Condition {
     /// ```
     #[inline]
     pub fn notify(&self, n: usize) -> Result<(), LockError> {
-        if self.monitor().state.nobody_waits() { Ok(()) } else { self.notify_waiting(n) }
+        if self.monitor().state.has_no_waiters() { Ok(()) } else { self.notify_waiting(n) }
     }
 
     #[cold]
     #[inline(never)]
     fn notify_waiting(&self, n: usize) -> Result<(), LockError> {
-        Ok(self.monitor().call(u32::try_from(n).unwrap_or(u32::MAX))?)
+        Ok(self.monitor().notify_some(u32::try_from(n).unwrap_or(u32::MAX))?)
     }
 
     /// Wakes all who wait.

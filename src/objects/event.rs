@@ -3,7 +3,7 @@
 
 use crate::segment::alike;
 use crate::segment::{Handle, LINE};
-use crate::sync::event::Signal;
+use crate::sync::event::EventState;
 use crate::sys::Deadline;
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ alike!(Event, 0, 2 * LINE, "doc-event");
 
 impl Event {
     #[inline]
-    pub(crate) fn signal(&self) -> &Signal {
-        // SAFETY: the line behind the object's lock, mapped as long as the handle lives; any bytes are a Signal.
+    pub(crate) fn signal(&self) -> &EventState {
+        // SAFETY: the line behind the object's lock, mapped as long as the handle lives; any bytes are a EventState.
         unsafe { self.handle.object().add(LINE).cast().as_ref() }
     }
 

@@ -57,7 +57,7 @@ impl Lock {
     /// ```
     #[inline]
     pub fn lock(&self) -> Result<LockGuard<'_>, LockError> {
-        Ok(self.guard(self.raw().acquire_unmarked(Timeout::Never)?))
+        Ok(self.guard(self.raw().acquire_unpoisoned(Timeout::Never)?))
     }
 
     /// Takes the lock if nobody has it.
@@ -71,7 +71,7 @@ impl Lock {
     /// ```
     #[inline]
     pub fn try_lock(&self) -> Result<LockGuard<'_>, TryLockError> {
-        Ok(self.guard(self.raw().acquire_unmarked(Timeout::Now)?))
+        Ok(self.guard(self.raw().acquire_unpoisoned(Timeout::Now)?))
     }
 
     /// Waits for the lock for that long, by the monotonic clock; zero means try.
@@ -84,7 +84,7 @@ impl Lock {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn lock_timeout(&self, duration: Duration) -> Result<LockGuard<'_>, LockTimeoutError> {
-        Ok(self.guard(self.raw().acquire_unmarked(Timeout::at_most(duration))?))
+        Ok(self.guard(self.raw().acquire_unpoisoned(Timeout::at_most(duration))?))
     }
 
     /// Waits for the lock; if a holder was killed, runs `repair` first.
@@ -145,7 +145,7 @@ pub struct Parked<'a>(&'a RawLock);
 
 impl<'a> Parked<'a> {
     pub(crate) fn retake(self) -> Result<LockGuard<'a>, LockError> {
-        let held = self.0.acquire_unmarked(Timeout::Never)?;
+        let held = self.0.acquire_unpoisoned(Timeout::Never)?;
         Ok(LockGuard { lock: self.0, held, thread: PhantomData })
     }
 }

@@ -67,7 +67,7 @@ impl<'a> Levels<'a> {
         if self.held().is_some() {
             return self.deeper();
         }
-        self.0.lock.acquire_unmarked(patience)?;
+        self.0.lock.acquire_unpoisoned(patience)?;
         Ok(self.first())
     }
 

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // the state lies in shared memory
 
 use crate::segment::{self, Handle, Kind, Named, Object, ObjectLayout, Spec, handle_type};
-use crate::sync::semaphore::{HeldPermit, ReleaseFailure, Table};
+use crate::sync::semaphore::{HeldPermit, PermitTable, ReleaseFailure};
 use crate::sync::{LockFailure, Timeout, layout};
 use crate::{AcquireError, AcquireTimeoutError, ReleaseError, SegmentError, TryAcquireError};
 use std::marker::PhantomData;
@@ -28,7 +28,7 @@ const LEAST_TOKENS: usize = 64;
 /// ```
 #[must_use = "dropped at once, the permit is available again"]
 pub struct Permit<'a> {
-    table: Table<'a>,
+    table: PermitTable<'a>,
     holding: HeldPermit<'a>,
     thread: PhantomData<*const ()>,
 }
@@ -56,7 +56,7 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.table.give_back(&self.holding);
+        self.table.release(&self.holding);
     }
 }
 
@@ -111,7 +111,7 @@ macro_rules! semaphore {
             }
 
             fn shape(tokens: usize) -> Option<ObjectLayout> {
-                (tokens <= MOST_TOKENS).then_some(ObjectLayout { locks: tokens, bytes: layout::bytes_with_tokens(tokens) })
+                (tokens <= MOST_TOKENS).then_some(ObjectLayout { locks: tokens, bytes: layout::bytes_with_permits(tokens) })
             }
 
             fn of(handle: Handle, tokens: usize) -> Self {
@@ -171,10 +171,10 @@ macro_rules! semaphore {
             }
 
             #[inline(always)]
-            fn table(&self) -> Table<'_> {
+            fn table(&self) -> PermitTable<'_> {
                 // SAFETY: by `shape` the object has room for that many tokens, and lives as long as the handle.
                 let (permits, tokens) = unsafe { layout::permits(self.handle.object(), self.tokens) };
-                Table { permits, tokens }
+                PermitTable { permits, slots: tokens }
             }
 
             #[inline(always)]
@@ -278,7 +278,7 @@ macro_rules! semaphore {
 fn init(object: NonNull<u8>, tokens: usize, permits: usize, bound: usize) {
     // SAFETY: a new object, with room for those.
     let (state, tokens) = unsafe { layout::permits(object, tokens) };
-    Table { permits: state, tokens }.init(permits as u64, bound as u64);
+    PermitTable { permits: state, slots: tokens }.init(permits as u64, bound as u64);
 }
 
 fn tokens_for(permits: usize) -> usize {

@@ -125,7 +125,7 @@ impl Ring {
         }
         let side = self.tail();
         let Ok(section) = section::enter(&side.lock, &self.doors().tail, Timeout::Now) else { return };
-        if section.died() {
+        if section.owner_died() {
             self.move_tail(size);
         }
         let (head, tail) = (self.head().index.load(SeqCst), side.index.load(Relaxed));

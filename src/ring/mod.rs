@@ -58,6 +58,7 @@ pub use source::RingSource;
 pub(crate) use wait::{AdaptiveSpin, For, Peers};
 
 use crate::segment::{LINE, PART_FLIGHTS_AT};
+use crate::sync::backstop;
 use crate::sync::section::{self, Section};
 use crate::sync::{EventCount, LockFailure, RawLock, Timeout};
 use std::ptr::NonNull;
@@ -267,15 +268,15 @@ impl Ring {
     /// Lets a lock go and follows rule R.
     #[inline(always)]
     fn leave(&self, section: Section<'_>, size: usize, did: Operation) {
-        let did = if section.died() { Operation::Change } else { did };
+        let did = if section.owner_died() { Operation::Change } else { did };
         section.leave(|| {
             let doors = self.doors();
             if did == Operation::Change
                 || did == Operation::Finish
-                || doors.consumers.has_sleepers()
-                || doors.producers.has_sleepers()
-                || doors.tail.has_sleepers()
-                || doors.head.has_sleepers()
+                || doors.consumers.has_waiters()
+                || doors.producers.has_waiters()
+                || doors.tail.has_waiters()
+                || doors.head.has_waiters()
             {
                 self.wake(size, did);
             }
@@ -295,20 +296,20 @@ impl Ring {
             _ => (1, 1),
         };
         let popped = if self.wakes_all { EventCount::ALL } else { popped };
-        if doors.consumers.has_sleepers() && (all || did != Operation::FailToPop && self.has_work(size)) {
-            doors.consumers.ring(most(pushed));
+        if doors.consumers.has_waiters() && (all || did != Operation::FailToPop && self.has_work(size)) {
+            doors.consumers.notify(most(pushed));
         }
-        if doors.producers.has_sleepers() && (all || did != Operation::FailToPush && self.has_room()) {
-            doors.producers.ring(most(popped));
+        if doors.producers.has_waiters() && (all || did != Operation::FailToPush && self.has_room()) {
+            doors.producers.notify(most(popped));
         }
-        if doors.tail.has_sleepers() && (all || !self.tail().lock.is_held()) {
-            doors.tail.ring(most(1));
+        if doors.tail.has_waiters() && (all || !self.tail().lock.is_held()) {
+            doors.tail.notify(most(1));
         }
-        if doors.head.has_sleepers() && (all || !self.head().lock.is_held()) {
-            doors.head.ring(most(1));
+        if doors.head.has_waiters() && (all || !self.head().lock.is_held()) {
+            doors.head.notify(most(1));
         }
-        if doors.joiners.has_sleepers() && (all || self.is_done(size)) {
-            doors.joiners.ring(EventCount::ALL);
+        if doors.joiners.has_waiters() && (all || self.is_done(size)) {
+            doors.joiners.notify(EventCount::ALL);
         }
     }
 
@@ -433,11 +434,11 @@ impl Ring {
     pub(crate) fn close(&self, size: usize) {
         let side = self.tail();
         // Whoever has damaged the lock does not keep the queue open.
-        let section = section::enter(&side.lock, &self.doors().tail, Timeout::at_most(2 * section::PERIOD));
+        let section = section::enter(&side.lock, &self.doors().tail, Timeout::at_most(2 * backstop::PERIOD));
         side.closed.store(1, SeqCst);
         match section {
             Ok(section) => {
-                if section.died() {
+                if section.owner_died() {
                     self.move_tail(size);
                 }
                 self.leave(section, size, Operation::Change);
@@ -479,7 +480,7 @@ impl Ring {
     pub(crate) fn tell_change(&self) {
         let doors = self.doors();
         doors.changes.fetch_add(1, SeqCst);
-        doors.consumers.ring(EventCount::ALL);
-        doors.producers.ring(EventCount::ALL);
+        doors.consumers.notify(EventCount::ALL);
+        doors.producers.notify(EventCount::ALL);
     }
 }

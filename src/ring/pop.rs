@@ -31,7 +31,7 @@ impl Ring {
         let side = self.head();
         let section = section::enter(&side.lock, &self.doors().head, patience);
         let section = section.map_err(|refusal| self.give_up(size, refusal))?;
-        if section.died() {
+        if section.owner_died() {
             self.consumer_died();
         }
         Ok(Popping { ring: self, section, size, head: side.index.load(Relaxed) })

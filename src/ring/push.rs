@@ -33,7 +33,7 @@ impl Ring {
         let side = self.tail();
         let section = section::enter(&side.lock, &self.doors().tail, patience);
         let section = section.map_err(|refusal| self.give_up(size, refusal))?;
-        if section.died() {
+        if section.owner_died() {
             self.move_tail(size);
         }
         Ok(Pushing { ring: self, section, size, tail: side.index.load(Relaxed), level: self.level() })

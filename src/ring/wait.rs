@@ -2,18 +2,17 @@
 
 use super::{Half, Operation, Ring, RingError};
 use crate::segment::UNKNOWN;
+use crate::sync::EventCount;
 use crate::sync::Timeout;
-use crate::sync::event_count::{self, EventCount};
-use crate::sync::section::{self, Mark};
+use crate::sync::backstop;
+use crate::sync::section::{self, SleepWord};
 use crate::sync::spin;
+use crate::sys::robust_list::PendingSlot;
 use crate::sys::watcher::{self, Answer};
-use crate::sys::{Deadline, process_id, robust_list};
+use crate::sys::{Deadline, process_id};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::time::Duration;
 
-/// How often a sleeper looks by itself whether a lock's holder is gone, and, where nobody tells it, whether it is alone.
-const PERIOD: Duration = Duration::from_secs(2);
 
 /// What one waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,7 +115,7 @@ impl AdaptiveSpin {
         }
         let turn = self.turns.load(Relaxed).wrapping_add(1);
         self.turns.store(turn, Relaxed);
-        let found = spin::until(&self.most, turn, is_so);
+        let found = spin::spin_until(&self.most, turn, is_so);
         if let Some(look) = found {
             self.at_once.store(if look < 3 { self.at_once.load(Relaxed) + 1 } else { 0 }, Relaxed);
         }
@@ -131,11 +130,11 @@ fn moment(ring: &Ring) -> u64 {
 }
 
 /// A thread that sleeps with a lock of a ring in its pending slot.
-pub(crate) struct Sleeper(robust_list::PendingSlot);
+pub(crate) struct Sleeper(PendingSlot);
 
 impl Drop for Sleeper {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.clear();
     }
 }
 
@@ -177,7 +176,7 @@ impl Ring {
         };
         loop {
             let news = watcher::news().load(SeqCst);
-            let armed = gate.arm();
+            let armed = gate.prepare_wait();
             let closed = self.is_closed();
             if ready() {
                 return Ok(()); // also what was committed before the end
@@ -192,19 +191,19 @@ impl Ring {
             if deadline.is_some_and(Deadline::has_passed) {
                 return Err(RingError::Timeout);
             }
-            let me = robust_list::enter_section(slot.lock.word());
+            let me = PendingSlot::set_in_section(slot.lock.word());
             let data = self.data(what);
             let marks = self
                 .mark(size, self.tail(), patience)
                 .and_then(|tail| Ok((tail, self.mark(size, self.head(), patience)?)))
-                .inspect_err(|_| me.leave())?;
+                .inspect_err(|_| me.clear())?;
             let (Some(tail), Some(head)) = marks else {
                 continue; // somebody had died: all were woken
             };
             if ready() {
                 return Ok(());
             }
-            let until = event_count::slice(deadline, PERIOD);
+            let until = backstop::slice(deadline, backstop::IDLE_PERIOD);
             let locks = [(self.tail().lock.word(), tail), (self.head().lock.word(), head)];
             let by_a_death = gate.wait(armed, [locks[0], locks[1], (watcher::news(), news), data], until);
             if ready() {
@@ -213,10 +212,10 @@ impl Ring {
             // Whatever ended the sleep was not for us. If the kernel did, it was for one of all: also for one who needs less
             // room. If the gate did, they were all woken.
             self.wake(size, if by_a_death && what == For::Room { Operation::Pop(1) } else { failed });
-            me.leave();
+            me.clear();
             if until.is_some_and(Deadline::has_passed) {
-                section::bury_holder(self.tail().lock.word());
-                section::bury_holder(self.head().lock.word());
+                backstop::mark_owner_died(self.tail().lock.word());
+                backstop::mark_owner_died(self.head().lock.word());
             }
         }
     }
@@ -241,7 +240,7 @@ impl Ring {
         last: &mut Vec<(&'a AtomicU32, u32)>,
     ) -> bool {
         let gate = &self.doors().consumers;
-        words.push((gate.word(), gate.arm()));
+        words.push((gate.word(), gate.prepare_wait()));
         if !with_locks {
             return true;
         }
@@ -258,7 +257,7 @@ impl Ring {
 
     /// From here on a lock of the ring is in this thread's pending slot, until that is dropped.
     pub(crate) fn enter_sleep(&self) -> Sleeper {
-        Sleeper(robust_list::enter_section(self.tail().lock.word()))
+        Sleeper(PendingSlot::set_in_section(self.tail().lock.word()))
     }
 
     /// One who may have been woken for what it does not take: the next one is.
@@ -292,9 +291,9 @@ impl Ring {
 
     /// A lock is ready to be slept on. None: its holder had died; it was taken over, and all are awake.
     fn mark(&self, size: usize, side: &Half, patience: Timeout) -> Result<Option<u32>, RingError> {
-        match section::mark(&side.lock)? {
-            Mark::Set(word) => Ok(Some(word)),
-            Mark::Died => {
+        match section::set_waiters(&side.lock)? {
+            SleepWord::Ready(word) => Ok(Some(word)),
+            SleepWord::OwnerDied => {
                 let is_tail = std::ptr::eq(side, self.tail());
                 let gate: &EventCount = if is_tail { &self.doors().tail } else { &self.doors().head };
                 let section = section::enter(&side.lock, gate, patience)?;

@@ -1,7 +1,7 @@
-//! Copies between private memory and shared memory that others may write meanwhile.
+//! Copies between private memory and shared memory that other processes may write at the same time.
 //!
-//! Shared memory is only ever touched by atomic accesses here, so that a race is a torn value at worst, never undefined
-//! behaviour. Relaxed: the order comes from the protocol around it.
+//! Shared memory is only accessed by atomics here, so a race is at worst a torn value, never undefined behavior. All accesses are
+//! relaxed: their order comes from the protocol around the copy.
 #![allow(unsafe_code)] // raw pointers into shared memory
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,16 +12,16 @@ const WORD: usize = size_of::<u64>();
 /// Copies `length` bytes out, word by word.
 ///
 /// # Safety
-/// `from` leads to that many bytes, rounded up to words, of shared memory; `to` to `length` private bytes.
+/// `from` points to `length` bytes of shared memory, rounded up to words; `to` points to `length` private bytes.
 #[inline(always)]
 pub(crate) unsafe fn load(from: *const AtomicU64, to: *mut u8, length: usize) {
     let (words, rest) = (length / WORD, length % WORD);
     for i in 0..words {
-        // SAFETY: inside both ranges, by the caller's promise.
+        // SAFETY: word `i` lies inside both ranges.
         unsafe { to.cast::<u64>().add(i).write_unaligned((*from.add(i)).load(Relaxed)) };
     }
     if rest > 0 {
-        // SAFETY: as above; the last word is whole in shared memory.
+        // SAFETY: shared memory is rounded up to words, so its last word is whole; `rest` bytes are left in the private range.
         unsafe {
             let last = (*from.add(words)).load(Relaxed).to_ne_bytes();
             std::ptr::copy_nonoverlapping(last.as_ptr(), to.add(words * WORD), rest);
@@ -29,20 +29,20 @@ pub(crate) unsafe fn load(from: *const AtomicU64, to: *mut u8, length: usize) {
     }
 }
 
-/// Copies `length` bytes in, word by word; the last word is filled up with zeros.
+/// Copies `length` bytes in, word by word. The last word is padded with zeros.
 ///
 /// # Safety
-/// As [`load`], the other way round.
+/// `to` points to `length` bytes of shared memory, rounded up to words; `from` points to `length` private bytes.
 #[inline(always)]
 pub(crate) unsafe fn store(to: *const AtomicU64, from: *const u8, length: usize) {
     let (words, rest) = (length / WORD, length % WORD);
     for i in 0..words {
-        // SAFETY: inside both ranges, by the caller's promise.
+        // SAFETY: word `i` lies inside both ranges.
         unsafe { (*to.add(i)).store(from.cast::<u64>().add(i).read_unaligned(), Relaxed) };
     }
     if rest > 0 {
         let mut last = [0; WORD];
-        // SAFETY: as above.
+        // SAFETY: `rest` bytes are left in the private range, and the last word is whole in shared memory.
         unsafe {
             std::ptr::copy_nonoverlapping(from.add(words * WORD), last.as_mut_ptr(), rest);
             (*to.add(words)).store(u64::from_ne_bytes(last), Relaxed);
@@ -50,27 +50,27 @@ pub(crate) unsafe fn store(to: *const AtomicU64, from: *const u8, length: usize)
     }
 }
 
-/// Copies one item of a packed array out: by one access of its own width where there is one, else by words or bytes.
+/// Copies one item of a packed array out: by one access of its own width if there is one, otherwise by words or bytes.
 ///
 /// # Safety
-/// `from` leads to `length` bytes of shared memory, aligned to the item's own alignment; `to` to as many private ones.
+/// `from` points to `length` bytes of shared memory, aligned like the item; `to` points to `length` private bytes.
 #[inline]
 pub(crate) unsafe fn load_item(from: *const u8, to: *mut u8, length: usize) {
     if (from as usize).is_multiple_of(WORD) && length.is_multiple_of(WORD) {
-        // SAFETY: aligned words, by the condition and the caller's promise.
+        // SAFETY: whole aligned words, by the condition; both ranges have `length` bytes.
         return unsafe { load(from.cast(), to, length) };
     }
     macro_rules! one {
         ($($int:ident $atomic:ident),*) => { $(
             if length == size_of::<$int>() && (from as usize).is_multiple_of(size_of::<$int>()) {
-                // SAFETY: one aligned access, by the condition and the caller's promise.
+                // SAFETY: one aligned access, by the condition; both ranges have `length` bytes.
                 return unsafe { to.cast::<$int>().write_unaligned((*from.cast::<std::sync::atomic::$atomic>()).load(Relaxed)) };
             }
         )* };
     }
     one!(u32 AtomicU32, u16 AtomicU16);
     for i in 0..length {
-        // SAFETY: inside both ranges.
+        // SAFETY: byte `i` lies inside both ranges.
         unsafe { *to.add(i) = (*from.cast::<AtomicU8>().add(i)).load(Relaxed) };
     }
 }
@@ -78,24 +78,24 @@ pub(crate) unsafe fn load_item(from: *const u8, to: *mut u8, length: usize) {
 /// Copies one item of a packed array in.
 ///
 /// # Safety
-/// As [`load_item`], the other way round.
+/// `to` points to `length` bytes of shared memory, aligned like the item; `from` points to `length` private bytes.
 #[inline]
 pub(crate) unsafe fn store_item(to: *const u8, from: *const u8, length: usize) {
     if (to as usize).is_multiple_of(WORD) && length.is_multiple_of(WORD) {
-        // SAFETY: aligned words, by the condition and the caller's promise.
+        // SAFETY: whole aligned words, by the condition; both ranges have `length` bytes.
         return unsafe { store(to.cast(), from, length) };
     }
     macro_rules! one {
         ($($int:ident $atomic:ident),*) => { $(
             if length == size_of::<$int>() && (to as usize).is_multiple_of(size_of::<$int>()) {
-                // SAFETY: one aligned access, by the condition and the caller's promise.
+                // SAFETY: one aligned access, by the condition; both ranges have `length` bytes.
                 return unsafe { (*to.cast::<std::sync::atomic::$atomic>()).store(from.cast::<$int>().read_unaligned(), Relaxed) };
             }
         )* };
     }
     one!(u32 AtomicU32, u16 AtomicU16);
     for i in 0..length {
-        // SAFETY: inside both ranges.
+        // SAFETY: byte `i` lies inside both ranges.
         unsafe { (*to.cast::<AtomicU8>().add(i)).store(*from.add(i), Relaxed) };
     }
 }

@@ -1,23 +1,23 @@
-//! Waiters: the state of a condition.
+//! The state of a condition variable.
 //!
-//! Who waits has a seat with a ticket. Who notifies *grants* so many wakes to those who have their tickets by then; who
-//! wakes takes one of the grants, and has its seat until it holds its lock again. So a grant that was taken by one who is
-//! killed before that comes back.
+//! A waiter has a record with a ticket. A notification *grants* a number of wakes to waiters whose tickets exist by then. A
+//! waiter that wakes takes one of the grants, and keeps its record until it holds its lock again. So if it is killed before that,
+//! the grant comes back.
 //!
 //! # Invariants
-//! * C1: a seat is `WAITING` from before its owner's lock is given up, or `GRANTED` until that is held again.
-//! * C2: `grants` is at most the number of waiting seats with tickets below `limit`, but for deaths.
-//! * C3: while a seat is granted and another one waits asleep, one who sleeps watches the granted one: whoever takes a
-//!   grant has another one look.
-//! * C4: `waiting` is never less than the number of taken seats.
+//! * condvar-C1: a record is `WAITING` from before its owner's lock is released, or `GRANTED` until that is held again.
+//! * condvar-C2: `grants` is at most the number of waiting records with tickets below `limit`, except after deaths.
+//! * condvar-C3: while one record is granted and another one waits asleep, some sleeper watches the granted one: a waiter that
+//!   takes a grant has another one check.
+//! * condvar-C4: `waiting` is never less than the number of taken records.
 //!
 //! # If a process dies here
-//! Waiting: its seat is found dead, and free. With a grant: the grant comes back, as whoever watches the seat finds; that
-//! some seat was `GRANTED` before `grants` went down makes one wake too many at worst, which a condition may. Notifying: before
-//! `grants` nobody is called; behind it the debts are paid as with any monitor.
+//! Waiting: its record is found dead, and freed. With a grant: the grant comes back, as the thread that watches the record finds. A
+//! record is `GRANTED` before `grants` decreases, so the worst case is one wake too many, which a condition variable allows.
+//! Notifying: before the store of `grants` no waiter is notified; after it the notifications are sent as with any monitor.
 
 use super::monitor::participant::Participant;
-use super::monitor::{Call, Monitor, State, Waited};
+use super::monitor::{Monitor, MonitorState, Waited, Wakeups};
 use super::raw_lock::LockFailure;
 use crate::sys::Deadline;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -32,47 +32,48 @@ pub(crate) struct CondvarState {
     grants: AtomicU32,
     /// The next ticket.
     tickets: AtomicU64,
-    /// Tickets below this one may take grants.
+    /// Waiters with tickets below this one may take grants.
     limit: AtomicU64,
 }
 
-/// One that waits, at its seat.
-pub(crate) struct Waiter<'a> {
-    seat: &'a Participant,
+/// A waiter, with its record.
+pub(crate) struct CondvarWaiter<'a> {
+    record: &'a Participant,
     ticket: u64,
 }
 
-impl State for CondvarState {
-    fn calls(&self) -> Call {
-        Call { most: self.grants.load(Acquire), token: 0 }
+impl MonitorState for CondvarState {
+    fn wakeups(&self) -> Wakeups {
+        Wakeups { most: self.grants.load(Acquire), token: 0 }
     }
 
-    fn bury(&self, seat: &Participant, seats: &[Participant]) {
-        let comes_back = u32::from(seat.state() == GRANTED);
-        self.grants.store(self.grants.load(Relaxed).saturating_add(comes_back).min(self.callable(seats)), Release);
+    fn remove_dead(&self, dead: &Participant, participants: &[Participant]) {
+        let returned = u32::from(dead.state() == GRANTED);
+        self.grants.store(self.grants.load(Relaxed).saturating_add(returned).min(self.eligible(participants)), Release);
         self.waiting.store(self.waiting.load(Relaxed).saturating_sub(1), Release);
     }
 
-    fn recount(&self, seats: &[Participant]) {
-        self.waiting.store(seats.iter().filter(|seat| seat.is_taken()).count() as u32, Release);
+    fn recount(&self, participants: &[Participant]) {
+        self.waiting.store(participants.iter().filter(|waiter| waiter.is_taken()).count() as u32, Release);
     }
 }
 
 impl CondvarState {
     #[inline(always)]
-    pub(crate) fn nobody_waits(&self) -> bool {
+    pub(crate) fn has_no_waiters(&self) -> bool {
         self.waiting.load(Acquire) == 0
     }
 
-    fn is_called(&self, ticket: u64) -> bool {
+    fn has_grant(&self, ticket: u64) -> bool {
         self.grants.load(Acquire) > 0 && ticket < self.limit.load(Acquire)
     }
 
-    /// How many live who wait, and did at the last notify: what is granted beyond that is nobody's.
-    fn callable(&self, seats: &[Participant]) -> u32 {
+    /// The number of living waiters that waited at the last notification: more grants than that belong to no waiter.
+    fn eligible(&self, participants: &[Participant]) -> u32 {
         let limit = self.limit.load(Relaxed);
-        let lives = |seat: &&Participant| seat.is_taken() && !seat.is_dead();
-        seats.iter().filter(lives).filter(|seat| seat.state() == WAITING && seat.data() < limit).count() as u32
+        let is_alive = |waiter: &&Participant| waiter.is_taken() && !waiter.is_dead();
+        let is_eligible = |waiter: &&Participant| waiter.state() == WAITING && waiter.data() < limit;
+        participants.iter().filter(is_alive).filter(is_eligible).count() as u32
     }
 
     fn add_waiting(&self, more: i32) {
@@ -81,70 +82,74 @@ impl CondvarState {
 }
 
 impl<'a> Monitor<'a, CondvarState> {
-    /// Before the lock is given up: who notifies behind that means this waiter, too.
-    pub(crate) fn begin_to_wait(&self) -> Result<Waiter<'a>, LockFailure> {
-        let visit = self.enter()?;
-        visit.bury();
-        let me = visit.me();
+    /// Registers a waiter, before its lock is released: notifications from then on mean it too.
+    pub(crate) fn register(&self) -> Result<CondvarWaiter<'a>, LockFailure> {
+        let guard = self.enter()?;
+        guard.reap_dead();
+        let slot = guard.slot();
         let ticket = self.state.tickets.load(Relaxed);
         self.state.add_waiting(1);
-        let taken = self.free_seat().ok_or(LockFailure::TooMany).and_then(|seat| {
-            seat.take(me, WAITING, ticket)?;
-            Ok(seat)
+        let taken = self.free_record().ok_or(LockFailure::TooMany).and_then(|record| {
+            record.take(slot, WAITING, ticket)?;
+            Ok(record)
         });
-        let seat = match taken {
-            Ok(seat) => seat,
-            Err(refusal) => {
+        let record = match taken {
+            Ok(record) => record,
+            Err(failure) => {
                 self.state.add_waiting(-1);
-                visit.leave();
-                return Err(refusal);
+                guard.leave();
+                return Err(failure);
             }
         };
         self.state.tickets.store(ticket.wrapping_add(1), Release);
-        visit.leave_changed();
-        Ok(Waiter { seat, ticket })
+        guard.leave_changed();
+        Ok(CondvarWaiter { record, ticket })
     }
 
-    /// Sleeps until it is called, or the deadline; whether it was called.
-    pub(crate) fn wait_for_call(&self, waiter: &Waiter<'a>, deadline: Option<Deadline>) -> Result<bool, LockFailure> {
-        let is_called = || self.state.is_called(waiter.ticket);
-        let is_granted = |seat: &Participant| seat.is_taken() && seat.state() == GRANTED;
+    /// Sleeps until the waiter has a grant, or until the deadline. Returns whether it has one.
+    pub(crate) fn wait_for_grant(
+        &self,
+        waiter: &CondvarWaiter<'a>,
+        deadline: Option<Deadline>,
+    ) -> Result<bool, LockFailure> {
+        let has_grant = || self.state.has_grant(waiter.ticket);
+        let is_granted = |other: &Participant| other.is_taken() && other.state() == GRANTED;
         loop {
-            let waited = self.wait(&is_called, &is_granted, deadline)?;
-            let visit = self.enter()?;
-            if is_called() {
-                waiter.seat.set_state(GRANTED);
+            let waited = self.wait(&has_grant, &is_granted, deadline)?;
+            let guard = self.enter()?;
+            if has_grant() {
+                waiter.record.set_state(GRANTED);
                 self.state.grants.store(self.state.grants.load(Relaxed).saturating_sub(1), Release);
-                visit.leave_and_call(1);
+                guard.leave_and_wake(1);
                 return Ok(true);
             }
             if waited == Waited::TimedOut {
-                // C3: it may have been the one who watched.
-                visit.leave_and_call(u32::from(self.seats.iter().any(is_granted)));
+                // condvar-C3: this may have been the waiter that watched.
+                guard.leave_and_wake(u32::from(self.participants.iter().any(is_granted)));
                 return Ok(false);
             }
-            visit.leave();
+            guard.leave();
         }
     }
 
-    /// The lock is held again, or never will be.
-    pub(crate) fn end_wait(&self, waiter: &Waiter<'a>) -> Result<(), LockFailure> {
-        let visit = self.enter().inspect_err(|_| self.settle_seat(waiter.seat))?;
-        waiter.seat.give_up(visit.me());
+    /// Ends a wait: the lock is held again, or never will be.
+    pub(crate) fn unregister(&self, waiter: &CondvarWaiter<'a>) -> Result<(), LockFailure> {
+        let guard = self.enter().inspect_err(|_| self.end_wait_and_release(waiter.record))?;
+        waiter.record.release(guard.slot());
         self.state.add_waiting(-1);
-        visit.leave_changed();
+        guard.leave_changed();
         Ok(())
     }
 
-    /// Calls that many of those who wait by now.
-    pub(crate) fn call(&self, most: u32) -> Result<(), LockFailure> {
+    /// Notifies up to `most` of the threads that wait now.
+    pub(crate) fn notify_some(&self, most: u32) -> Result<(), LockFailure> {
         let state = self.state;
-        let visit = self.enter()?;
-        visit.bury();
-        let before = state.grants.load(Relaxed).min(state.callable(self.seats));
+        let guard = self.enter()?;
+        guard.reap_dead();
+        let before = state.grants.load(Relaxed).min(state.eligible(self.participants));
         state.limit.store(state.tickets.load(Relaxed), Release);
-        state.grants.store(before.saturating_add(most).min(state.callable(self.seats)), Release);
-        visit.leave_changed();
+        state.grants.store(before.saturating_add(most).min(state.eligible(self.participants)), Release);
+        guard.leave_changed();
         Ok(())
     }
 }

@@ -1,26 +1,26 @@
-//! A value that changes as a whole: two slots, and a sequence that says which one counts.
+//! A value that changes as a whole: two slots, and a sequence number that says which one is published.
 //!
 //! # Layout
 //! ```text
-//! offset 0   lock   RawLock; the stamp of its owner record is the low half of seq at the time of the lock
+//! offset 0   lock   RawLock; the stamp of the owner record is the low half of seq when the lock was taken
 //!       40   seq    the published slot is seq & 1
 //!       48   slot 0, then slot 1, each padded to words
 //! ```
 //!
 //! # Protocol
-//! 1. write, under the lock: fence(Release); the hidden slot by relaxed stores; `seq = seq + 1` (Release) commits.
-//! 2. read, without the lock: seq (Acquire); the published slot by relaxed loads; fence(Acquire); again if seq moved.
-//!    The fences pair: whoever read a word of the write that follows sees the seq of the write before it.
+//! 1. Write, under the lock: fence(Release); the hidden slot by relaxed stores; `seq = seq + 1` (Release) commits.
+//! 2. Read, without the lock: seq (Acquire); the published slot by relaxed loads; fence(Acquire); again if seq has changed.
+//!    The fences pair: a reader that loaded a word of the following write also sees the seq of the write before it.
 //!
 //! # Invariants
-//! * T1: seq moves only under the lock, by one; the store is the one commit point.
-//! * T2: the published slot is not written.
-//! * T3: no reference into a slot exists; slots are copied by atomics.
+//! * double_buffer-T1: seq changes only under the lock, by 1; that store is the one commit point.
+//! * double_buffer-T2: the published slot is not written.
+//! * double_buffer-T3: no reference into a slot exists; slots are copied by atomics.
 //!
 //! # If a process dies here
-//! Before the store of seq: nothing happened, for the hidden slot counts for nobody. After it: it had committed. The next
-//! holder tells which by the owner record's stamp: equal to seq, the changes are gone as a whole; one less, they count.
-#![allow(unsafe_code)] // slots lie behind the struct, in memory whose size only the caller knows
+//! Before the store of seq: nothing has happened, since no reader uses the hidden slot. After it: the write is committed. The next
+//! holder sees which from the stamp of the owner record: equal to seq, the changes are gone as a whole; one less, they are valid.
+#![allow(unsafe_code)] // the slots follow the struct, in memory whose size only the caller knows
 
 use super::{Held, LockFailure, RawLock, Timeout, atomic_copy};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -35,16 +35,16 @@ pub(crate) struct DoubleBuffer {
 
 const _: () = assert!(std::mem::offset_of!(DoubleBuffer, seq) == 40 && size_of::<DoubleBuffer>() == 48);
 
-/// A lock on a twin, and what the one before left.
+/// The lock on a double buffer, and what became of the previous holder.
 pub(crate) struct Transaction {
     pub(crate) held: Held,
     seq: u64,
-    /// The process that was killed in its turn, if its changes are gone.
+    /// The process that was killed in its transaction, if its changes are gone.
     pub(crate) rolled_back: Option<u32>,
 }
 
 impl DoubleBuffer {
-    /// How many bytes a twin of values of `length` bytes takes; none if no memory could hold it.
+    /// The size in bytes for values of `length` bytes; `None` if it overflows.
     pub(crate) const fn bytes(length: usize) -> Option<usize> {
         match length.checked_next_multiple_of(8) {
             Some(slot) => match slot.checked_mul(2) {
@@ -65,23 +65,23 @@ impl DoubleBuffer {
         self.slots.as_ptr().wrapping_add(offset)
     }
 
-    /// Fills a new twin, before anybody else sees it.
+    /// Initialises both slots, before another process sees them.
     ///
     /// # Safety
-    /// `self` leads [`DoubleBuffer::bytes`]`(length)` bytes of memory; `from` is readable for `length`.
+    /// `self` is followed by memory, [`DoubleBuffer::bytes`]`(length)` in all; `from` is readable for `length` bytes.
     pub(crate) unsafe fn init(&self, from: *const u8, length: usize) {
         self.seq.store(0, Relaxed);
-        // SAFETY: both slots lie in the memory that the caller promised.
+        // SAFETY: both slots lie in the `bytes(length)` bytes of this object; no other process has it yet.
         unsafe {
             atomic_copy::store(self.slot(0, length), from, length);
             atomic_copy::store(self.slot(1, length), from, length);
         }
     }
 
-    /// Takes the lock and says what became of the holder before.
+    /// Takes the lock and finds out what became of the previous holder.
     #[inline(always)]
-    pub(crate) fn begin(&self, patience: Timeout) -> Result<Transaction, LockFailure> {
-        let held = self.lock.acquire(patience, false)?;
+    pub(crate) fn begin(&self, timeout: Timeout) -> Result<Transaction, LockFailure> {
+        let held = self.lock.acquire(timeout, false)?;
         let seq = self.seq.load(Relaxed);
         let victim = self.lock.recorded();
         self.lock.record(&held, seq as u32);
@@ -89,73 +89,73 @@ impl DoubleBuffer {
         Ok(Transaction { held, seq, rolled_back })
     }
 
-    /// Copies the published slot in one's turn, when it cannot change.
+    /// Copies the published slot during a transaction, when it cannot change.
     ///
     /// # Safety
-    /// As [`DoubleBuffer::init`], with `to` writable.
+    /// `self` is followed by memory, [`DoubleBuffer::bytes`]`(length)` in all; `to` is writable for `length` bytes.
     #[inline(always)]
-    pub(crate) unsafe fn read(&self, turn: &Transaction, to: *mut u8, length: usize) {
-        // SAFETY: by the caller's promise.
-        unsafe { atomic_copy::load(self.slot(turn.seq, length), to, length) };
+    pub(crate) unsafe fn read(&self, transaction: &Transaction, to: *mut u8, length: usize) {
+        // SAFETY: a slot of this object (double_buffer-T3), and `length` writable bytes, as the caller guarantees.
+        unsafe { atomic_copy::load(self.slot(transaction.seq, length), to, length) };
     }
 
-    /// Writes and commits, then gives up the lock.
+    /// Writes and commits, then releases the lock.
     ///
     /// # Safety
-    /// As [`DoubleBuffer::init`].
+    /// `self` is followed by memory, [`DoubleBuffer::bytes`]`(length)` in all; `from` is readable for `length` bytes.
     #[inline(always)]
-    pub(crate) unsafe fn commit(&self, turn: &Transaction, from: *const u8, length: usize) {
-        if !turn.held.is_mine() {
+    pub(crate) unsafe fn commit(&self, transaction: &Transaction, from: *const u8, length: usize) {
+        if !transaction.held.is_mine() {
             return; // a fork child's copy of its parent's guard
         }
-        let next = turn.seq.wrapping_add(1);
+        let next = transaction.seq.wrapping_add(1);
         fence(Release);
-        // SAFETY: by the caller's promise.
+        // SAFETY: the hidden slot of this object (double_buffer-T2), and `length` readable bytes, as the caller guarantees.
         unsafe { atomic_copy::store(self.slot(next, length), from, length) };
         self.seq.store(next, Release); // the commit point
-        self.lock.release_mine(&turn.held);
+        self.lock.release_mine(&transaction.held);
     }
 
-    /// Gives up the lock; nothing happened.
+    /// Releases the lock without a change.
     #[inline]
-    pub(crate) fn roll_back(&self, turn: &Transaction) {
-        self.lock.release(&turn.held);
+    pub(crate) fn roll_back(&self, transaction: &Transaction) {
+        self.lock.release(&transaction.held);
     }
 
-    /// Copies the last committed value without the lock. False if a writer was faster, and the copy may be torn.
+    /// Copies the last committed value without the lock. Returns false if a writer was faster, and the copy may be torn.
     ///
     /// # Safety
-    /// As [`DoubleBuffer::read`].
+    /// See [`DoubleBuffer::read`].
     #[inline(always)]
     pub(crate) unsafe fn snapshot(&self, to: *mut u8, length: usize) -> bool {
         let seq = self.seq.load(Acquire);
-        // SAFETY: by the caller's promise.
+        // SAFETY: a slot of this object, read by atomics (double_buffer-T3), and `length` writable bytes.
         unsafe { atomic_copy::load(self.slot(seq, length), to, length) };
         fence(Acquire);
         self.seq.load(Relaxed) == seq
     }
 
-    /// Writers are fast. After some tries this reader takes a turn of its own where it can; where seq moves 65,536 times
-    /// nonetheless, somebody scribbles over the memory, and the bytes are given as they are.
+    /// Copies the last committed value while others write. After some tries this reader takes the lock where it can. If seq
+    /// still changes 65,536 times, another program is overwriting the memory, and the bytes are returned as they are.
     ///
     /// # Safety
-    /// As [`DoubleBuffer::read`].
+    /// See [`DoubleBuffer::read`].
     #[cold]
     #[inline(never)]
     pub(crate) unsafe fn snapshot_among_writers(&self, to: *mut u8, length: usize) {
         const QUICK: u32 = 16;
         const MOST: u32 = 65_536;
         for round in 0..MOST {
-            // SAFETY: by the caller's promise.
+            // SAFETY: the caller guarantees what `snapshot` requires.
             if unsafe { self.snapshot(to, length) } {
                 return;
             }
             if round < QUICK {
                 std::hint::spin_loop();
             } else if let Ok(held) = self.lock.acquire(Timeout::Now, false) {
-                // SAFETY: as above.
+                // SAFETY: the caller guarantees what `snapshot` requires.
                 let done = unsafe { self.snapshot(to, length) };
-                self.lock.release_marked(&held); // the next holder shall hear of one that died
+                self.lock.release_poisoned(&held); // the record of a dead holder stays for the next transaction
                 if done {
                     return;
                 }

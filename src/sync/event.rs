@@ -1,96 +1,95 @@
-//! A signal: the state of an event. It is set, or not, and those who wait for it sleep while its word stays as it is.
+//! The state of an event: a flag that threads wait for.
 //!
 //! # Layout
 //! ```text
-//! word     bit 31 W, somebody may sleep; bit 30 SET; the rest: how often it was set
-//! bell     always 0: where those who wait are woken; they have it in the pending slot
+//! word        bit 31 WAITERS, a thread may sleep; bit 30 SET; the rest: how often it was set
+//! wake_word   always 0: where waiting threads are woken; they have it in the pending slot
 //! ```
 //!
 //! # Protocol
-//! 1. set: the bell into the slot; unless it is SET, by one store SET and one more; if there is W, all are woken, and W goes
-//!    if the word has not changed. Nothing else: a signal handler may do it.
-//! 2. wait: note how often it was set; the bell into the slot; while it is not SET, and was not set meanwhile: W, and sleep
-//!    on bell and word, in this order. Who leaves because it was set, and sees W, wakes all the others, too, as in 1.
+//! 1. Set: the wake word goes into the slot. Unless the word is SET, one store sets SET and adds 1 to the count. With WAITERS,
+//!    all are woken, and WAITERS is removed if the word has not changed. Nothing else, so a signal handler may do it.
+//! 2. Wait: read the count; the wake word goes into the slot; while the word is not SET, and the count is the same: set WAITERS,
+//!    and sleep on wake word and word, in this order. A thread that returns because of a set, and sees WAITERS, wakes all the
+//!    others too, as in 1.
 //!
 //! # Invariants
-//! * N1: whoever sleeps, sleeps on a word with W that is not SET; W goes only behind a wake of all, from a word with SET that
-//!   nobody has cleared since.
+//! * event-N1: a thread sleeps only on a word with WAITERS that is not SET. WAITERS is only removed after all were woken, from a
+//!   word with SET that was not cleared since.
 //!
 //! # If a process dies here
-//! In `set`, before the store: nothing happened. Behind it: the kernel wakes one who sleeps on the bell, and that one wakes the
-//! others, unless somebody cleared it meanwhile and the one began to wait behind that. The slot is not used where something
-//! else is in it (a guard is alive, or a signal handler interrupted this library), nor in a thread that never used this library
-//! before. What the kernel misses a sleeper finds at its own look, twice a second. A sleeper: the same.
+//! In a set, before the store: nothing has happened. After it: the kernel wakes one thread that sleeps on the wake word, and that
+//! one wakes the others, unless the event was cleared meanwhile and that thread started to wait after that. The slot is not used if
+//! it is occupied (a guard is alive, or a signal handler interrupted this library), nor in a thread that has never used this
+//! library before. What the kernel misses, the backstop finds. A waiter that dies leaves at most WAITERS.
 
-use super::event_count;
-use crate::sys::robust_list;
+use super::backstop::{self, PERIOD};
+use crate::sys::robust_list::PendingSlot;
 use crate::sys::{Deadline, WAITERS, futex};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
 
 const SET: u32 = 1 << 30;
-const ROUNDS: u32 = SET - 1;
-const PERIOD: Duration = Duration::from_millis(500);
+const COUNT: u32 = SET - 1;
 
 #[repr(C)]
 #[derive(Debug)]
-pub struct Signal {
+pub struct EventState {
     word: AtomicU32,
-    bell: AtomicU32,
+    wake_word: AtomicU32,
 }
 
-impl Signal {
+impl EventState {
     pub(crate) fn is_set(&self) -> bool {
         self.word.load(SeqCst) & SET != 0
     }
 
     /// Step 1.
     pub(crate) fn set(&self) {
-        let slot = robust_list::lend_slot(&self.bell);
+        let slot = PendingSlot::set_if_free(&self.wake_word);
         let mut word = self.word.load(SeqCst);
         while word & SET == 0 {
-            let next = word & WAITERS | SET | word.wrapping_add(1) & ROUNDS;
+            let next = word & WAITERS | SET | word.wrapping_add(1) & COUNT;
             match self.word.compare_exchange(word, next, SeqCst, SeqCst) {
                 Ok(_) => word = next,
                 Err(now) => word = now,
             }
         }
-        self.wake_all(word);
-        slot.into_iter().for_each(robust_list::PendingSlot::leave);
+        self.notify(word);
+        slot.into_iter().for_each(PendingSlot::clear);
     }
 
     pub(crate) fn clear(&self) {
         self.word.fetch_and(!SET, SeqCst);
     }
 
-    /// If anybody sleeps there.
+    /// Wakes all, if `word` says that a thread may sleep.
     #[inline(always)]
-    fn wake_all(&self, word: u32) {
+    fn notify(&self, word: u32) {
         if word & WAITERS != 0 {
-            self.wake_sleepers(word);
+            self.wake_all(word);
         }
     }
 
     #[cold]
-    fn wake_sleepers(&self, word: u32) {
-        futex::wake(&self.bell, i32::MAX as u32);
+    fn wake_all(&self, word: u32) {
+        futex::wake(&self.wake_word, i32::MAX as u32);
         if word & SET != 0 {
             let _ = self.word.compare_exchange(word, word & !WAITERS, SeqCst, SeqCst);
         }
     }
 
-    /// Step 2. Whether it was set before the deadline.
+    /// Step 2. Returns whether it was set before the deadline.
     pub(crate) fn wait(&self, deadline: Option<Deadline>) -> bool {
         let begin = self.word.load(SeqCst);
         if begin & SET != 0 {
             return true;
         }
-        let me = robust_list::enter_section(&self.bell);
+        let slot = PendingSlot::set_in_section(&self.wake_word);
         let was_set = loop {
             let word = self.word.load(SeqCst);
-            if word & SET != 0 || (word ^ begin) & ROUNDS != 0 {
-                self.wake_all(word);
+            if word & SET != 0 || (word ^ begin) & COUNT != 0 {
+                self.notify(word);
                 break true;
             }
             if deadline.is_some_and(Deadline::has_passed) {
@@ -99,28 +98,28 @@ impl Signal {
             if word & WAITERS == 0 && self.word.compare_exchange(word, word | WAITERS, SeqCst, SeqCst).is_err() {
                 continue;
             }
-            futex::wait_any(&self.words(word), event_count::slice(deadline, PERIOD));
+            futex::wait_any(&self.words(word), backstop::slice(deadline, PERIOD));
         };
-        me.leave();
+        slot.clear();
         was_set
     }
 
-    /// One who was woken, for whatever reason: if it is set, so should all others be.
+    /// For a thread that was woken for any reason: if the event is set, all others should be woken too.
     pub(crate) fn pass_on(&self) {
         let word = self.word.load(SeqCst);
         if word & SET != 0 {
-            self.wake_all(word);
+            self.notify(word);
         }
     }
 
-    /// For one who sleeps on several words: the bell and this one, and what is expected of them.
-    pub(crate) fn arm(&self) -> [(&AtomicU32, u32); 2] {
+    /// For a thread that sleeps on several words: the wake word and the word, with their values.
+    pub(crate) fn prepare_wait(&self) -> [(&AtomicU32, u32); 2] {
         self.words(self.word.fetch_or(WAITERS, SeqCst))
     }
 
-    /// The word is compared behind the bell: who sets it from then on wakes this sleeper, and be it by its death.
+    /// The word is compared after the wake word: a set from then on wakes this thread, also by the setter's death.
     fn words(&self, word: u32) -> [(&AtomicU32, u32); 2] {
-        // Whatever stands there by now: in memory that somebody scribbled over, too, one sleeps.
-        [(&self.bell, self.bell.load(SeqCst)), (&self.word, word | WAITERS)]
+        // The wake word as it is now: in memory that another program has written over, the thread sleeps too.
+        [(&self.wake_word, self.wake_word.load(SeqCst)), (&self.word, word | WAITERS)]
     }
 }

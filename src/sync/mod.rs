@@ -1,14 +1,16 @@
-//! Primitives as plain data: `repr(C)`, built in memory that they are given. They know no segment and no name.
+//! Synchronisation primitives as plain data: `repr(C)`, built in memory that they are given. They know no segment and no name.
 
 pub(crate) mod atomic_copy;
+pub(crate) mod backstop;
 pub(crate) mod barrier;
 pub(crate) mod condvar;
 pub(crate) mod double_buffer;
 pub(crate) mod event;
 pub(crate) mod event_count;
 pub(crate) mod layout;
+mod lock_word;
 pub(crate) mod monitor;
-pub(crate) mod raw_lock;
+mod raw_lock;
 pub(crate) mod section;
 pub(crate) mod semaphore;
 pub(crate) mod spin;

@@ -1,182 +1,174 @@
-//! A lock for a few instructions at a time, inside this library only: no code of the program's runs under it, unless it is
-//! *kept* (to read and write in place), which makes it a guard's like any other.
+//! A lock for a few instructions at a time, inside the library only. No code of the program runs under it, unless it is *kept*
+//! (for reading and writing in place), which makes it like a guard's lock.
 //!
-//! It is the word of a [`RawLock`], always in the pending slot of the thread and never in its list, with one difference:
-//! its waiters sleep at a gate, not on the word. So whoever sleeps on the word does so for the kernel's wake at a death.
-//! W, once there, stays: it costs nothing here.
+//! It is the word of a [`RawLock`] that stays in the pending slot of the thread and is never in its list, with one difference:
+//! threads that wait for it sleep on an event count, not on the word. A thread that sleeps on the word does so only for the
+//! kernel's wake at a death. WAITERS, once set, stays: it costs nothing here.
 //!
 //! # Protocol
-//! 1. enter: the word goes into the pending slot; a free word gets the thread's number (Acquire, pairs with 3), keeping W.
-//! 2. A waiter arms the gate, sets W, and sleeps while gate and word are what they were.
-//! 3. leave: the number goes (SeqCst), then the caller pays its wakes, this lock's gate among them, and the slot is
-//!    emptied last.
+//! 1. Enter: the word goes into the pending slot; a free word gets the thread's number (Acquire, pairs with 3), keeping WAITERS.
+//! 2. Wait: prepare to wait at the event count, set WAITERS, and sleep while event count and word do not change.
+//! 3. Leave: the number is removed (SeqCst), then the caller notifies, this lock's event count among others, and the slot
+//!    is cleared last.
 //!
 //! # Invariants
-//! * E1: the slot holds the word from before 1's exchange until the caller's wakes are paid.
-//! * E2: a word that loses its number by a death is DIED, and whoever enters next is told so.
+//! * section-E1: the slot holds the word from before the exchange of step 1 until the caller has notified.
+//! * section-E2: a word that loses its number by a death is OWNER_DIED, and the next thread that enters is told.
 //!
 //! # If a process dies here
-//! With the number in the word: DIED, and the kernel wakes one who sleeps on the word. Behind that: the kernel wakes one
-//! who sleeps on the word, if the word is free; if not, its holder will ring. What the kernel misses a waiter finds twice
-//! a second.
+//! With the number in the word: the word becomes OWNER_DIED, and the kernel wakes one thread that sleeps on the word. After
+//! step 3 removed the number: the kernel wakes one thread that sleeps on the word if the word is free; if it is not, its holder
+//! will notify. What the kernel misses, the backstop finds.
 
-use super::event_count::{self, EventCount};
-use super::raw_lock::{LockFailure, RawLock, Spin, Timeout};
-use crate::sys::robust_list::{self, HANDED_OVER, PendingSlot};
-use crate::sys::{Deadline, OWNER_DIED, WAITERS, process_id};
+use super::backstop::{self, PERIOD};
+use super::event_count::EventCount;
+use super::lock_word::LockWord;
+use super::raw_lock::{LockFailure, RawLock, Timeout};
+use super::spin::Backoff;
+use crate::sys::robust_list::PendingSlot;
+use crate::sys::{Deadline, WAITERS};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::time::Duration;
 
-/// How often a sleeper looks by itself whether a holder is gone.
-pub(crate) const PERIOD: Duration = Duration::from_millis(500);
-
-/// The lock is held. Not `Send`: it stands for a thread.
+/// The held lock. Not `Send`: it belongs to a thread.
 #[must_use]
 pub(crate) struct Section<'a> {
     word: &'a AtomicU32,
-    me: PendingSlot,
-    died: bool,
+    slot: PendingSlot,
+    owner_died: bool,
 }
 
-/// A word that may be slept on.
-pub(crate) enum Mark {
-    Set(u32),
-    Died,
+/// A lock word that a thread wants to sleep on.
+pub(crate) enum SleepWord {
+    /// The value to sleep on.
+    Ready(u32),
+    OwnerDied,
 }
 
-/// Takes the lock.
+/// Takes the lock. `waiters` is where threads wait for it.
 #[inline(always)]
-pub(crate) fn enter<'a>(lock: &'a RawLock, gate: &EventCount, patience: Timeout) -> Result<Section<'a>, LockFailure> {
+pub(crate) fn enter<'a>(lock: &'a RawLock, waiters: &EventCount, timeout: Timeout) -> Result<Section<'a>, LockFailure> {
     let word = lock.word();
-    let me = robust_list::enter_section(word);
-    let free = word.load(Relaxed);
-    if free & !WAITERS == 0 && word.compare_exchange(free, free | me.tid, Acquire, Relaxed).is_ok() {
-        return Ok(Section { word, me, died: false });
+    let slot = PendingSlot::set_in_section(word);
+    let free = LockWord(word.load(Relaxed));
+    if free.is_free() && word.compare_exchange(free.0, free.taken_by(slot.tid).0, Acquire, Relaxed).is_ok() {
+        return Ok(Section { word, slot, owner_died: false });
     }
-    enter_contended(word, gate, me, patience)
+    enter_contended(word, waiters, slot, timeout)
 }
 
 #[cold]
 #[inline(never)]
 fn enter_contended<'a>(
     word: &'a AtomicU32,
-    gate: &EventCount,
-    me: PendingSlot,
-    patience: Timeout,
+    waiters: &EventCount,
+    slot: PendingSlot,
+    timeout: Timeout,
 ) -> Result<Section<'a>, LockFailure> {
-    let mut spin = Spin::new();
-    // The lock is only ever held for moments: who does not want to wait waits for one of those all the same.
-    let (deadline, in_the_end) = match patience {
+    let mut backoff = Backoff::new();
+    // The lock is held for short times only, so a caller that does not want to wait still waits for one of these.
+    let (deadline, at_the_end) = match timeout {
         Timeout::Never => (None, LockFailure::Timeout),
         Timeout::At(deadline) => (Some(deadline), LockFailure::Timeout),
         Timeout::Now => (Some(Deadline::after(PERIOD / 10)), LockFailure::WouldBlock),
     };
-    let refusal = loop {
-        let now = word.load(Relaxed);
-        let holder = now & !(WAITERS | OWNER_DIED);
-        if holder == 0 {
-            let mine = me.tid | now & WAITERS;
-            if word.compare_exchange(now, mine, Acquire, Relaxed).is_ok() {
-                return Ok(Section { word, me, died: now & OWNER_DIED != 0 });
+    let failure = loop {
+        let now = LockWord(word.load(Relaxed));
+        if now.is_available() {
+            if word.compare_exchange(now.0, now.taken_by(slot.tid).0, Acquire, Relaxed).is_ok() {
+                return Ok(Section { word, slot, owner_died: now.owner_died() });
             }
             continue;
         }
-        if now & OWNER_DIED != 0 {
+        if now.owner_died() {
             break LockFailure::Corrupt;
         }
-        if holder == me.tid {
+        if now.holder() == slot.tid {
             break LockFailure::Deadlock;
         }
-        if spin.once_more() {
+        if backoff.spin() {
             continue;
         }
         if deadline.is_some_and(Deadline::has_passed) {
-            break in_the_end;
+            break at_the_end;
         }
-        let armed = gate.arm();
-        if word.compare_exchange(now, now | WAITERS, SeqCst, Relaxed).is_err() {
+        let key = waiters.prepare_wait();
+        let marked = now.with_waiters().0;
+        if word.compare_exchange(now.0, marked, SeqCst, Relaxed).is_err() {
             continue;
         }
-        let until = event_count::slice(deadline, PERIOD);
-        gate.wait(armed, [(word, now | WAITERS)], until);
+        let until = backstop::slice(deadline, PERIOD);
+        waiters.wait(key, [(word, marked)], until);
         if until.is_some_and(Deadline::has_passed) {
-            bury_holder(word);
+            backstop::mark_owner_died(word);
         }
     };
-    me.leave();
-    Err(refusal)
+    slot.clear();
+    Err(failure)
 }
 
-/// Makes a word ready to be slept on, for the kernel's wake at a holder's death.
-pub(crate) fn mark(lock: &RawLock) -> Result<Mark, LockFailure> {
+/// Sets WAITERS in a lock's word, so that the kernel wakes a thread that sleeps on it when its holder dies.
+pub(crate) fn set_waiters(lock: &RawLock) -> Result<SleepWord, LockFailure> {
     let word = lock.word();
     loop {
-        let now = word.load(SeqCst);
-        let (died, holder) = (now & OWNER_DIED != 0, now & !(WAITERS | OWNER_DIED));
-        match (died, holder) {
-            (true, 0) => return Ok(Mark::Died),
+        let now = LockWord(word.load(SeqCst));
+        match (now.owner_died(), now.holder()) {
+            (true, 0) => return Ok(SleepWord::OwnerDied),
             (true, _) => return Err(LockFailure::Corrupt),
-            _ if now & WAITERS != 0 || word.compare_exchange(now, now | WAITERS, SeqCst, Relaxed).is_ok() => {
-                return Ok(Mark::Set(now | WAITERS));
+            _ => {
+                let marked = now.with_waiters().0;
+                if now.has_waiters() || word.compare_exchange(now.0, marked, SeqCst, Relaxed).is_ok() {
+                    return Ok(SleepWord::Ready(marked));
+                }
             }
-            _ => {}
         }
     }
 }
 
-/// The backstop: a word whose holder is gone gets the mark that the kernel would have put.
-pub(crate) fn bury_holder(word: &AtomicU32) {
-    let now = word.load(SeqCst);
-    let holder = now & !(WAITERS | OWNER_DIED | HANDED_OVER);
-    if now & OWNER_DIED == 0 && holder != 0 && !process_id::exists(holder) {
-        let _ = word.compare_exchange(now, OWNER_DIED | WAITERS, SeqCst, Relaxed);
-    }
-}
-
-/// A section that lasts: the program's code runs in it, or other locks are taken. Not `Send`: it stands for a thread.
+/// A section that is held for longer: code of the program runs in it, or other locks are taken. Not `Send`: it belongs to a
+/// thread.
 #[must_use]
 pub(crate) struct LongSection<'a> {
     word: &'a AtomicU32,
-    died: bool,
+    owner_died: bool,
     thread: std::marker::PhantomData<*const ()>,
 }
 
 impl<'a> LongSection<'a> {
-    /// Back to a section of a few instructions.
+    /// Turns it back into a section of a few instructions.
     pub(crate) fn resume(self) -> Section<'a> {
-        Section { word: self.word, me: PendingSlot::retire(self.word), died: self.died }
+        Section { word: self.word, slot: PendingSlot::take_back(self.word), owner_died: self.owner_died }
     }
 }
 
 impl<'a> Section<'a> {
-    /// From here on the lock is a guard's: in the slot as long as nobody needs that, then in the list.
+    /// From here on the lock is like a guard's: in the slot as long as nothing else needs that, then in the list.
     pub(crate) fn keep(self) -> LongSection<'a> {
-        self.me.hold(self.word, true);
-        LongSection { word: self.word, died: self.died, thread: std::marker::PhantomData }
+        self.slot.keep(self.word, true);
+        LongSection { word: self.word, owner_died: self.owner_died, thread: std::marker::PhantomData }
     }
 
-    pub(crate) fn me(&self) -> PendingSlot {
-        self.me
+    pub(crate) fn slot(&self) -> PendingSlot {
+        self.slot
     }
 
-    /// Whether the holder before died in the section (E2).
+    /// Whether the previous holder died in the section (section-E2).
     #[inline(always)]
-    pub(crate) fn died(&self) -> bool {
-        self.died
+    pub(crate) fn owner_died(&self) -> bool {
+        self.owner_died
     }
 
-    /// Step 3; `pay` wakes those who wait for what was done.
+    /// Step 3. `notify` wakes the threads that wait for what was done.
     #[inline(always)]
-    pub(crate) fn leave(self, pay: impl FnOnce()) {
-        self.leave_with_slot(pay).leave();
+    pub(crate) fn leave(self, notify: impl FnOnce()) {
+        self.leave_with_slot(notify).clear();
     }
 
-    /// The same, but for the slot.
+    /// Step 3 without its end: the word stays in the slot.
     #[inline(always)]
-    pub(crate) fn leave_with_slot(self, pay: impl FnOnce()) -> PendingSlot {
+    pub(crate) fn leave_with_slot(self, notify: impl FnOnce()) -> PendingSlot {
         self.word.fetch_and(WAITERS, SeqCst);
-        pay();
-        self.me
+        notify();
+        self.slot
     }
 }

@@ -1,59 +1,61 @@
-//! Permits: the state of a semaphore. Each permit is a *token*, a word that carries the number of the thread that has it.
+//! The state of a semaphore. Each permit has a *slot*: a word that carries the number of the thread that holds the permit.
 //!
 //! # Layout
 //! ```text
-//! gate       of those who wait
-//! bell       always 0: those who wait sleep on it too, and have it in the pending slot
-//! present    so many tokens exist, the first ones; only ever more
-//! looks      how many looks pay before a sleep: a guess
-//! reserve    how many permits there are that have no token, for all tokens are present
-//! bound      so many permits there can be
-//! tokens     0: available; a thread's number with W: that one's; DIED: available, too; AWAY: forgotten
+//! waiters    event count of the threads that wait
+//! wake_word  always 0: waiting threads sleep on it too, and have it in the pending slot
+//! present    the number of permit slots in use, the first ones; it only grows
+//! budget     how many looks pay before a sleep: a guess
+//! reserve    the number of permits without a slot, because all slots are in use
+//! bound      the largest number of permits
+//! slots      0: available; a thread's number with WAITERS: held; OWNER_DIED: available; FORGOTTEN: held by no thread
 //! ```
 //!
 //! # Protocol
-//! 1. take: the token into the pending slot; available -> the number, with W (for the kernel's wake), SeqCst. If somebody
-//!    sleeps and another token is available, one is woken. The token stays in slot or list.
-//! 2. give back: the token into the slot; number -> 0 (SeqCst); if somebody sleeps, one is woken; the slot is emptied last.
-//! 3. wait: the bell into the slot; try step 1; arm the gate; note `present` and the tokens' words; if one of those says
-//!    that it is available, begin again; sleep while all those and the bell stay as they are; begin again.
-//! 4. forget: as 2, with AWAY instead of 0, and nobody to wake; or, where there is a reserve, that is one less, and then 2.
-//! 5. add: the bell into the slot; a token that is AWAY -> 0, or `present` + 1, or `reserve` + 1; if somebody sleeps, one is
-//!    woken, or all, where there is a new token to sleep on; the slot is emptied last.
+//! 1. Take: the permit's word goes into the pending slot; available -> the number, with WAITERS (for the kernel's wake), SeqCst. If
+//!    a thread sleeps and another permit is available, one is woken. The word stays in pending slot or list.
+//! 2. Release: the word into the pending slot; number -> 0 (SeqCst); if a thread sleeps, one is woken; the pending slot is
+//!    cleared last.
+//! 3. Wait: the wake word into the pending slot; try step 1; prepare to wait; read `present` and the words of the permits; if one
+//!    of these is available, start again; sleep while all of these and the wake word keep their values; start again.
+//! 4. Forget: as 2, with FORGOTTEN in place of 0, and no wake. Or, if there is a reserve, that decreases by 1, and then 2.
+//! 5. Add: the wake word into the pending slot; a word that is FORGOTTEN -> 0, or `present` + 1, or `reserve` + 1; if a thread
+//!    sleeps, one is woken, or all if there is a new word to sleep on; the pending slot is cleared last.
 //!
-//! Orderings: a sleeper arms the gate and then reads the tokens, the other frees a token and then reads the gate, all `SeqCst`.
+//! Orderings: a waiter prepares and then reads the words; a releasing thread frees a word and then reads the event count. All
+//! four are `SeqCst`, so at least one of the two sees the other.
 //!
 //! # Invariants
-//! * P1: each call has one store that decides: a token's word, `present`, or `reserve`.
-//! * P2: a token that carries a number is in that thread's slot or list.
-//! * P3: if a token is available and somebody sleeps, then somebody is awake who will look, or who will wake one, or the kernel
-//!   will on behalf of one who died: whoever sleeps, sleeps on the bell, on `present`, and on the first [`WATCHED`] tokens
-//!   that there were by then; a new one wakes all.
+//! * semaphore-P1: each call has one store that decides: a permit's word, `present`, or `reserve`.
+//! * semaphore-P2: a word that carries a number is in that thread's pending slot or list.
+//! * semaphore-P3: if a permit is available and a thread sleeps, then some thread is awake that will check, or that will wake
+//!   one, or the kernel will on behalf of a dead thread: a waiter sleeps on the wake word, on `present`, and on the first
+//!   [`WATCHED`] words that existed by then; a new word wakes all.
 //!
 //! # If a process dies here
-//! With a token: DIED, and the kernel wakes one who sleeps on it. In 2 or 4, behind the store: the kernel wakes one
-//! who sleeps on that token, for it is in the slot and carries no number. A sleeper, woken or not, and in 5: the kernel wakes
-//! one who sleeps on the bell. In 1, before the store: one who sleeps on the token if it is available still; if not, who took
-//! it meanwhile wakes one where there is another. Behind the store: DIED. What the kernel misses, also where the one who brings a
-//! new token and the one who takes it die, and what happens at the tokens behind the first ones, a sleeper finds twice a
-//! second.
+//! With a permit: its word becomes OWNER_DIED, and the kernel wakes one thread that sleeps on it. In 2 or 4, after the store: the
+//! kernel wakes one that sleeps on that word, which is in the pending slot and carries no number. A waiter, woken or not, and in 5: the
+//! kernel wakes one that sleeps on the wake word. In 1, before the store: one that sleeps on the word, if it is still available; if
+//! not, the thread that took it meanwhile wakes one where there is another permit. After the store: OWNER_DIED. What the kernel misses
+//! is found by the backstop; so is the case that both the thread that adds a new word and the one that takes it die, and deaths at
+//! words after the first [`WATCHED`].
 
-use super::event_count::{self, EventCount};
+use super::backstop::{self, PERIOD};
+use super::event_count::EventCount;
+use super::lock_word::LockWord;
 use super::raw_lock::{LockFailure, Timeout};
-use super::section;
 use super::spin;
 use crate::sys::robust_list::{self, HANDED_OVER, NODE_ROOM, PendingSlot};
-use crate::sys::{Deadline, OWNER_DIED, WAITERS, futex, process_id};
+use crate::sys::{Deadline, futex, process_id};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::time::Duration;
 
 #[repr(C, align(64))]
 pub(crate) struct Permits {
-    gate: EventCount,
-    bell: AtomicU32,
+    waiters: EventCount,
+    wake_word: AtomicU32,
     present: AtomicU32,
-    looks: AtomicU32,
+    budget: AtomicU32,
     reserve: AtomicU64,
     bound: AtomicU64,
 }
@@ -67,48 +69,42 @@ pub(crate) struct PermitSlot {
 const _: () = assert!(size_of::<Permits>() == 64 && size_of::<PermitSlot>() == 64);
 const _: () = assert!(std::mem::offset_of!(PermitSlot, word) == 0 && 4 <= NODE_ROOM.start && NODE_ROOM.end <= 64);
 
-/// No thread has this number, and nobody looks whether one has.
-const AWAY: u32 = HANDED_OVER;
-/// As many as one can sleep on, beside the other words.
+/// No thread has this number, and the backstop does not look for one.
+const FORGOTTEN: u32 = HANDED_OVER;
+/// The number of permits that a waiter can sleep on, beside the other words.
 const WATCHED: usize = 120;
 const OTHERS: usize = 3;
-const PERIOD: Duration = Duration::from_millis(500);
 
 const _: () = assert!(WATCHED + OTHERS <= futex::MOST_WORDS);
 
-#[inline(always)]
-fn is_available(word: u32) -> bool {
-    matches!(word & !WAITERS, 0 | OWNER_DIED)
-}
-
 impl PermitSlot {
-    /// The word, if the token is available.
+    /// The word, if the permit is available.
     #[inline(always)]
     fn available(&self) -> Option<u32> {
         let word = self.word.load(SeqCst);
-        is_available(word).then_some(word)
+        LockWord(word).is_available().then_some(word)
     }
 
-    /// Whether it was away.
-    fn come_back(&self) -> bool {
-        self.word.load(Acquire) == AWAY && self.word.compare_exchange(AWAY, 0, SeqCst, Relaxed).is_ok()
+    /// Makes a forgotten permit available. Returns whether it was one.
+    fn restore(&self) -> bool {
+        self.word.load(Acquire) == FORGOTTEN && self.word.compare_exchange(FORGOTTEN, 0, SeqCst, Relaxed).is_ok()
     }
 }
 
-/// A token that this thread has. Not `Send`: it is in the list of a thread.
+/// A permit that this thread holds. Not `Send`: it is in the list of a thread.
 pub(crate) struct HeldPermit<'a> {
-    token: &'a PermitSlot,
+    permit: &'a PermitSlot,
     by: u32,
 }
 
 impl HeldPermit<'_> {
-    /// The token is in the slot, and no longer this thread's.
+    /// The word is in the pending slot again, and no longer carries this thread's number.
     #[inline(always)]
-    fn put_down(&self, becomes: u32) -> PendingSlot {
-        let me = PendingSlot::retire(&self.token.word);
-        // Only what is ours: somebody may have scribbled over it.
-        let _ = self.token.word.compare_exchange(self.by | WAITERS, becomes, SeqCst, Relaxed);
-        me
+    fn give_up(&self, becomes: u32) -> PendingSlot {
+        let slot = PendingSlot::take_back(&self.permit.word);
+        // Only if it is this thread's: another program may have written over it.
+        let _ = self.permit.word.compare_exchange(LockWord(self.by).with_waiters().0, becomes, SeqCst, Relaxed);
+        slot
     }
 }
 
@@ -118,194 +114,195 @@ pub(crate) enum ReleaseFailure {
     Corrupt,
 }
 
-/// Permits, where they lie.
+/// A semaphore's state, where it lies.
 #[derive(Clone, Copy)]
-pub(crate) struct Table<'a> {
+pub(crate) struct PermitTable<'a> {
     pub(crate) permits: &'a Permits,
-    pub(crate) tokens: &'a [PermitSlot],
+    pub(crate) slots: &'a [PermitSlot],
 }
 
-impl<'a> Table<'a> {
-    /// Fills zeros.
+impl<'a> PermitTable<'a> {
+    /// Initialises zeroed memory.
     pub(crate) fn init(self, count: u64, bound: u64) {
-        let present = count.min(self.tokens.len() as u64);
+        let present = count.min(self.slots.len() as u64);
         self.permits.present.store(present as u32, Relaxed);
         self.permits.reserve.store(count - present, Relaxed);
         self.permits.bound.store(bound, Relaxed);
     }
 
-    /// The tokens that exist.
+    /// The slots in use.
     #[inline(always)]
     fn present(self) -> Option<&'a [PermitSlot]> {
-        self.tokens.get(..self.permits.present.load(SeqCst) as usize)
+        self.slots.get(..self.permits.present.load(SeqCst) as usize)
     }
 
     pub(crate) fn available(self) -> u64 {
-        let tokens = self.present().unwrap_or_default();
-        let free = tokens.iter().filter(|token| token.available().is_some()).count() as u64;
+        let slots = self.present().unwrap_or_default();
+        let free = slots.iter().filter(|permit| permit.available().is_some()).count() as u64;
         free.saturating_add(self.permits.reserve.load(Acquire))
     }
 
     fn has_one(self) -> bool {
-        self.present().unwrap_or_default().iter().any(|token| token.available().is_some())
+        self.present().unwrap_or_default().iter().any(|permit| permit.available().is_some())
     }
 
     #[inline(always)]
-    pub(crate) fn acquire(self, patience: Timeout) -> Result<HeldPermit<'a>, LockFailure> {
-        match self.take(PendingSlot::leave)? {
-            Some(holding) => Ok(holding),
-            None => self.acquire_contended(patience),
+    pub(crate) fn acquire(self, timeout: Timeout) -> Result<HeldPermit<'a>, LockFailure> {
+        match self.take(PendingSlot::clear)? {
+            Some(held) => Ok(held),
+            None => self.acquire_contended(timeout),
         }
     }
 
-    /// Step 1. Where another one was faster, `put_back` sees to the slot.
+    /// Step 1. When another thread was faster, `restore_slot` gets the pending slot.
     #[inline(always)]
-    fn take(self, put_back: impl Fn(PendingSlot)) -> Result<Option<HeldPermit<'a>>, LockFailure> {
-        let tokens = self.present().ok_or(LockFailure::Corrupt)?;
-        // Each thread begins at a token of its own, which is in its own cache then.
-        let first = match tokens {
+    fn take(self, restore_slot: impl Fn(PendingSlot)) -> Result<Option<HeldPermit<'a>>, LockFailure> {
+        let slots = self.present().ok_or(LockFailure::Corrupt)?;
+        // Each thread starts at a slot of its own, which is then in its own cache.
+        let first = match slots {
             [_] => 0,
-            _ => ((u64::from(robust_list::tid().wrapping_mul(0x9e37_79b1)) * tokens.len() as u64) >> 32) as usize,
+            _ => ((u64::from(robust_list::tid().wrapping_mul(0x9e37_79b1)) * slots.len() as u64) >> 32) as usize,
         };
-        let (behind, from) = tokens.split_at_checked(first).unwrap_or_default();
-        for token in from.iter().chain(behind) {
-            let Some(word) = token.available() else { continue };
-            let me = robust_list::enter(&token.word)?;
-            if token.word.compare_exchange(word, me.tid | WAITERS, SeqCst, Relaxed).is_ok() {
-                me.hold(&token.word, false);
-                if self.permits.gate.has_sleepers() {
+        let (before, from) = slots.split_at_checked(first).unwrap_or_default();
+        for permit in from.iter().chain(before) {
+            let Some(word) = permit.available() else { continue };
+            let slot = PendingSlot::set(&permit.word)?;
+            if permit.word.compare_exchange(word, LockWord(slot.tid).with_waiters().0, SeqCst, Relaxed).is_ok() {
+                slot.keep(&permit.word, false);
+                if self.permits.waiters.has_waiters() {
                     self.pass_on();
                 }
-                return Ok(Some(HeldPermit { token, by: me.tid }));
+                return Ok(Some(HeldPermit { permit, by: slot.tid }));
             }
-            put_back(me);
+            restore_slot(slot);
         }
         Ok(None)
     }
 
-    /// There are more permits than tokens.
+    /// Whether there are more permits than slots.
     fn has_reserve(self) -> bool {
         self.permits.reserve.load(Acquire) > 0
     }
 
-    /// P3: who took one may have come before another that was woken for it.
+    /// semaphore-P3: the thread that took a permit may have come before another that was woken for it.
     #[cold]
     fn pass_on(self) {
         if self.has_one() {
-            self.permits.gate.ring(1);
+            self.permits.waiters.notify(1);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn acquire_contended(self, patience: Timeout) -> Result<HeldPermit<'a>, LockFailure> {
-        let deadline = match patience {
+    fn acquire_contended(self, timeout: Timeout) -> Result<HeldPermit<'a>, LockFailure> {
+        let deadline = match timeout {
             Timeout::Now if self.has_reserve() => return Err(LockFailure::TooMany),
             Timeout::Now => return Err(LockFailure::WouldBlock),
             Timeout::At(deadline) => Some(deadline),
             Timeout::Never => None,
         };
-        let me = robust_list::enter(&self.permits.bell)?;
-        let answer = self.wait(deadline);
-        if answer.is_err() {
-            me.leave();
+        let slot = PendingSlot::set(&self.permits.wake_word)?;
+        let outcome = self.wait(deadline);
+        if outcome.is_err() {
+            slot.clear();
         }
-        answer
+        outcome
     }
 
     /// Step 3.
     fn wait(self, deadline: Option<Deadline>) -> Result<HeldPermit<'a>, LockFailure> {
-        let Permits { gate, bell, present, looks, .. } = self.permits;
-        let to_the_bell = |_| {
-            robust_list::enter_section(bell);
+        let Permits { waiters, wake_word, present, budget, .. } = self.permits;
+        let back_to_wake_word = |_| {
+            PendingSlot::set_in_section(wake_word);
         };
         if process_id::cores() > 1 {
-            spin::until(looks, gate.word().load(Relaxed) / 2, || self.has_one());
+            spin::spin_until(budget, waiters.word().load(Relaxed) / 2, || self.has_one());
         }
         loop {
-            if let Some(holding) = self.take(to_the_bell)? {
-                return Ok(holding);
+            if let Some(held) = self.take(back_to_wake_word)? {
+                return Ok(held);
             }
-            let armed = gate.arm();
-            let mut words = [(gate.word(), armed); OTHERS + WATCHED];
-            words[1..OTHERS].copy_from_slice(&[(bell, 0), (present, present.load(SeqCst))]);
-            let tokens = self.present().ok_or(LockFailure::Corrupt)?;
-            let watched = tokens.len().min(WATCHED);
-            // The words that are slept on are those that were looked at: a second look might see another holder's number, and
-            // the first word be there again when it comes to sleep.
-            let mut is_held = true;
-            for (at, token) in tokens.iter().enumerate() {
-                let word = token.word.load(SeqCst);
-                is_held &= !is_available(word);
+            let key = waiters.prepare_wait();
+            let mut words = [(waiters.word(), key); OTHERS + WATCHED];
+            words[1..OTHERS].copy_from_slice(&[(wake_word, 0), (present, present.load(SeqCst))]);
+            let slots = self.present().ok_or(LockFailure::Corrupt)?;
+            let watched = slots.len().min(WATCHED);
+            // The values to sleep on are those that were checked. A second load might see another holder's number, and the
+            // first value could be back when the thread goes to sleep.
+            let mut all_held = true;
+            for (at, permit) in slots.iter().enumerate() {
+                let word = permit.word.load(SeqCst);
+                all_held &= !LockWord(word).is_available();
                 if at < WATCHED {
-                    words[OTHERS + at] = (&token.word, word);
+                    words[OTHERS + at] = (&permit.word, word);
                 }
             }
-            if !is_held {
+            if !all_held {
                 continue;
             }
             if self.has_reserve() {
                 return Err(LockFailure::TooMany);
             }
-            if bell.load(Relaxed) != 0 {
+            if wake_word.load(Relaxed) != 0 {
                 return Err(LockFailure::Corrupt);
             }
             if deadline.is_some_and(Deadline::has_passed) {
                 return Err(LockFailure::Timeout);
             }
-            let until = event_count::slice(deadline, PERIOD);
+            let until = backstop::slice(deadline, PERIOD);
             futex::wait_any(&words[..OTHERS + watched], until);
             if until.is_some_and(Deadline::has_passed) {
-                tokens.iter().for_each(|token| section::bury_holder(&token.word));
+                slots.iter().for_each(|permit| backstop::mark_owner_died(&permit.word));
             }
         }
     }
 
-    /// Step 2. A copy in a fork child gives nothing.
+    /// Step 2. A copy in a fork child releases nothing.
     #[inline(always)]
-    pub(crate) fn give_back(self, holding: &HeldPermit<'a>) {
-        if robust_list::tid() == holding.by {
-            let me = holding.put_down(0);
-            self.pay(1);
-            me.leave();
+    pub(crate) fn release(self, held: &HeldPermit<'a>) {
+        if robust_list::tid() == held.by {
+            let slot = held.give_up(0);
+            self.notify(1);
+            slot.clear();
         }
     }
 
     #[inline(always)]
-    fn pay(self, most: u32) {
-        if self.permits.gate.has_sleepers() {
-            self.permits.gate.ring(most);
+    fn notify(self, most: u32) {
+        if self.permits.waiters.has_waiters() {
+            self.permits.waiters.notify(most);
         }
     }
 
-    /// Step 4: the permit is with nobody from now on, until one is added.
-    pub(crate) fn forget(self, holding: &HeldPermit<'a>) {
-        if robust_list::tid() != holding.by {
+    /// Step 4: no thread holds the permit from now on, until one is added.
+    pub(crate) fn forget(self, held: &HeldPermit<'a>) {
+        if robust_list::tid() != held.by {
             return;
         }
         if self.permits.reserve.fetch_update(SeqCst, Relaxed, |reserve| reserve.checked_sub(1)).is_ok() {
-            return self.give_back(holding);
+            return self.release(held);
         }
-        holding.put_down(AWAY).leave();
+        held.give_up(FORGOTTEN).clear();
     }
 
-    /// Step 5: one more.
+    /// Step 5: adds a permit.
     pub(crate) fn add(self) -> Result<(), ReleaseFailure> {
-        let me = robust_list::enter_section(&self.permits.bell);
-        let answer = self.bring().map(|most| self.pay(most));
-        me.leave();
-        answer
+        let slot = PendingSlot::set_in_section(&self.permits.wake_word);
+        let outcome = self.create().map(|most| self.notify(most));
+        slot.clear();
+        outcome
     }
 
-    /// Gives how many are to be woken: those who sleep do not know a new token, and would not hear of its holder's death.
-    fn bring(self) -> Result<u32, ReleaseFailure> {
-        if self.present().ok_or(ReleaseFailure::Corrupt)?.iter().any(PermitSlot::come_back) {
+    /// The store of step 5. Returns how many to wake: sleeping threads do not know a new word, and its holder's death would not
+    /// wake them.
+    fn create(self) -> Result<u32, ReleaseFailure> {
+        if self.present().ok_or(ReleaseFailure::Corrupt)?.iter().any(PermitSlot::restore) {
             return Ok(1);
         }
         let bound = self.permits.bound.load(Relaxed);
-        let tokens = bound.min(self.tokens.len() as u64);
-        let more = |present: u32| (u64::from(present) < tokens).then(|| present + 1);
-        let more_reserve = |reserve: u64| (reserve < bound - tokens).then(|| reserve + 1);
+        let slots = bound.min(self.slots.len() as u64);
+        let more = |present: u32| (u64::from(present) < slots).then(|| present + 1);
+        let more_reserve = |reserve: u64| (reserve < bound - slots).then(|| reserve + 1);
         let Permits { present, reserve, .. } = self.permits;
         if present.fetch_update(SeqCst, SeqCst, more).is_ok() {
             return Ok(EventCount::ALL);

@@ -49,7 +49,7 @@ impl<'a> Taken<'a> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.release_by(RawLock::release_marked);
+        self.release_by(RawLock::release_poisoned);
     }
 }
 

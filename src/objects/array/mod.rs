@@ -435,7 +435,7 @@ impl<T: Pod> Array<T> {
             let part = |index| Part::new(self.clone(), index, n).map_err(|_| LockError::TooMany.into());
             (0..n).map(part).collect()
         });
-        own.release_marked(&held);
+        own.release_poisoned(&held);
         parts
     }
 

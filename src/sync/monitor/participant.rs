@@ -1,23 +1,24 @@
-//! A seat: where somebody's part in something shared is written down, and whether that one still lives.
+//! A participant of a monitor: a record of one thread's part in something shared, which shows whether that thread is alive.
 //!
 //! # Invariants
-//! * T1: a seat's word is 0 (free), or the number of a living thread with W, or DIED: the kernel puts that when the thread
-//!   ends, for the word is in its list, and wakes one who sleeps on the word.
-//! * T2: seats are taken and given up under the monitor's lock, or given up by their own thread; a dead one's by whoever
-//!   comes next under the lock.
+//! * participant-T1: the word is 0 (free), or the number of a living thread with WAITERS, or OWNER_DIED: the kernel writes that
+//!   when the thread ends, since the word is in its list, and wakes a thread that sleeps on the word.
+//! * participant-T2: records are taken and released under the monitor's lock, or released by their own thread. A dead one's is
+//!   freed by the next thread under the lock.
 //!
 //! # If a process dies here
-//! It is in the list before it carries the number, and leaves the list behind that: T1 holds between any two stores.
+//! The word is in the list before it carries the number, and leaves the list afterwards: participant-T1 holds between any two
+//! stores.
 
+use crate::sync::lock_word::LockWord;
 use crate::sys::robust_list::{NODE_ROOM, PendingSlot, TooMany};
-use crate::sys::{OWNER_DIED, WAITERS};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 #[repr(C, align(64))]
 pub(crate) struct Participant {
     word: AtomicU32,
-    /// What its owner does there.
+    /// What the primitive makes of it.
     state: AtomicU32,
     data: AtomicU64,
     room: [AtomicU32; 12],
@@ -40,10 +41,10 @@ impl Participant {
 
     #[inline(always)]
     pub(crate) fn is_dead(&self) -> bool {
-        self.word.load(Acquire) & OWNER_DIED != 0
+        LockWord(self.word.load(Acquire)).owner_died()
     }
 
-    /// Somebody's, dead or alive.
+    /// Taken by a thread, dead or alive.
     #[inline(always)]
     pub(crate) fn is_taken(&self) -> bool {
         !self.is_free()
@@ -64,24 +65,24 @@ impl Participant {
         self.data.load(Relaxed)
     }
 
-    /// Takes a free seat, under the lock.
+    /// Takes a free record, under the lock.
     #[inline(always)]
-    pub(crate) fn take(&self, me: PendingSlot, state: u32, data: u64) -> Result<(), TooMany> {
-        me.enlist(&self.word)?;
+    pub(crate) fn take(&self, slot: PendingSlot, state: u32, data: u64) -> Result<(), TooMany> {
+        slot.link(&self.word)?;
         self.data.store(data, Relaxed);
         self.state.store(state, Release);
-        self.word.store(me.tid | WAITERS, Release);
+        self.word.store(LockWord(slot.tid).with_waiters().0, Release);
         Ok(())
     }
 
-    /// Gives up one's own seat.
+    /// Releases the calling thread's own record.
     #[inline(always)]
-    pub(crate) fn give_up(&self, me: PendingSlot) {
+    pub(crate) fn release(&self, slot: PendingSlot) {
         self.word.store(0, Release);
-        me.delist(&self.word);
+        slot.unlink(&self.word);
     }
 
-    /// A dead one's is free again.
+    /// Frees the record of a dead thread.
     pub(crate) fn clear(&self) {
         self.word.store(0, Release);
     }

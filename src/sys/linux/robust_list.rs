@@ -11,12 +11,12 @@
 //! strictly between them.
 //!
 //! # Protocol
-//! 1. [`enter`] takes the pending slot for one word. A guard in the slot ("outer") is linked into the list first.
-//! 2. [`PendingSlot::hold`] declares the word in the slot to be a guard's, which stays there until the slot is needed.
-//! 3. [`PendingSlot::enlist`] links a second word while a first one is in the slot; it gets the number behind that, and loses it before
-//!    [`PendingSlot::delist`].
-//! 4. [`PendingSlot::retire`] takes a guard's word back into the slot, out of the list if it was there; the caller then frees
-//!    the word and wakes; [`PendingSlot::leave`] empties the slot last.
+//! 1. [`PendingSlot::set`] takes the pending slot for one word. A guard in the slot ("outer") is linked into the list first.
+//! 2. [`PendingSlot::keep`] declares the word in the slot to be a guard's, which stays there until the slot is needed.
+//! 3. [`PendingSlot::link`] links a second word while a first one is in the slot; it gets the number behind that, and loses it before
+//!    [`PendingSlot::unlink`].
+//! 4. [`PendingSlot::take_back`] takes a guard's word back into the slot, out of the list if it was there; the caller then frees
+//!    the word and wakes; [`PendingSlot::clear`] empties the slot last.
 //!
 //! # Invariants
 //! * S1: a word that carries this thread's number is in the slot or in the list, but between the end of a thread that
@@ -110,50 +110,52 @@ pub(crate) struct PendingSlot {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooMany;
 
-/// Puts `word` into this thread's pending slot; a guard that is there is linked into the list first.
-#[inline(always)]
-pub(crate) fn enter(word: &AtomicU32) -> Result<PendingSlot, TooMany> {
-    LOCAL.with(|local| {
-        if local.tid.get() == 0 {
-            attach(local);
-        }
-        let me = PendingSlot { head: local.head.get(), tid: local.tid.get() };
-        if local.outer.get() != 0 {
-            me.link_outer(local)?;
-        }
-        me.set_pending(word);
-        Ok(me)
-    })
-}
-
-/// The same for a lock that is held for moments only. The outermost guard goes into the list even if that is full: the
-/// kernel visits a few more than we let programs have.
-#[inline(always)]
-pub(crate) fn enter_section(word: &AtomicU32) -> PendingSlot {
-    LOCAL.with(|local| {
-        if local.tid.get() == 0 {
-            attach(local);
-        }
-        let me = PendingSlot { head: local.head.get(), tid: local.tid.get() };
-        if local.outer.get() != 0 {
-            me.make_room(local);
-        }
-        me.set_pending(word);
-        me
-    })
-}
-
-/// The slot, if nothing is in it, and without a call that a signal handler may not make.
-#[inline]
-pub(crate) fn lend_slot(word: &AtomicU32) -> Option<PendingSlot> {
-    LOCAL.with(|local| {
-        let me = PendingSlot { head: local.head.get(), tid: local.tid.get() };
-        let is_free = me.tid != 0 && local.outer.get() == 0 && !me.is_pending();
-        if is_free {
+impl PendingSlot {
+    /// Puts `word` into this thread's pending slot; a guard that is there is linked into the list first.
+    #[inline(always)]
+    pub(crate) fn set(word: &AtomicU32) -> Result<PendingSlot, TooMany> {
+        LOCAL.with(|local| {
+            if local.tid.get() == 0 {
+                attach(local);
+            }
+            let me = PendingSlot { head: local.head.get(), tid: local.tid.get() };
+            if local.outer.get() != 0 {
+                me.link_outer(local)?;
+            }
             me.set_pending(word);
-        }
-        is_free.then_some(me)
-    })
+            Ok(me)
+        })
+    }
+
+    /// The same for a lock that is held for moments only. The outermost guard goes into the list even if that is full: the
+    /// kernel visits a few more than we let programs have.
+    #[inline(always)]
+    pub(crate) fn set_in_section(word: &AtomicU32) -> PendingSlot {
+        LOCAL.with(|local| {
+            if local.tid.get() == 0 {
+                attach(local);
+            }
+            let me = PendingSlot { head: local.head.get(), tid: local.tid.get() };
+            if local.outer.get() != 0 {
+                me.make_room(local);
+            }
+            me.set_pending(word);
+            me
+        })
+    }
+
+    /// The slot, if nothing is in it, and without a call that a signal handler may not make.
+    #[inline]
+    pub(crate) fn set_if_free(word: &AtomicU32) -> Option<PendingSlot> {
+        LOCAL.with(|local| {
+            let me = PendingSlot { head: local.head.get(), tid: local.tid.get() };
+            let is_free = me.tid != 0 && local.outer.get() == 0 && !me.is_pending();
+            if is_free {
+                me.set_pending(word);
+            }
+            is_free.then_some(me)
+        })
+    }
 }
 
 /// The number of the calling thread, 0 if it has not locked anything since it began or was forked.
@@ -162,7 +164,7 @@ pub(crate) fn tid() -> u32 {
     LOCAL.with(|local| local.tid.get())
 }
 
-/// The process of the calling thread, which has called [`enter`].
+/// The process of the calling thread, which has called [`PendingSlot::set`].
 #[inline]
 pub(crate) fn process() -> ProcessId {
     LOCAL.with(|local| ProcessId { pid: local.pid.get(), start: local.start.get() })
@@ -184,7 +186,7 @@ impl PendingSlot {
 
     /// Empties the slot; the word in it is free and woken (S2).
     #[inline(always)]
-    pub(crate) fn leave(self) {
+    pub(crate) fn clear(self) {
         self.store_pending(0);
     }
 
@@ -199,13 +201,13 @@ impl PendingSlot {
 
     /// The word in the slot is a guard's from here on.
     #[inline(always)]
-    pub(crate) fn hold(self, word: &AtomicU32, in_place: bool) {
+    pub(crate) fn keep(self, word: &AtomicU32, in_place: bool) {
         LOCAL.with(|local| local.outer.set(word.as_ptr() as usize | usize::from(in_place)));
     }
 
     /// Takes a guard's word back into the slot, out of the list if it is there.
     #[inline(always)]
-    pub(crate) fn retire(word: &AtomicU32) -> Self {
+    pub(crate) fn take_back(word: &AtomicU32) -> Self {
         LOCAL.with(|local| {
             let me = PendingSlot { head: local.head.get(), tid: local.tid.get() };
             if local.outer.get() & !IN_PLACE == word.as_ptr() as usize {
@@ -225,10 +227,10 @@ impl PendingSlot {
     fn retire_linked(self, local: &Local, word: &AtomicU32) {
         if local.outer.get() != 0 {
             // Another guard is in the slot. That this one leaves makes room for it in any case.
-            self.link(local);
+            self.link_local(local);
         }
         self.set_pending(word);
-        self.unlink(word.as_ptr() as usize);
+        self.unlink_word(word.as_ptr() as usize);
     }
 
     #[cold]
@@ -236,17 +238,17 @@ impl PendingSlot {
         if !has_room() {
             return Err(TooMany);
         }
-        self.link(local);
+        self.link_local(local);
         Ok(())
     }
 
     #[cold]
     fn make_room(self, local: &Local) {
-        self.link(local);
+        self.link_local(local);
     }
 
     /// Moves the guard in the slot to the front of our part of the list.
-    fn link(self, local: &Local) {
+    fn link_local(self, local: &Local) {
         let (word, in_place) = (local.outer.get() & !IN_PLACE, local.outer.get() & IN_PLACE != 0);
         self.link_word(Link { word, in_place });
         local.outer.set(0);
@@ -274,7 +276,7 @@ impl PendingSlot {
 
     /// Links a word that is about to carry this thread's number, while another one is in the slot.
     #[inline(always)]
-    pub(crate) fn enlist(self, word: &AtomicU32) -> Result<(), TooMany> {
+    pub(crate) fn link(self, word: &AtomicU32) -> Result<(), TooMany> {
         let link = Link { word: word.as_ptr() as usize, in_place: false };
         LINKS.with(|links| {
             let links = &mut *links.borrow_mut();
@@ -288,12 +290,12 @@ impl PendingSlot {
 
     /// Takes such a word out, which does not carry the number any more.
     #[inline(always)]
-    pub(crate) fn delist(self, word: &AtomicU32) {
-        self.unlink(word.as_ptr() as usize);
+    pub(crate) fn unlink(self, word: &AtomicU32) {
+        self.unlink_word(word.as_ptr() as usize);
     }
 
     #[inline(always)]
-    fn unlink(self, word: usize) {
+    fn unlink_word(self, word: usize) {
         LINKS.with(|links| {
             let links = &mut *links.borrow_mut();
             let (Some(sentinels), Some(at)) = (links.sentinels, links.words.iter().rposition(|l| l.word == word))
@@ -509,7 +511,7 @@ fn hand_over(local: &Local) {
     if local.outer.get() & IN_PLACE != 0 {
         give(local.outer.get() & !IN_PLACE);
         local.outer.set(0);
-        me.leave();
+        me.clear();
     }
     LINKS.with(|links| {
         let leaked: Vec<usize> = {
@@ -518,7 +520,7 @@ fn hand_over(local: &Local) {
         };
         for word in leaked {
             give(word);
-            me.unlink(word);
+            me.unlink_word(word);
         }
         let links = &mut *links.borrow_mut();
         if links.words.is_empty() {
@@ -537,7 +539,7 @@ pub(crate) fn after_fork() {
         if local.tid.get() == 0 {
             return;
         }
-        PendingSlot { head: local.head.get(), tid: 0 }.leave();
+        PendingSlot { head: local.head.get(), tid: 0 }.clear();
         local.tid.set(0);
         local.outer.set(0);
         LINKS.with(|links| {

@@ -124,19 +124,6 @@ pub(crate) mod robust_list {
         pub(crate) tid: u32,
     }
 
-    pub(crate) fn enter(_: &AtomicU32) -> Result<PendingSlot, TooMany> {
-        Err(TooMany)
-    }
-
-    /// Nobody has a ring here.
-    pub(crate) fn enter_section(_: &AtomicU32) -> PendingSlot {
-        PendingSlot { tid: 0 }
-    }
-
-    pub(crate) fn lend_slot(_: &AtomicU32) -> Option<PendingSlot> {
-        None
-    }
-
     pub(crate) fn tid() -> u32 {
         0
     }
@@ -150,17 +137,29 @@ pub(crate) mod robust_list {
     }
 
     impl PendingSlot {
-        pub(crate) fn leave(self) {}
-
-        pub(crate) fn hold(self, _: &AtomicU32, _: bool) {}
-
-        pub(crate) fn enlist(self, _: &AtomicU32) -> Result<(), TooMany> {
+        pub(crate) fn set(_: &AtomicU32) -> Result<Self, TooMany> {
             Err(TooMany)
         }
 
-        pub(crate) fn delist(self, _: &AtomicU32) {}
+        pub(crate) fn set_in_section(_: &AtomicU32) -> Self {
+            PendingSlot { tid: 0 }
+        }
 
-        pub(crate) fn retire(_: &AtomicU32) -> Self {
+        pub(crate) fn set_if_free(_: &AtomicU32) -> Option<Self> {
+            None
+        }
+
+        pub(crate) fn clear(self) {}
+
+        pub(crate) fn keep(self, _: &AtomicU32, _: bool) {}
+
+        pub(crate) fn link(self, _: &AtomicU32) -> Result<(), TooMany> {
+            Err(TooMany)
+        }
+
+        pub(crate) fn unlink(self, _: &AtomicU32) {}
+
+        pub(crate) fn take_back(_: &AtomicU32) -> Self {
             PendingSlot { tid: 0 }
         }
     }
