@@ -2,7 +2,7 @@
 
 use super::shared::{Callback, PoolShared};
 use crate::TaskError;
-use crate::sys::spawn;
+use crate::sys::signals;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
@@ -102,7 +102,7 @@ impl PoolShared {
         }
         let hub = self.clone();
         let call = move || {
-            spawn::block_signals(); // they are the program's
+            signals::block_signals(); // they are the program's
             hub.call();
         };
         // Without a thread for them they run where their results are read.

@@ -11,7 +11,7 @@ use super::shared::{Phase, Plan, PoolShared, locked};
 use super::supervisor::Crew;
 use crate::entry::captures_nothing;
 use crate::process::check_may_have_children;
-use crate::sys::spawn;
+use crate::sys::signals;
 use crate::{Entry, Message, PoolError, TaskError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -150,7 +150,7 @@ impl Pool {
         };
         let keeper = hub.clone();
         let keep = Box::new(move || {
-            spawn::block_signals(); // they are the program's
+            signals::block_signals(); // they are the program's
             keeper.keep();
         });
         let threads = spawn("crossproc-pool", keep)

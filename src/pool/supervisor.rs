@@ -5,8 +5,9 @@ use super::shared::{End, PoolShared, locked};
 use super::task_table::{Entry, State as Step, WORKERS};
 use super::worker::serve;
 use crate::process::Process;
+use crate::sys::Deadline;
 use crate::sys::poll::Poll;
-use crate::sys::{Deadline, spawn};
+use crate::sys::signals;
 use crate::{JoinError, SpawnError, TaskError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -102,7 +103,7 @@ impl Crew {
     }
 
     pub(super) fn run(mut self) {
-        spawn::block_signals(); // they are the program's
+        signals::block_signals(); // they are the program's
         loop {
             let again = self.fill_seats();
             let state = self.hub.lock();

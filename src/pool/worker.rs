@@ -11,7 +11,9 @@ use crate::pipe;
 use crate::process::{PANICKED, catch};
 use crate::ring::{Peers, RingError};
 use crate::sync::Timeout;
-use crate::sys::{Deadline, process_id, spawn};
+use crate::sys::exit;
+use crate::sys::signals;
+use crate::sys::{Deadline, process_id};
 use crate::{CodecError, Entry, Message, Receiver, Sender};
 use std::any::Any;
 use std::time::Duration;
@@ -43,7 +45,7 @@ pub(super) fn trampoline_with<S: Message, T: Message, R: Message>(pointer: usize
 
 /// What a worker's process runs.
 pub(super) fn serve(desk: WorkerConfig) {
-    spawn::ignore_interrupts();
+    signals::ignore_interrupts();
     let WorkerConfig { tasks, reports, board, seat, worker, most, timed, initializer } = desk;
     let (Ok(mail), Ok(out)) = (tasks.mail(), reports.mail()) else { return };
     let sheet = board.sheet(seat as usize);
@@ -87,7 +89,7 @@ fn now() -> u64 {
 /// Where the program's code forked, what it made comes here too, and is no worker.
 fn end_copies(me: process_id::ProcessId, code: i32) {
     if me != process_id::ProcessId::current() {
-        spawn::exit_copy(code);
+        exit::exit_copy(code);
     }
 }
 

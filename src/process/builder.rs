@@ -5,8 +5,9 @@ use super::handle::Process;
 use super::{current, startup};
 use crate::entry::{Code, Entry, captures_nothing};
 use crate::segment::transfer::{self, EncodedMessage};
+use crate::sys::OwnedFd;
 use crate::sys::attributes;
-use crate::sys::{OwnedFd, spawn};
+use crate::sys::stdio;
 use crate::{Message, SpawnError};
 use std::ffi::{OsStr, OsString};
 
@@ -59,7 +60,7 @@ impl Stdio {
     /// The descriptor to send; none for null, and for a stream that this process has closed.
     fn open(self, number: i32) -> std::io::Result<Option<OwnedFd>> {
         match self.0 {
-            Stream::Inherit => spawn::standard_stream(number),
+            Stream::Inherit => stdio::standard_stream(number),
             Stream::Null => Ok(None),
             Stream::Fd(fd) => Ok(Some(fd)),
         }

@@ -6,10 +6,12 @@ use super::{registry, startup};
 use crate::entry::CallError;
 use crate::segment::transfer::{EncodedMessage, ReceivedMessage};
 use crate::sys::attributes::{self, Changes};
+use crate::sys::exit;
 use crate::sys::image::Start;
 use crate::sys::lifeline::ParentsEnd;
 use crate::sys::process_id::ProcessId;
 use crate::sys::socket::{self, Link, UnixStream};
+use crate::sys::stdio;
 use crate::sys::{Fd, RaceOnce, spawn};
 use crate::{CodecError, Os};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -27,8 +29,8 @@ const DAMAGED: i32 = 120;
 /// A fresh child of the server.
 pub(super) fn born(control: Fd, start: &Start) -> ! {
     match live(control, start) {
-        Ok(code) => spawn::exit(code),
-        Err(NotToBe(code)) => spawn::exit_at_once(code),
+        Ok(code) => exit::exit(code),
+        Err(NotToBe(code)) => exit::exit_at_once(code),
     }
 }
 
@@ -40,9 +42,9 @@ pub(super) fn executed(link: &Link, start: &Start) -> ! {
     match greeted.and_then(|()| link.recv(&mut packet)) {
         Ok(Some((packet, mut fds))) if *packet == CALL => match fds.pop() {
             Some(control) => born(control, start),
-            None => spawn::exit_at_once(DAMAGED),
+            None => exit::exit_at_once(DAMAGED),
         },
-        _ => spawn::exit_at_once(DAMAGED),
+        _ => exit::exit_at_once(DAMAGED),
     }
 }
 
@@ -81,7 +83,7 @@ fn become_it(order: &Order, environment: &[u8], fds: Vec<Fd>) -> io::Result<(Par
     let (end, folder) = (ParentsEnd::of(next()?), next()?);
     for (number, comes) in (0..).zip(order.streams) {
         if comes {
-            spawn::set_standard_stream(number, &next()?)?;
+            stdio::set_standard_stream(number, &next()?)?;
         }
     }
     spawn::set_name(&order.who.name);
@@ -108,7 +110,7 @@ pub(super) fn forked(me: Me, control: UnixStream, f: impl FnOnce() -> Result<Enc
     hear_panics();
     let code = run(way, f);
     registry::join_all();
-    spawn::exit_copy(code)
+    exit::exit_copy(code)
 }
 
 /// The way to the parent, and which socket it is: a program may close descriptors that it has not opened, and then another

@@ -8,6 +8,7 @@ use super::reexec::own_child;
 use super::{child_main, fork_server_client, registry};
 use crate::entry::CallError;
 use crate::segment::transfer;
+use crate::sys::exit;
 use crate::sys::spawn;
 use crate::{Message, SpawnError};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub unsafe fn fork<R: Message>(f: impl FnOnce() -> R) -> Result<Process<R>, Spaw
     let (here, there) = fork_server_client::control_pair()?;
     let who = current::next_child(None, false, false);
     let me = Me { who: who.clone(), parents_end: fork_server_client::parents_end()? };
-    spawn::flush();
+    exit::flush();
     // SAFETY: by the caller's promise.
     match unsafe { spawn::fork() }? {
         None => {

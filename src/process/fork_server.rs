@@ -16,6 +16,7 @@
 use super::child_main;
 use super::protocol::{CALL, WATCH};
 use crate::segment;
+use crate::sys::exit;
 use crate::sys::image::Start;
 use crate::sys::pidfd::PidFd;
 use crate::sys::poll::Poll;
@@ -63,7 +64,7 @@ struct Server {
 
 pub(super) fn run(link: Link, start: &Start) -> ! {
     let served = Server::new(link).and_then(|mut server| server.serve(start));
-    spawn::exit_at_once(i32::from(served.is_err()))
+    exit::exit_at_once(i32::from(served.is_err()))
 }
 
 /// Serves one call, as a process that was not executed for it. For the kill suite.
@@ -130,7 +131,7 @@ impl Server {
                     self.watch(PidFd::of(pidfd));
                     sent
                 }
-                (None, Ok(None)) => spawn::exit_at_once(1),
+                (None, Ok(None)) => exit::exit_at_once(1),
                 (_, Err(error)) => refuse(link, &error),
             },
             Ok(Some((packet, fds))) => {

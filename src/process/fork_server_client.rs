@@ -8,9 +8,11 @@ use super::registry;
 use crate::entry::Code;
 use crate::segment::transfer::{self, EncodedMessage, ReceivedMessage};
 use crate::sys::attributes::{self, Attributes, Credentials, ProcReader};
+use crate::sys::fork_hooks;
+use crate::sys::fork_hooks::ForkHooks;
+use crate::sys::fork_hooks::Layer;
 use crate::sys::lifeline::{Lifeline, ParentsEnd};
 use crate::sys::pidfd::{PidFd, Status};
-use crate::sys::process_id::{self, ForkHooks, Layer};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
 use crate::sys::spawn::{self, Role};
 use crate::sys::{AsFd, Fd, ForkHandoff, as_number, poll};
@@ -428,7 +430,7 @@ static PASSAGE: ForkHandoff<Locks> = ForkHandoff::new();
 
 /// From here on, a fork finds nothing of this layer half-done, and leaves nothing of it to the child.
 pub(super) fn watch_forks() {
-    process_id::set_fork_hooks(Layer::Family, ForkHooks { prepare: before_fork, parent: after_fork, child: in_child });
+    fork_hooks::set(Layer::Family, ForkHooks { prepare: before_fork, parent: after_fork, child: in_child });
 }
 
 #[allow(unsafe_code)]

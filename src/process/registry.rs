@@ -9,9 +9,11 @@
 //! All of this is private. Who is killed joins nobody; daemons are the kernel's care.
 
 use super::child_record::Life;
+use crate::sys::exit;
 use crate::sys::pidfd::Signal;
 use crate::sys::poll::Poll;
-use crate::sys::{Deadline, process_id, spawn, watcher};
+use crate::sys::signals;
+use crate::sys::{Deadline, process_id, watcher};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -84,12 +86,12 @@ pub(super) fn remove(life: &Arc<Life>) {
 pub(super) fn join_at_exit() {
     static HOOKED: AtomicBool = AtomicBool::new(false);
     if !HOOKED.swap(true, SeqCst) {
-        spawn::at_exit(at_exit);
+        exit::at_exit(at_exit);
     }
 }
 
 // Runs behind the destructors of this thread's thread-locals, and uses none of those.
-spawn::exit_function!(at_exit, join_all());
+exit::exit_function!(at_exit, join_all());
 
 /// Daemons are asked to end, and killed a second later; the others are waited for, as in Python.
 pub(super) fn join_all() {
@@ -149,7 +151,7 @@ impl Reaper {
     }
 
     fn run(&self) {
-        spawn::block_signals(); // they are the program's
+        signals::block_signals(); // they are the program's
         loop {
             self.poll.wait(None);
             let ended: Vec<_> = self.lives().extract_if(.., |life| life.ended().is_some()).collect();

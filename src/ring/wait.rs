@@ -13,7 +13,6 @@ use crate::sys::{Deadline, process_id};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-
 /// What one waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum For {

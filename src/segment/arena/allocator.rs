@@ -17,7 +17,10 @@ use crate::segment::handle::{self, HolderCount, Roles, UNKNOWN};
 use crate::segment::kind::{Kind, ObjectLayout};
 use crate::segment::segment::{Backing, Segment};
 use crate::sys::ForkHandoff;
-use crate::sys::process_id::{self, ForkHooks, Layer};
+use crate::sys::fork_hooks;
+use crate::sys::fork_hooks::ForkHooks;
+use crate::sys::fork_hooks::Layer;
+use crate::sys::process_id::{self};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -76,7 +79,7 @@ pub(crate) struct Locked(MutexGuard<'static, Option<Heap>>);
 /// From here on, a fork finds nothing of the heap half-done. Before `main` where there is a constructor, for a fork that is
 /// under way beside the first use would not hear of it any more.
 pub(crate) fn watch_forks() {
-    process_id::set_fork_hooks(
+    fork_hooks::set(
         Layer::Memory,
         ForkHooks { prepare: before_fork, parent: after_fork_in_parent, child: after_fork_in_child },
     );

@@ -5,6 +5,7 @@
 //! the descriptor go to it, as `SIGKILL`. (`PR_SET_PDEATHSIG` would follow a thread of the parent, or the fork server.)
 
 use super::{Deadline, poll, syscall};
+use crate::sys::exit;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -60,7 +61,7 @@ impl ParentsEnd {
         syscall!(libc::fcntl(fd, F_SETSIG, libc::SIGKILL))?;
         syscall!(libc::fcntl(fd, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK))?;
         if self.wait(Some(Deadline::now())) {
-            super::spawn::kill_self(); // the end came before the kernel knew what to do
+            exit::kill_self(); // the end came before the kernel knew what to do
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 
 pub(crate) mod attributes;
 pub(crate) mod copy;
+pub(crate) mod exit;
+pub(crate) mod fork_hooks;
 pub(crate) mod futex;
 pub(crate) mod image;
 pub(crate) mod lifeline;
@@ -11,10 +13,14 @@ mod memory_limits;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod process_id;
+mod robust_head;
 pub(crate) mod robust_list;
 pub(crate) mod shm_file;
+pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod spawn;
+pub(crate) mod stdio;
+mod thread_end;
 pub(crate) mod watcher;
 
 /// Runs a system call that answers -1 and `errno`, again after a signal.

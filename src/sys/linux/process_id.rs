@@ -1,9 +1,9 @@
-//! Processes: who we are, who is alive, in which namespace, and what happens at a fork.
+//! Processes: who we are, who is alive, and in which namespace.
 //!
 //! A process number alone names nobody, since numbers are used again: a number with the start time does.
 
 use crate::sys::RaceOnce;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A process, named beyond doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,53 +204,9 @@ pub(crate) fn cores() -> usize {
     *CORES.get_or_keep(|| usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }).unwrap_or(1))
 }
 
-/// What a higher layer does around a fork.
-#[derive(Clone, Copy)]
-pub(crate) struct ForkHooks {
-    pub(crate) prepare: fn(),
-    pub(crate) parent: fn(),
-    pub(crate) child: fn(),
-}
-
-/// Who has hooks. Before a fork the higher one comes first, behind it the lower one.
-#[derive(Clone, Copy)]
-pub(crate) enum Layer {
-    Watcher,
-    Memory,
-    Family,
-}
-
-static HOOKS: [RaceOnce<ForkHooks>; 3] = [const { RaceOnce::new() }; 3];
-
-/// Registers the hooks of a layer. Its first call counts.
-pub(crate) fn set_fork_hooks(layer: Layer, hooks: ForkHooks) {
-    HOOKS[layer as usize].get_or_keep(|| hooks);
-    watch_forks();
-}
-
-/// In a process that a raw `clone` made, without libc's `fork`: who we are is to be found anew.
-pub(super) fn forget_identity() {
+/// In a fork child, or in a process that a raw `clone` made: who we are is to be found anew.
+pub(super) fn forget() {
     PID.store(0, Ordering::Release);
-    super::robust_list::after_fork();
-}
-
-/// From here on, libc's `fork` calls us.
-pub(crate) fn watch_forks() {
-    static WATCHED: AtomicBool = AtomicBool::new(false);
-    extern "C" fn prepare() {
-        HOOKS.iter().rev().filter_map(RaceOnce::get).for_each(|hooks| (hooks.prepare)());
-    }
-    extern "C" fn parent() {
-        HOOKS.iter().filter_map(RaceOnce::get).for_each(|hooks| (hooks.parent)());
-    }
-    extern "C" fn child() {
-        forget_identity();
-        HOOKS.iter().filter_map(RaceOnce::get).for_each(|hooks| (hooks.child)());
-    }
-    if !WATCHED.load(Ordering::Relaxed) && !WATCHED.swap(true, Ordering::SeqCst) {
-        // SAFETY: the three are functions of this program. A failure (no memory) leaves forks unwatched.
-        unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
-    }
 }
 
 #[cfg(test)]

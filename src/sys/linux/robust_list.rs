@@ -29,27 +29,21 @@
 //! Between any two stores every held word is reachable by S1; a word that is in the list and in the slot is visited
 //! once, since the kernel skips the pending word in the list.
 
+use super::fork_hooks::{self, ForkHooks, Layer};
 use super::process_id::ProcessId;
+use super::robust_head::{self, GLIBC_OFFSET, Head};
+use super::thread_end::ThreadEnd;
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
 /// More guards than this in one thread are refused: the kernel visits at most 2,048 words.
 const MOST_LINKED: usize = 2_000;
 /// Where a node may lie behind its word: a lock must leave this room unused.
 pub(crate) const NODE_ROOM: std::ops::Range<usize> = 28..40;
-const GLIBC_OFFSET: isize = -32;
 /// Beside the address of a word, which is a multiple of four.
 const IN_PLACE: usize = 1;
 /// Beside the number of a process, which is that of its first thread too: no thread holds this word. Numbers are smaller.
 pub(crate) const HANDED_OVER: u32 = 1 << 29;
-
-/// `struct robust_list_head`, as the kernel knows it.
-#[repr(C)]
-struct Head {
-    first: usize,
-    offset: isize,
-    pending: usize,
-}
 
 /// A private list node. Libc keeps a backward address in front of the forward one.
 #[repr(C, align(64))]
@@ -354,7 +348,7 @@ impl PendingSlot {
         let node = node & !PRIORITY_BIT;
         // SAFETY: as in `set_pending`.
         let offset = unsafe { (*self.head).offset };
-        if node == self.head as usize && (offset != GLIBC_OFFSET || is_own(self.head)) {
+        if node == self.head as usize && (offset != GLIBC_OFFSET || robust_head::is_own(self.head)) {
             return;
         }
         // SAFETY: a node that libc put into its list has a backward field right in front of it.
@@ -390,15 +384,9 @@ fn store_node(node: usize, next: usize) {
 #[cold]
 #[inline(never)]
 fn attach(local: &Local) {
-    crate::sys::process_id::watch_forks();
-    let mut head = registered();
-    if head.is_null() {
-        have_libc_register();
-        head = registered();
-    }
-    if head.is_null() {
-        head = register_own();
-    }
+    let nothing = || {};
+    fork_hooks::set(Layer::RobustList, ForkHooks { prepare: nothing, parent: nothing, child: after_fork });
+    let head = robust_head::find();
     let process = ProcessId::current();
     // SAFETY: no arguments.
     let tid = unsafe { libc::syscall(libc::SYS_gettid) } as u32;
@@ -407,56 +395,7 @@ fn attach(local: &Local) {
     local.pid.set(process.pid);
     local.start.set(process.start);
     local.tid.set(tid);
-    at_thread_end();
-}
-
-/// The list head that the kernel knows of this thread, or null.
-fn registered() -> *mut Head {
-    let mut head: *mut Head = std::ptr::null_mut();
-    let mut length = 0_usize;
-    // SAFETY: get_robust_list writes a pointer and a length.
-    let answer = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
-    if answer == 0 { head } else { std::ptr::null_mut() }
-}
-
-/// Musl registers a thread's list at its first robust mutex, and would put its own in place of ours later on.
-#[cold]
-fn have_libc_register() {
-    let mut attributes = std::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
-    let mut mutex = std::mem::MaybeUninit::<libc::pthread_mutex_t>::uninit();
-    // SAFETY: each is initialised before it is used, and destroyed unlocked.
-    unsafe {
-        libc::pthread_mutexattr_init(attributes.as_mut_ptr());
-        libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), libc::PTHREAD_MUTEX_ROBUST);
-        libc::pthread_mutex_init(mutex.as_mut_ptr(), attributes.as_ptr());
-        if libc::pthread_mutex_lock(mutex.as_mut_ptr()) == 0 {
-            libc::pthread_mutex_unlock(mutex.as_mut_ptr());
-        }
-        libc::pthread_mutex_destroy(mutex.as_mut_ptr());
-        libc::pthread_mutexattr_destroy(attributes.as_mut_ptr());
-    }
-}
-
-/// A list head for a thread that has none (made without libc, or by one that registers late). Leaked.
-#[cold]
-fn register_own() -> *mut Head {
-    let head = Box::into_raw(Box::new(Head { first: 0, offset: GLIBC_OFFSET, pending: 0 }));
-    // SAFETY: a fresh Head; an empty list leads to itself; the kernel is told its true size.
-    unsafe {
-        (*head).first = head as usize;
-        libc::syscall(libc::SYS_set_robust_list, head, size_of::<Head>());
-    }
-    OWN_HEADS.store(true, Ordering::Relaxed);
-    LOCAL.with(|local| local.head.set(head));
-    OWN_HEAD.with(|own| own.set(head));
-    head
-}
-
-static OWN_HEADS: AtomicBool = AtomicBool::new(false);
-thread_local! { static OWN_HEAD: Cell<*mut Head> = const { Cell::new(std::ptr::null_mut()) }; }
-
-fn is_own(head: *mut Head) -> bool {
-    OWN_HEADS.load(Ordering::Relaxed) && OWN_HEAD.with(Cell::get) == head
+    AT_END.arm();
 }
 
 /// The offset of this program's libc, which is part of the layout that two programs must share.
@@ -470,20 +409,7 @@ pub(crate) fn node_offset() -> i64 {
     })
 }
 
-/// Has [`hand_over`] run when this thread ends, behind all destructors of thread-locals.
-fn at_thread_end() {
-    static KEY: crate::sys::RaceOnce<Option<libc::pthread_key_t>> = crate::sys::RaceOnce::new();
-    // Two threads at once may make two, of which one is never used.
-    let key = KEY.get_or_keep(|| {
-        let mut key = 0;
-        // SAFETY: `thread_end` is a function of this program, which stays loaded.
-        (unsafe { libc::pthread_key_create(&mut key, Some(thread_end)) } == 0).then_some(key)
-    });
-    if let Some(key) = key {
-        // SAFETY: a key of ours; any value that is not null.
-        unsafe { libc::pthread_setspecific(*key, std::ptr::dangling::<u8>().cast()) };
-    }
-}
+static AT_END: ThreadEnd = ThreadEnd::new(thread_end);
 
 extern "C" fn thread_end(_: *mut libc::c_void) {
     LOCAL.with(|local| {

@@ -9,14 +9,12 @@
 
 use super::pidfd::PidFd;
 use super::socket::Link;
-use super::{attributes, image, syscall};
+use super::{attributes, image, signals, stdio, syscall};
 use crate::Os;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// What a re-executed program is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,35 +96,19 @@ pub(crate) fn execute_self(role: Role, link: Link) -> io::Result<u32> {
 const MOST_VARIABLES: usize = 64 << 10;
 const LONGEST_VARIABLE: usize = 4 << 10;
 
-/// The signals that this process ignores, of which a fresh program has no handlers: bit `n - 1` for signal `n`.
-static IGNORED: AtomicU64 = AtomicU64::new(0);
-
-/// Finds out once what children would have to find out each.
-fn note_ignored_signals() {
-    for signal in 1..=64 {
-        // SAFETY: plain data, for which zeros are valid.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        // SAFETY: a valid place; numbers that are no signals, and those of libc's own, are refused.
-        let known = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) } == 0;
-        if known && action.sa_sigaction == libc::SIG_IGN {
-            IGNORED.fetch_or(1 << (signal - 1), Relaxed);
-        }
-    }
-}
-
 /// In a server: apart from the program that it came from.
 pub(crate) fn settle_server(link: &Link) -> io::Result<()> {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE, libc::SIGQUIT, libc::SIGTSTP] {
         // SAFETY: no handler.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
-    note_ignored_signals();
+    signals::note_ignored_signals();
     // One that is sent to a child right behind the spawn waits until the child does not ignore it any more.
-    block_signals();
+    signals::block_signals();
     set_name("crossproc-srv"); // in place of the name of the link by which it was executed
     attributes::raise_descriptor_limit();
-    null_standard_streams()?;
-    close_all_but(&[super::as_number(link)]);
+    stdio::null_standard_streams()?;
+    stdio::close_all_but(&[super::as_number(link)]);
     // The folder that it was started in may be unmounted.
     let _ = std::env::set_current_dir("/");
     Ok(())
@@ -156,7 +138,8 @@ pub(crate) fn clone_sibling() -> io::Result<Option<(u32, OwnedFd)>> {
         0 => {
             // SAFETY: what libc had registered.
             unsafe { libc::syscall(libc::SYS_set_robust_list, head, length) };
-            super::process_id::forget_identity();
+            super::process_id::forget();
+            super::robust_list::after_fork();
             Ok(None)
         }
         // SAFETY: a fresh descriptor that nobody else owns.
@@ -208,24 +191,8 @@ pub(crate) unsafe fn fork() -> io::Result<Option<u32>> {
 
 /// In a child, before anything else: nothing of the server's, but this and the standard streams.
 pub(crate) fn settle_child(kept: &impl AsFd) {
-    close_all_but(&[super::as_number(kept)]);
-    have_usual_signals();
-}
-
-/// As a fresh program has them: what was ignored is not, and what waited comes.
-fn have_usual_signals() {
-    let ignored = IGNORED.load(Relaxed);
-    for signal in (1..=64).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
-        // SAFETY: the default action.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
-    // SAFETY: no handler; plain data, for which zeros are valid; valid places.
-    unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_IGN); // as in every Rust program
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
-    }
+    stdio::close_all_but(&[super::as_number(kept)]);
+    signals::have_usual_signals();
 }
 
 /// Names this thread, as far as the system has room for it.
@@ -249,125 +216,9 @@ pub(crate) fn abort_child(pid: u32) {
     }
 }
 
-/// In a thread of this crate: signals to the process are for the program's own threads.
-pub(crate) fn block_signals() {
-    // SAFETY: plain data, for which zeros are valid; valid places.
-    unsafe {
-        let mut all: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &all, std::ptr::null_mut());
-    }
-}
-
-/// In a worker: Ctrl-C is for the program that started it.
-pub(crate) fn ignore_interrupts() {
-    // SAFETY: ignoring a signal is valid.
-    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
-}
-
-/// Standard stream `number` of a child is this from now on.
-pub(crate) fn set_standard_stream(number: RawFd, fd: &OwnedFd) -> io::Result<()> {
-    syscall!(libc::dup2(fd.as_raw_fd(), number)).map(drop)
-}
-
-/// One more descriptor of a standard stream of this process; none if it is closed.
-pub(crate) fn standard_stream(number: RawFd) -> io::Result<Option<OwnedFd>> {
-    match syscall!(libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3)) {
-        // SAFETY: a fresh descriptor that nobody else owns.
-        Ok(fd) => Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) })),
-        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// In a program that was executed to be a child: what a server does for its children.
 pub(crate) fn settle_executed() {
-    note_ignored_signals();
-    have_usual_signals();
-    let _ = null_standard_streams();
-}
-
-fn null_standard_streams() -> io::Result<()> {
-    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    for number in 0..3 {
-        syscall!(libc::dup2(null.as_raw_fd(), number))?;
-    }
-    if null.as_raw_fd() < 3 {
-        std::mem::forget(null); // one of the three was closed, and is this one now
-    }
-    Ok(())
-}
-
-/// Closes every descriptor from 3 on but these.
-fn close_all_but(kept: &[RawFd]) {
-    let mut kept: Vec<u32> = kept.iter().map(|fd| *fd as u32).collect();
-    kept.sort_unstable();
-    let mut from = 3;
-    for fd in kept.into_iter().chain([u32::MAX]) {
-        if fd > from {
-            // SAFETY: no pointers. Whatever had one of these owned by a value is not used any more.
-            let answer = unsafe { libc::syscall(libc::SYS_close_range, from, fd - u32::from(fd != u32::MAX), 0) };
-            if answer == -1 {
-                close_one_by_one(from, fd);
-            }
-        }
-        from = from.max(fd.saturating_add(1));
-    }
-}
-
-/// Where a filter forbids `close_range`.
-fn close_one_by_one(from: u32, to: u32) {
-    let open: Vec<u32> = std::fs::read_dir("/proc/self/fd").map_or_else(
-        |_| Vec::new(),
-        |entries| entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect(),
-    );
-    for fd in open.into_iter().filter(|fd| (from..to).contains(fd)) {
-        // SAFETY: as in `close_all_but`.
-        unsafe { libc::close(fd as RawFd) };
-    }
-}
-
-/// Has `function` run when the program ends by `exit` or by the end of `main`.
-pub(crate) fn at_exit(function: extern "C" fn()) {
-    // SAFETY: a function of this program. A failure (no memory) leaves it out.
-    unsafe { libc::atexit(function) };
-}
-
-/// Declares such a function.
-macro_rules! exit_function {
-    ($name:ident, $body:expr) => {
-        extern "C" fn $name() {
-            $body
-        }
-    };
-}
-pub(crate) use exit_function;
-
-/// Ends the process in order: exit functions run, buffers are written.
-pub(crate) fn exit(code: i32) -> ! {
-    std::process::exit(code)
-}
-
-/// Ends a fork child: buffers are written, but exit functions are its parent's.
-pub(crate) fn exit_copy(code: i32) -> ! {
-    flush();
-    // SAFETY: ends the process.
-    unsafe { libc::_exit(code) }
-}
-
-/// Ends a process that was never the program's.
-pub(crate) fn exit_at_once(code: i32) -> ! {
-    // SAFETY: ends the process.
-    unsafe { libc::_exit(code) }
-}
-
-/// Writes what std has in its buffers, which a fork would double.
-pub(crate) fn flush() {
-    let _ = std::io::stdout().flush();
-    let _ = std::io::stderr().flush();
-}
-
-pub(super) fn kill_self() {
-    // SAFETY: no pointers.
-    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    signals::note_ignored_signals();
+    signals::have_usual_signals();
+    let _ = stdio::null_standard_streams();
 }

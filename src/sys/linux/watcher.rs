@@ -14,9 +14,13 @@
 
 use super::pidfd::PidFd;
 use super::poll::Poll;
-use super::process_id::{self, ForkHooks, Layer};
+use super::process_id::{self};
 use super::{AsFd, Deadline, OwnedFd, futex};
 use crate::sys::ForkHandoff;
+use crate::sys::fork_hooks;
+use crate::sys::fork_hooks::ForkHooks;
+use crate::sys::fork_hooks::Layer;
+use crate::sys::signals;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::AtomicU32;
@@ -101,10 +105,7 @@ impl Drop for Watch {
 }
 
 fn lock() -> MutexGuard<'static, Option<Watcher>> {
-    process_id::set_fork_hooks(
-        Layer::Watcher,
-        ForkHooks { prepare: before_fork, parent: after_fork, child: after_fork_in_child },
-    );
+    fork_hooks::set(Layer::Watcher, ForkHooks { prepare: before_fork, parent: after_fork, child: after_fork_in_child });
     guard()
 }
 
@@ -162,7 +163,7 @@ fn start(poll: Arc<Poll>) -> io::Result<()> {
 fn watch(poll: &Arc<Poll>) {
     /// For the last that is watched: nobody should start a thread for each of many processes that follow each other.
     const IDLE: std::time::Duration = std::time::Duration::from_millis(200);
-    super::spawn::block_signals(); // they are the program's
+    signals::block_signals(); // they are the program's
     loop {
         let ready = poll.wait(Some(Deadline::after(IDLE)).filter(|_| is_idle(poll)));
         let mut watcher = guard();

@@ -1,0 +1,29 @@
+//! A function that runs at the end of a thread, after the destructors of all thread-locals.
+
+use crate::sys::RaceOnce;
+
+/// The function, and the key of libc that stands for it.
+pub(super) struct ThreadEnd {
+    key: RaceOnce<Option<libc::pthread_key_t>>,
+    function: unsafe extern "C" fn(*mut libc::c_void),
+}
+
+impl ThreadEnd {
+    pub(super) const fn new(function: unsafe extern "C" fn(*mut libc::c_void)) -> Self {
+        ThreadEnd { key: RaceOnce::new(), function }
+    }
+
+    /// Has the function run when this thread ends.
+    pub(super) fn arm(&self) {
+        // Two threads at once may make two keys, of which one is never used.
+        let key = self.key.get_or_keep(|| {
+            let mut key = 0;
+            // SAFETY: a valid place; the function is this program's, which stays loaded.
+            (unsafe { libc::pthread_key_create(&mut key, Some(self.function)) } == 0).then_some(key)
+        });
+        if let Some(key) = key {
+            // SAFETY: the key exists; any value that is not null makes libc call the function.
+            unsafe { libc::pthread_setspecific(*key, std::ptr::dangling::<u8>().cast()) };
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Stub of `signals`.
+
+pub(crate) fn block_signals() {}
+
+pub(crate) fn ignore_interrupts() {}
