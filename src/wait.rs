@@ -141,13 +141,13 @@ fn events<'a, 'b>(sources: &'b [Source<'a>]) -> impl Iterator<Item = &'a EventSt
 
 fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<Deadline>) -> Vec<usize> {
     loop {
-        let news = watcher::news().load(SeqCst);
+        let news = watcher::epoch().load(SeqCst);
         let ready = find_ready(sources);
         if !ready.is_empty() || deadline.is_some_and(Deadline::has_passed) {
             return ready;
         }
         let watches = Watches::new(sources);
-        let mut words: Vec<(&AtomicU32, u32)> = vec![(watcher::news(), news)];
+        let mut words: Vec<(&AtomicU32, u32)> = vec![(watcher::epoch(), news)];
         let with_locks = rings.len() <= MOST_WITH_LOCKS;
         let mut last = Vec::new();
         let armed = rings.iter().all(|source| source.ring.arm(source.size, with_locks, &mut words, &mut last));

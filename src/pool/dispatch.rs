@@ -123,7 +123,7 @@ impl PoolShared {
         let is_news = failed.is_none() && !std::mem::replace(&mut state.is_refused, failed.is_none());
         drop(state);
         if is_news {
-            self.bell.ring(); // the crew tries again
+            self.bell.notify(); // the crew tries again
         }
         if let Some(piece) = failed {
             self.fail(&piece, &TaskError::NoSpace);
@@ -218,7 +218,7 @@ impl PoolShared {
                 mail.close();
             }
             drop(state);
-            self.bell.ring();
+            self.bell.notify();
         }
     }
 }

@@ -339,7 +339,7 @@ impl PoolShared {
         state.backlog.push_back(PendingChunks { piece: Chunk { job, from, to, losses: 0 }, chunk });
         drop(state);
         if !was_busy && self.plan.timeout.is_some() {
-            self.bell.ring(); // somebody has to look at the time
+            self.bell.notify(); // somebody has to look at the time
         }
         self.dispatch();
         if !waits {
@@ -425,7 +425,7 @@ impl PoolShared {
         drop(serving);
         self.lock().in_hand -= 1;
         self.look();
-        self.bell.ring();
+        self.bell.notify();
         self.keeper.notify_one();
         self.over.notify_all();
     }

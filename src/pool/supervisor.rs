@@ -115,7 +115,7 @@ impl Crew {
             let deadline = [again, soon, self.next_look()].into_iter().flatten().min();
             for ready in self.poll.wait(deadline) {
                 match ready {
-                    BELL => self.hub.bell.hear(),
+                    BELL => self.hub.bell.acknowledge(),
                     seat => self.see_end(seat as usize),
                 }
             }

@@ -84,7 +84,7 @@ impl PoolShared {
             };
             self.break_down(&why);
         }
-        self.bell.ring();
+        self.bell.notify();
     }
 
     /// Its items that have a result are done, the one that was being worked at is lost, the others are to be run.

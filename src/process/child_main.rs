@@ -36,7 +36,7 @@ pub(super) fn born(control: Fd, start: &Start) -> ! {
 
 /// A program that was executed to be a child.
 pub(super) fn executed(link: &Link, start: &Start) -> ! {
-    spawn::settle_executed();
+    spawn::init_executed();
     let greeted = link.send(&startup::greeting(), &[] as &[Fd]);
     let mut packet = [0; 16];
     match greeted.and_then(|()| link.recv(&mut packet)) {
@@ -59,7 +59,7 @@ pub(super) fn live(control: Fd, start: &Start) -> Result<i32, NotToBe> {
     let unwanted = |_| NotToBe(DAMAGED);
     // A parent that has ended since hears nothing; what it wrote before is there all the same.
     let _ = stream.write_all(&std::process::id().to_ne_bytes());
-    spawn::settle_child(control);
+    spawn::init_child(control);
     spawn::set_name("crossproc-next");
     hear_panics();
     ProcessId::current();

@@ -82,7 +82,7 @@ impl Life {
             };
             if end.is_some() {
                 self.give_up_arguments();
-                watcher::tell(); // what it held of queues and pipes is let go, and who sleeps there may be the last
+                watcher::advance(); // what it held of queues and pipes is let go, and who sleeps there may be the last
             }
         }
         *end

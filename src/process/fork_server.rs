@@ -74,7 +74,7 @@ pub(super) fn serve_one(link: Link) -> io::Result<()> {
 
 impl Server {
     fn new(link: Link) -> io::Result<Self> {
-        spawn::settle_server(&link)?;
+        spawn::init_server(&link)?;
         link.send(&super::startup::greeting(), &[] as &[Fd])?;
         let _ = process_id::boot_id(); // which every child asks for that attaches memory
         let poll = Poll::new()?;

@@ -210,7 +210,7 @@ impl Nursery {
         let tell = || {
             link.send(&CALL, &[there])?;
             letter.write(&here, &parents_end)?;
-            let (surroundings, _) = mirror.look()?;
+            let (surroundings, _) = mirror.read()?;
             protocol::send_word(&here, &surroundings.changes(None))
         };
         match tell() {
@@ -258,7 +258,7 @@ impl HandOver {
     ) -> Result<Self, SpawnError> {
         let mut mirror = None;
         let mirror = ProcReader::of_this_thread(&mut mirror)?;
-        let (surroundings, standing) = mirror.look()?;
+        let (surroundings, standing) = mirror.read()?;
         let limit = attributes::process_limit();
         let mut server = Server { executed, standing, surroundings, process_limit: limit, ahead: None };
         let environment = attributes::environment(&[]);
@@ -341,7 +341,7 @@ fn is_dead(error: &io::Error) -> bool {
 
 impl Server {
     fn start(mirror: &mut ProcReader) -> Result<Self, SpawnError> {
-        let (surroundings, standing) = mirror.look()?;
+        let (surroundings, standing) = mirror.read()?;
         let executed = execute(Role::Server)?;
         // Children of a server that is gone.
         let running = registry::lock().running().to_vec();
@@ -391,7 +391,7 @@ impl Server {
     ) -> Result<Told, SpawnError> {
         let mut tell = || {
             letter.write(here, end)?;
-            let (surroundings, standing) = mirror.look()?;
+            let (surroundings, standing) = mirror.read()?;
             if standing != self.standing {
                 return Ok(Told::NotTheWord);
             }

@@ -34,7 +34,7 @@
 use crate::entry::Code;
 use crate::segment::transfer::{Bytes, EncodedMessage, ReceivedMessage};
 use crate::sys::attributes::Changes;
-use crate::sys::memory::{self, Letter};
+use crate::sys::memory::{self, SealedFile};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
 use crate::sys::{AsFd, Fd};
 use crate::{CodecError, Os, SegmentError, SpawnError};
@@ -104,7 +104,7 @@ const SHORT: usize = 32 << 10;
 
 fn write_long(parts: &[&[u8]]) -> Result<Option<Fd>, SegmentError> {
     let length = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
-    if length < SHORT { Ok(None) } else { memory::write_letter(parts).map(Some) }
+    if length < SHORT { Ok(None) } else { memory::write_sealed(parts).map(Some) }
 }
 
 impl<'a> Body<'a> {
@@ -187,10 +187,10 @@ pub(super) fn recv_order(mut stream: &UnixStream) -> io::Result<Received> {
     let order = take(prologue.order.into())?;
     let (environment, manifest, bytes) = if prologue.letter == 1 {
         let letter = fds.pop().ok_or_else(damaged)?;
-        let letter = Letter::open(&letter).map_err(|_| damaged())?;
+        let letter = SealedFile::open(&letter).map_err(|_| damaged())?;
         let part = |from, to| letter.bytes().get(from..to).map(<[u8]>::to_vec).ok_or_else(damaged);
         let arguments = environment + manifest;
-        (part(0, environment)?, part(environment, arguments)?, Bytes::Letter(letter, arguments))
+        (part(0, environment)?, part(environment, arguments)?, Bytes::SealedFile(letter, arguments))
     } else {
         (take(environment as u64)?, take(manifest as u64)?, Bytes::Here(take(prologue.arguments)?))
     };
@@ -294,8 +294,8 @@ pub(super) fn read_report(stream: &UnixStream) -> Option<Report> {
     let split = head.manifest as usize;
     let (manifest, bytes) = match letter.first() {
         Some(letter) if head.letter == 1 => {
-            let letter = Letter::open(letter).ok()?;
-            (letter.bytes().get(..split)?.to_vec(), Bytes::Letter(letter, split))
+            let letter = SealedFile::open(letter).ok()?;
+            (letter.bytes().get(..split)?.to_vec(), Bytes::SealedFile(letter, split))
         }
         _ => {
             let length = split.checked_add(head.bytes as usize).filter(|length| *length < SHORT)?;

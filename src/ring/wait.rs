@@ -125,7 +125,7 @@ impl AdaptiveSpin {
 /// What has been told of who holds the ring: changes of holders, and news of processes that ended.
 #[inline(always)]
 fn moment(ring: &Ring) -> u64 {
-    u64::from(ring.changes()) << 32 | u64::from(watcher::news().load(Relaxed))
+    u64::from(ring.changes()) << 32 | u64::from(watcher::epoch().load(Relaxed))
 }
 
 /// A thread that sleeps with a lock of a ring in its pending slot.
@@ -174,7 +174,7 @@ impl Ring {
             For::Done => (&self.doors().joiners, self.head(), Operation::FailToPush),
         };
         loop {
-            let news = watcher::news().load(SeqCst);
+            let news = watcher::epoch().load(SeqCst);
             let armed = gate.prepare_wait();
             let closed = self.is_closed();
             if ready() {
@@ -204,7 +204,7 @@ impl Ring {
             }
             let until = backstop::slice(deadline, backstop::IDLE_PERIOD);
             let locks = [(self.tail().lock.word(), tail), (self.head().lock.word(), head)];
-            let by_a_death = gate.wait(armed, [locks[0], locks[1], (watcher::news(), news), data], until);
+            let by_a_death = gate.wait(armed, [locks[0], locks[1], (watcher::epoch(), news), data], until);
             if ready() {
                 return Ok(());
             }

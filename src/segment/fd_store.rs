@@ -184,9 +184,9 @@ impl Open<'_> {
     pub(crate) fn find(&self, segments: &[u128]) -> std::io::Result<Vec<(u128, Vec<Fd>)>> {
         let mut found: Vec<(u128, Vec<Fd>)> = Vec::new();
         let mut bytes = [0; PACKET];
-        self.satchel.back.look_from_the_first()?;
+        self.satchel.back.peek_from_the_first()?;
         while found.len() < segments.len() {
-            let Some((packet, fds)) = self.satchel.back.look(&mut bytes)? else { break };
+            let Some((packet, fds)) = self.satchel.back.peek_packet(&mut bytes)? else { break };
             let Some((_, segment)) = parse(packet) else { continue };
             if segments.contains(&segment) && !found.iter().any(|(id, _)| *id == segment) {
                 found.push((segment, fds));
@@ -200,7 +200,8 @@ impl Open<'_> {
         let heads = (self.marks)().map(|(head, _)| head);
         let mut bytes = [0; PACKET];
         loop {
-            let first = self.satchel.back.look_from_the_first().and_then(|()| self.satchel.back.look(&mut bytes));
+            let first =
+                self.satchel.back.peek_from_the_first().and_then(|()| self.satchel.back.peek_packet(&mut bytes));
             let Ok(Some((packet, _))) = first else { return };
             let number = parse(packet).map_or(0, |(number, _)| number);
             let is_it = |entry: &&Entry| number != 0 && entry.packet.load(SeqCst) == number;

@@ -1,8 +1,9 @@
-//! What is found once.
+//! Values that are computed once, without a lock.
 #![allow(unsafe_code)] // pointers to what is never freed
 
-/// A value that is found once and kept: `OnceLock` without a lock. A thread that a fork leaves behind in the middle of the
-/// search would lock the child's copy of a lock for ever; here the child searches again, and so may two threads at once.
+/// A value that is computed once and kept: `OnceLock` without a lock. If a thread were computing during a fork, the
+/// child's copy of a lock would stay locked forever. Here the child computes again, and so may two threads at the same
+/// time.
 pub(crate) struct RaceOnce<T>(std::sync::atomic::AtomicPtr<T>);
 
 impl<T: Send + Sync + 'static> RaceOnce<T> {
@@ -15,7 +16,7 @@ impl<T: Send + Sync + 'static> RaceOnce<T> {
         unsafe { self.0.load(std::sync::atomic::Ordering::Acquire).as_ref() }
     }
 
-    /// Keeps the value, unless another thread was faster; gives the one that is kept.
+    /// Keeps the value, unless another thread was faster. Returns the one that is kept.
     pub(crate) fn keep(&self, value: T) -> &'static T {
         use std::sync::atomic::Ordering::{AcqRel, Acquire};
         let new = Box::into_raw(Box::new(value));
@@ -23,7 +24,7 @@ impl<T: Send + Sync + 'static> RaceOnce<T> {
             // SAFETY: just leaked, and never freed.
             Ok(_) => unsafe { &*new },
             Err(kept) => {
-                // SAFETY: ours alone; and what is kept is never freed.
+                // SAFETY: `new` is this thread's alone; what is kept is never freed.
                 unsafe {
                     drop(Box::from_raw(new));
                     &*kept
@@ -32,7 +33,7 @@ impl<T: Send + Sync + 'static> RaceOnce<T> {
         }
     }
 
-    /// Keeps another value from here on. What was kept stays where it is, for others may look at it.
+    /// Replaces the value. The old one stays in memory, since other threads may use it.
     pub(crate) fn replace(&self, value: T) -> &'static T {
         let new = Box::into_raw(Box::new(value));
         self.0.store(new, std::sync::atomic::Ordering::Release);
@@ -45,10 +46,10 @@ impl<T: Send + Sync + 'static> RaceOnce<T> {
     }
 }
 
-/// A guard on its way through a fork: put here by the half before, taken by the halves behind.
+/// A guard on its way through a fork: stored by the hook before it, taken by the hooks after it.
 pub(crate) struct ForkHandoff<T>(std::cell::UnsafeCell<Option<T>>);
 
-// SAFETY: the only user is the thread that forks, while it holds the lock that the guard stands for.
+// SAFETY: the only user is the thread that forks, while it holds the lock of the guard.
 unsafe impl<T> Sync for ForkHandoff<T> {}
 
 impl<T> ForkHandoff<T> {
@@ -59,18 +60,18 @@ impl<T> ForkHandoff<T> {
     /// Before the fork.
     ///
     /// # Safety
-    /// The caller holds the lock that `guard` stands for, and everybody who uses this passage does.
+    /// The caller holds the lock that `guard` stands for, and so does every user of this handoff.
     pub(crate) unsafe fn put(&self, guard: T) {
-        // SAFETY: by the caller's promise nobody else is here.
+        // SAFETY: the caller holds the lock, so no other thread is here.
         unsafe { *self.0.get() = Some(guard) };
     }
 
-    /// Behind it, in parent or child.
+    /// After the fork, in parent or child.
     ///
     /// # Safety
-    /// As for [`put`](Passage::put): the lock is the one that the guard in here holds, since the fork.
+    /// The lock is the one of the guard in here, held since the fork.
     pub(crate) unsafe fn take(&self) -> Option<T> {
-        // SAFETY: by the caller's promise nobody else is here.
+        // SAFETY: the caller holds the lock, so no other thread is here.
         unsafe { (*self.0.get()).take() }
     }
 }

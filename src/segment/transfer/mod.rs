@@ -14,7 +14,7 @@ use super::fd_store::FdStore;
 use super::handle::{Roles, each};
 use super::kind::Kind;
 use super::segment::{Backing, Segment};
-use crate::sys::memory::{self, Letter};
+use crate::sys::memory::{self, SealedFile};
 use crate::sys::shm_file::{self, Name};
 use crate::sys::{Fd, RaceOnce, process_id, watcher};
 use crate::{CodecError, SegmentError};
@@ -134,7 +134,7 @@ impl Drop for InFlightGuard {
             return self.luggage.flights.clear();
         }
         drop(std::mem::take(&mut self.luggage));
-        watcher::tell(); // who sleeps may have waited for one of them
+        watcher::advance(); // who sleeps may have waited for one of them
     }
 }
 
@@ -297,7 +297,7 @@ pub(crate) struct ReceivedMessage {
 pub(crate) enum Bytes {
     Here(Vec<u8>),
     /// From that byte on.
-    Letter(Letter, usize),
+    SealedFile(SealedFile, usize),
 }
 
 /// Encodes a message.
@@ -369,7 +369,7 @@ impl Bytes {
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Bytes::Here(bytes) => bytes,
-            Bytes::Letter(letter, from) => letter.bytes().get(*from..).unwrap_or(&[]),
+            Bytes::SealedFile(letter, from) => letter.bytes().get(*from..).unwrap_or(&[]),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a process has around it: what a child gets from its caller at the spawn, and what a fork server cannot change any
-//! more once it runs.
+//! The attributes of a process: what a child gets from its caller at the spawn, and the credentials that a running fork
+//! server cannot change.
 
 use super::syscall;
 use serde::{Deserialize, Serialize};
@@ -13,14 +13,14 @@ use std::os::unix::fs::MetadataExt;
 #[derive(Clone, Debug)]
 pub(crate) struct Attributes {
     umask: u32,
-    /// Soft and hard, by the kernel's numbers.
+    /// Soft and hard limits, by the kernel's numbers.
     limits: [(u64, u64); LIMITS],
     affinity: Vec<u64>,
     group: i32,
     nice: i32,
 }
 
-/// What of this a child does not have from its server.
+/// The attributes that a child does not have from its server.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Changes {
     umask: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Changes {
     nice: Option<i32>,
 }
 
-/// Who a process is: what none but a new process can take over. Compared as a whole.
+/// The credentials that only a new process can take over. Compared as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Credentials {
     text: Vec<u8>,
@@ -40,11 +40,11 @@ const LIMITS: usize = 16;
 const PROCESSES: u32 = libc::RLIMIT_NPROC as _;
 const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE as _;
 const FOLDER: libc::c_int = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
-/// Bits for that many processors.
+/// A bit for each processor.
 const PROCESSORS: usize = 4096;
 const NAMESPACES: [&CStr; 7] = [c"mnt", c"net", c"ipc", c"uts", c"user", c"cgroup", c"pid_for_children"];
 
-/// What `/proc` says of one thread, kept open: to open costs more than to read.
+/// The files of one thread in `/proc`, kept open: opening costs more than reading.
 #[derive(Debug)]
 pub(crate) struct ProcReader {
     thread: i32,
@@ -55,7 +55,7 @@ pub(crate) struct ProcReader {
 }
 
 impl ProcReader {
-    /// Of the calling thread: this one, if it is that.
+    /// The reader of the calling thread: this one, if it is that.
     pub(crate) fn of_this_thread(mirror: &mut Option<Self>) -> io::Result<&mut Self> {
         // SAFETY: no arguments.
         let thread = unsafe { libc::gettid() };
@@ -72,15 +72,15 @@ impl ProcReader {
         mirror.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// The surroundings of the thread, and its standing.
-    pub(crate) fn look(&mut self) -> io::Result<(Attributes, Credentials)> {
+    /// Reads the attributes of the thread, and its credentials.
+    pub(crate) fn read(&mut self) -> io::Result<(Attributes, Credentials)> {
         let mut text = Vec::with_capacity(1024);
         let mut umask = 0o022;
         read_whole(&self.status, &mut self.bytes)?;
         for line in self.bytes.split(|byte| *byte == b'\n') {
             match line {
                 [b'U', b'm', b'a', b's', b'k', b':', rest @ ..] => umask = parse_octal(rest).unwrap_or(umask),
-                // Uid, Gid, Groups, Cap*, NoNewPrivs, Seccomp*: who the thread is, and what it may do.
+                // Uid, Gid, Groups, Cap*, NoNewPrivs, Seccomp*: the thread's identity and rights.
                 [b'U', b'i', ..] | [b'G', ..] | [b'C', b'a', ..] | [b'N', b'o', ..] | [b'S', b'e', ..] => {
                     text.extend_from_slice(line);
                     text.push(b'\n');
@@ -100,7 +100,7 @@ impl ProcReader {
             text.extend_from_slice(&self.bytes);
         }
         let root = std::fs::metadata("/")?;
-        // SAFETY: a number in, a number out.
+        // SAFETY: no pointers.
         let session = unsafe { libc::getsid(0) } as u64;
         for number in [session, root.dev(), root.ino()] {
             text.extend_from_slice(&number.to_ne_bytes());
@@ -111,7 +111,7 @@ impl ProcReader {
     }
 }
 
-/// Reads a file of `/proc` from its begin, which is written anew for that.
+/// Reads a file of `/proc` from its start, which generates it again.
 fn read_whole(file: &OwnedFd, bytes: &mut Vec<u8>) -> io::Result<()> {
     bytes.resize(bytes.capacity(), 0);
     loop {
@@ -130,7 +130,8 @@ fn parse_octal(text: &[u8]) -> Option<u32> {
 }
 
 impl Attributes {
-    /// Compared with the surroundings of the process that started the server, when it did; all, if there is no server.
+    /// The differences from the attributes of the process that started the server, at that time; everything, if there
+    /// is no server.
     pub(crate) fn changes(self, since: Option<&Self>) -> Changes {
         let differs = |resource: usize| {
             let (soft, hard) = self.limits[resource];
@@ -146,12 +147,12 @@ impl Attributes {
 }
 
 impl Changes {
-    /// In a child.
+    /// Applies them, in a child.
     pub(crate) fn apply(&self) -> io::Result<()> {
         // SAFETY: no pointers.
         unsafe {
             libc::umask(self.umask as libc::mode_t);
-            // A group that ended meanwhile cannot be joined: then the child has one of its own.
+            // A group that has ended cannot be joined: the child then gets one of its own.
             if libc::setpgid(0, self.group) == -1 && group() != self.group {
                 libc::setpgid(0, 0);
             }
@@ -172,17 +173,17 @@ impl Changes {
     }
 }
 
-/// How many processes the user of this process may have, as far as this one may make them.
+/// The process limit of this process's user.
 pub(crate) fn process_limit() -> (u64, u64) {
     limit(PROCESSES)
 }
 
-/// Has another process of ours make no more processes than this one may.
+/// Gives another process of this user the same process limit.
 pub(crate) fn set_process_limit(pid: u32, limit: (u64, u64)) {
     let _ = set_limit(pid, PROCESSES, limit);
 }
 
-/// In a server: as many descriptors as the system allows.
+/// For a server: as many descriptors as the system allows.
 pub(super) fn raise_descriptor_limit() {
     let (_, hard) = limit(DESCRIPTORS);
     let _ = set_limit(0, DESCRIPTORS, (hard, hard));
@@ -217,23 +218,23 @@ fn nice() -> i32 {
     unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
 }
 
-/// The working folder of the caller.
+/// The working directory of the caller.
 pub(crate) fn working_folder() -> io::Result<OwnedFd> {
     open(c".", FOLDER)
 }
 
-/// In a child: works there from now on.
+/// Changes the working directory, in a child.
 pub(crate) fn enter_folder(folder: &OwnedFd) -> io::Result<()> {
     syscall!(libc::fchdir(folder.as_raw_fd())).map(drop)
 }
 
 fn open(path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
     let fd = syscall!(libc::open(path.as_ptr(), flags))?;
-    // SAFETY: a fresh descriptor that nobody else owns.
+    // SAFETY: a new descriptor that nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The environment of this process, with some variables set otherwise, as one block of `NAME=VALUE` and NUL.
+/// The environment of this process, with some variables changed, as one block of `NAME=VALUE` and NUL.
 pub(crate) fn environment(changes: &[(std::ffi::OsString, std::ffi::OsString)]) -> Vec<u8> {
     let mut block = Vec::with_capacity(4096);
     let mut push = |name: &std::ffi::OsStr, value: &std::ffi::OsStr| {
@@ -255,7 +256,7 @@ pub(crate) fn environment(changes: &[(std::ffi::OsString, std::ffi::OsString)]) 
     block
 }
 
-/// In a child with one thread: replaces the environment.
+/// Replaces the environment, in a child with one thread.
 pub(crate) fn set_environment(block: &[u8]) {
     unsafe extern "C" {
         static mut environ: *const *const c_char;
@@ -268,7 +269,7 @@ pub(crate) fn set_environment(block: &[u8]) {
     unsafe { environ = strings.leak().as_ptr() };
 }
 
-/// Whether a variable may have this name and value.
+/// Checks that a variable may have this name and value.
 pub(crate) fn check_variable(name: &std::ffi::OsStr, value: &std::ffi::OsStr) -> io::Result<()> {
     let (name, value) = (name.as_bytes(), value.as_bytes());
     if name.is_empty() || name.contains(&b'=') || name.contains(&0) || value.contains(&0) {
@@ -306,7 +307,7 @@ mod tests {
         // SAFETY: no pointers; this test's process has its own umask back at once.
         let umask = unsafe { libc::umask(0o077) };
         let changed = look().0.umask;
-        // SAFETY: as above.
+        // SAFETY: no pointers.
         unsafe { libc::umask(umask) };
         assert_eq!((changed, look().0.umask), (0o077, umask as u32));
     }

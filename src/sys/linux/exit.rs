@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
-/// Has `function` run when the program ends by `exit` or by the end of `main`.
+/// Makes `function` run when the program ends by `exit` or at the end of `main`.
 pub(crate) fn at_exit(function: extern "C" fn()) {
     // SAFETY: a function of this program. A failure (no memory) leaves it out.
     unsafe { libc::atexit(function) };
 }
 
-/// Declares such a function.
+/// Declares a function for [`at_exit`].
 macro_rules! exit_function {
     ($name:ident, $body:expr) => {
         extern "C" fn $name() {
@@ -30,13 +30,13 @@ pub(crate) fn exit_copy(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Ends a process that was never the program's.
+/// Ends a process in which no code of the program has run.
 pub(crate) fn exit_at_once(code: i32) -> ! {
     // SAFETY: ends the process.
     unsafe { libc::_exit(code) }
 }
 
-/// Writes what std has in its buffers, which a fork would double.
+/// Writes the contents of std's buffers, which a fork would duplicate.
 pub(crate) fn flush() {
     let _ = std::io::stdout().flush();
     let _ = std::io::stderr().flush();

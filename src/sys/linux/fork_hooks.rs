@@ -4,7 +4,7 @@ use super::process_id;
 use crate::sys::RaceOnce;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a higher layer does around a fork.
+/// The hooks of one layer.
 #[derive(Clone, Copy)]
 pub(crate) struct ForkHooks {
     pub(crate) prepare: fn(),
@@ -12,7 +12,7 @@ pub(crate) struct ForkHooks {
     pub(crate) child: fn(),
 }
 
-/// Who has hooks. Before a fork the higher one comes first, behind it the lower one.
+/// The layers, from low to high. Before a fork the hooks of higher layers run first, after it those of lower ones.
 #[derive(Clone, Copy)]
 pub(crate) enum Layer {
     RobustList,
@@ -23,13 +23,13 @@ pub(crate) enum Layer {
 
 static HOOKS: [RaceOnce<ForkHooks>; 4] = [const { RaceOnce::new() }; 4];
 
-/// Registers the hooks of a layer. Its first call counts.
+/// Registers the hooks of a layer. Only the first call for a layer has an effect.
 pub(crate) fn set(layer: Layer, hooks: ForkHooks) {
     HOOKS[layer as usize].get_or_keep(|| hooks);
     watch_forks();
 }
 
-/// From here on, libc's `fork` calls us.
+/// Makes libc's `fork` run the hooks.
 fn watch_forks() {
     static WATCHED: AtomicBool = AtomicBool::new(false);
     extern "C" fn prepare() {
@@ -43,7 +43,7 @@ fn watch_forks() {
         HOOKS.iter().filter_map(RaceOnce::get).for_each(|hooks| (hooks.child)());
     }
     if !WATCHED.load(Ordering::Relaxed) && !WATCHED.swap(true, Ordering::SeqCst) {
-        // SAFETY: the three are functions of this program. A failure (no memory) leaves forks unwatched.
+        // SAFETY: the three are functions of this program. A failure (no memory) leaves forks without hooks.
         unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
     }
 }

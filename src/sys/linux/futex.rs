@@ -1,15 +1,15 @@
-//! A futex: a 32-bit word in memory that threads of any process may sleep on until somebody wakes the word.
+//! A futex: a 32-bit word in memory on which threads of any process can sleep until another thread wakes the word.
 //!
-//! The kernel finds a shared word by its page, not by its address, so the mappings of two processes meet in one queue.
-//! The flag for process-private words is never passed: such a sleeper would not be found from another process.
+//! The kernel identifies a shared word by its page, not by its address, so the mappings of two processes meet in one
+//! queue. The flag for process-private words is never passed: such a sleeper would not be found from another process.
 
 use super::{Deadline, syscall};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// How a sleep ended; a wake is a hint, the caller looks again in any case.
+/// How a sleep ended. A wake is a hint: the caller checks its condition in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sleep {
-    /// Woken, or the word was no longer what was expected.
+    /// Woken, or the word was not what was expected.
     Over,
     /// Woken at another word than the first of several.
     Elsewhere,
@@ -20,7 +20,7 @@ pub(crate) enum Sleep {
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) -> Sleep {
     let time = deadline.map(Deadline::as_timespec);
     let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // FUTEX_WAIT_BITSET is the one whose time is absolute, so that a signal does not prolong it.
+    // FUTEX_WAIT_BITSET has an absolute time, so a signal does not prolong it.
     let answer: std::io::Result<libc::c_long> = syscall!(libc::syscall(
         libc::SYS_futex,
         word.as_ptr(),
@@ -33,7 +33,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) 
     ended(answer)
 }
 
-/// Wakes at most `count` sleepers and says how many there were.
+/// Wakes at most `count` sleepers and returns how many there were.
 pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
     let count = count.min(i32::MAX as u32);
     let answer: std::io::Result<libc::c_long> =
@@ -41,13 +41,13 @@ pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
     answer.map_or(0, |woken| woken as usize)
 }
 
-/// How many words [`wait_any`] takes at the most.
+/// The largest number of words for [`wait_any`].
 pub(crate) const MOST_WORDS: usize = 128;
 
-/// Sleeps while every word is what is expected of it, at most until `deadline`.
+/// Sleeps while every word has its expected value, at most until `deadline`.
 ///
-/// A kernel without `futex_waitv` (before 5.16, or behind a filter) sleeps on the first word alone in slices: a change
-/// of another word is then seen late by up to one slice.
+/// A kernel without `futex_waitv` (before 5.16, or with a filter) sleeps on the first word alone, in slices: a change
+/// of another word is then seen up to one slice late.
 pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], deadline: Option<Deadline>) -> Sleep {
     static MISSING: AtomicBool = AtomicBool::new(false);
     let Some((first, rest)) = words.split_first() else { return Sleep::Over };
@@ -87,7 +87,7 @@ fn wait_vector(words: &[(&AtomicU32, u32)], deadline: Option<Deadline>) -> std::
     syscall!(libc::syscall(libc::SYS_futex_waitv, waiters.as_ptr(), words.len() as u32, 0, time, libc::CLOCK_MONOTONIC))
 }
 
-/// The way without the system call: look at all, sleep 50 ms on the first.
+/// Without the system call: checks all words, and sleeps 50 ms on the first.
 fn wait_in_slices(words: &[(&AtomicU32, u32)], deadline: Option<Deadline>) -> Sleep {
     const SLICE: std::time::Duration = std::time::Duration::from_millis(50);
     loop {

@@ -1,13 +1,13 @@
-//! The program in memory: where it lies, which build of it this is, and what runs before its `main`.
+//! The program in memory: where it lies, which build it is, and what runs before its `main`.
 //!
-//! Addresses differ from process to process, offsets in the image do not. Where the image begins is what the loader says,
-//! not the address of some function, of which a program may have several copies.
+//! Addresses differ from process to process, offsets in the image do not. The start of the image comes from the loader,
+//! not from the address of a function, of which a program may have several copies.
 
 use super::super::RaceOnce;
 use std::ffi::{CStr, OsString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStringExt;
 
-/// The program's main image; not a library's.
+/// The program's main image, not a library's.
 #[derive(Debug)]
 struct Image {
     base: usize,
@@ -20,16 +20,16 @@ fn image() -> &'static Image {
     static IMAGE: RaceOnce<Image> = RaceOnce::new();
     IMAGE.get_or_keep(|| {
         let mut found = None;
-        // SAFETY: the callback gets the pointer that is passed here, during the call only.
+        // SAFETY: the callback gets this pointer, only during the call.
         unsafe { libc::dl_iterate_phdr(Some(first_image), (&raw mut found).cast()) };
         found.unwrap_or(Image { base: 0, code: Vec::new(), constructors: None, build: None })
     })
 }
 
-/// The loader tells of the main program first.
+/// The loader reports the main program first.
 unsafe extern "C" fn first_image(info: *mut libc::dl_phdr_info, _: usize, found: *mut c_void) -> c_int {
-    // SAFETY: the loader passes a valid description, whose headers and the segments that they name are mapped; `found` is
-    // the place that `image` passed.
+    // SAFETY: the loader passes a valid description, whose headers and the segments that they name are mapped; `found`
+    // is the place that `image` passed.
     unsafe {
         let base = (*info).dlpi_addr as usize;
         let headers = std::slice::from_raw_parts((*info).dlpi_phdr, (*info).dlpi_phnum as usize);
@@ -82,7 +82,7 @@ unsafe fn constructors(mut entries: *const [usize; 2], base: usize) -> Option<(u
     const INIT_ARRAY_SIZE: usize = 27;
     let (mut at, mut size) = (None, 0);
     loop {
-        // SAFETY: by the caller's promise.
+        // SAFETY: the entry lies before the one with tag 0, as the caller guarantees.
         let [tag, value] = unsafe { entries.read() };
         match tag {
             0 => return Some((at?, size / size_of::<usize>())),
@@ -94,22 +94,22 @@ unsafe fn constructors(mut entries: *const [usize; 2], base: usize) -> Option<(u
     }
 }
 
-/// Where in the image this code lies; none if it is not the main image's.
+/// The offset of this code in the image; `None` if it is not in the main image.
 pub(crate) fn offset_of(address: usize) -> Option<u64> {
     let image = image();
     image.code.iter().any(|code| code.contains(&address)).then(|| (address - image.base) as u64)
 }
 
-/// The other way.
+/// The address of an offset in the image.
 pub(crate) fn address_of(offset: u64) -> Option<usize> {
     let address = image().base.checked_add(usize::try_from(offset).ok()?)?;
     offset_of(address).map(|_| address)
 }
 
-/// Of the 128-bit FNV-1a hash.
+/// The prime of the 128-bit FNV-1a hash.
 const FNV_PRIME: u128 = (1 << 88) + (1 << 8) + 0x3b;
 
-/// Which build of the program this is: the linker's hash, or else what the file system says of the file.
+/// Identifies the build of the program: by the linker's hash, or else by what the file system has of the file.
 pub(crate) fn build() -> u128 {
     use std::os::unix::fs::MetadataExt;
     image().build.unwrap_or_else(|| {
@@ -120,10 +120,10 @@ pub(crate) fn build() -> u128 {
     })
 }
 
-/// A program that runs with the rights of its file, not of its user: what stands in its environment is not to be followed,
-/// and the rights would not be the same when it executes itself again.
+/// Whether the program runs with the rights of its file, not of its user. Its environment must not be trusted then, and
+/// it would have other rights when it executes itself again.
 pub(crate) fn is_privileged() -> bool {
-    // SAFETY: a number in, a number out.
+    // SAFETY: no pointers.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
@@ -137,11 +137,11 @@ pub(crate) struct Start {
     constructor: usize,
 }
 
-/// A function before `main`.
+/// A function that runs before `main`.
 pub(crate) type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
 impl Start {
-    /// Within the constructor `this`.
+    /// In the constructor `this`.
     #[cfg_attr(not(feature = "auto"), allow(dead_code))]
     pub(crate) fn of_constructor(
         argc: c_int,
@@ -152,17 +152,17 @@ impl Start {
         Start { argc, argv, envp, constructor: this as *const () as usize }
     }
 
-    /// Within `main`: nothing is left to run before it.
+    /// In `main`: nothing is left to run before it.
     pub(crate) fn of_main() -> Self {
         Start { argc: 0, argv: std::ptr::null(), envp: std::ptr::null(), constructor: 0 }
     }
 
-    /// Whether the constructor is the program's own: a library's runs in programs that know nothing of it.
+    /// Whether the constructor is the program's own. A library's also runs in programs that know nothing of it.
     pub(crate) fn is_in_program(&self) -> bool {
         self.constructor == 0 || offset_of(self.constructor).is_some()
     }
 
-    /// Runs the constructors behind this one, which would have run before `main`.
+    /// Runs the constructors after this one, which would have run before `main`.
     pub(crate) fn finish(&self) {
         let Some((at, count)) = image().constructors.filter(|_| self.constructor != 0) else { return };
         // SAFETY: the loader's own table, relocated before the first constructor ran.
@@ -177,7 +177,7 @@ impl Start {
     }
 }
 
-/// Has a function of this crate run before `main`.
+/// Makes a function of this crate run before `main`.
 #[cfg_attr(not(feature = "auto"), allow(unused_macros))]
 macro_rules! before_main {
     ($function:path) => {
@@ -199,12 +199,12 @@ macro_rules! before_main {
 #[cfg_attr(not(feature = "auto"), allow(unused_imports))]
 pub(crate) use before_main;
 
-/// An environment variable, unless the program [`is_privileged`]; before any thread could change it.
+/// An environment variable, unless the program [`is_privileged`]; before another thread could change it.
 pub(crate) fn variable(name: &CStr) -> Option<OsString> {
     if is_privileged() {
         return None;
     }
-    // SAFETY: a valid name; nobody else changes the environment during this call.
+    // SAFETY: a valid name; no other thread changes the environment during this call.
     let value = unsafe { libc::getenv(name.as_ptr()) };
     // SAFETY: a string of the environment.
     (!value.is_null()).then(|| OsString::from_vec(unsafe { CStr::from_ptr(value) }.to_bytes().to_vec()))

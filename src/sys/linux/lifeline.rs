@@ -1,8 +1,9 @@
-//! The pipe by which children see that their parent has ended.
+//! The lifeline: a pipe by which children see that their parent has ended.
 //!
-//! The parent keeps the only write end, which no fork child keeps and no other program gets; each child has a read end. When
-//! the parent is gone, whatever killed it, the read ends are at their end. A daemon has the kernel kill it then: signals of
-//! the descriptor go to it, as `SIGKILL`. (`PR_SET_PDEATHSIG` would follow a thread of the parent, or the fork server.)
+//! The parent keeps the only write end, which no fork child keeps and no other program gets; each child has a read end.
+//! When the parent is gone, for whatever reason, the read ends are at end of file. The kernel kills a daemon then: it
+//! sends `SIGKILL` as the signal of the descriptor. (`PR_SET_PDEATHSIG` would follow a thread of the parent, or the
+//! fork server.)
 
 use super::{Deadline, poll, syscall};
 use crate::sys::exit;
@@ -16,7 +17,7 @@ pub(crate) struct Lifeline {
     _write: OwnedFd,
 }
 
-/// What a child has of it.
+/// The read end that a child has.
 #[derive(Debug)]
 pub(crate) struct ParentsEnd(OwnedFd);
 
@@ -24,12 +25,12 @@ impl Lifeline {
     pub(crate) fn new() -> io::Result<Self> {
         let mut ends = [0; 2];
         syscall!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC))?;
-        // SAFETY: two fresh descriptors that nobody else owns.
+        // SAFETY: two new descriptors that nothing else owns.
         let [end, write] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
         Ok(Lifeline { end: ParentsEnd(end), _write: write })
     }
 
-    /// For a child.
+    /// The read end, for a child.
     pub(crate) fn end(&self) -> &ParentsEnd {
         &self.end
     }
@@ -44,13 +45,13 @@ impl ParentsEnd {
         self.0.try_clone().map(ParentsEnd)
     }
 
-    /// Whether the parent has ended, at the latest when the deadline passes.
+    /// Whether the parent has ended, at the deadline at the latest.
     pub(crate) fn wait(&self, deadline: Option<Deadline>) -> bool {
-        poll::readable(self.0.as_raw_fd(), deadline) // nobody ever writes: what is there is the end
+        poll::readable(self.0.as_raw_fd(), deadline) // nothing is ever written: what can be read is the end of file
     }
 
-    /// From here on the end of the parent is the end of this process. Who the signal goes to is a property of the open
-    /// file, so this process opens one of its own.
+    /// From here on the end of the parent is the end of this process. The receiver of the signal is a property of the
+    /// open file, so this process opens one of its own.
     pub(crate) fn die_with_parent(&self) -> io::Result<()> {
         let path = format!("/proc/self/fd/{}\0", self.0.as_raw_fd());
         let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK;
@@ -61,7 +62,7 @@ impl ParentsEnd {
         syscall!(libc::fcntl(fd, F_SETSIG, libc::SIGKILL))?;
         syscall!(libc::fcntl(fd, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK))?;
         if self.wait(Some(Deadline::now())) {
-            exit::kill_self(); // the end came before the kernel knew what to do
+            exit::kill_self(); // the end came before the kernel was set up
         }
         Ok(())
     }

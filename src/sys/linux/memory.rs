@@ -1,7 +1,7 @@
-//! Anonymous shared memory: a memfd, a file without a name that lives as long as somebody holds or maps it.
+//! Anonymous shared memory: a memfd, a file without a name that lives as long as a process holds or maps it.
 //!
-//! Its size is sealed before anybody else sees it, so that no peer can shrink it under our feet (that would be SIGBUS).
-//! Its pages are allocated at once: a bare `ftruncate` succeeds on a full system, and the first touch is SIGBUS.
+//! Its size is sealed before another process sees it, so no peer can shrink it (an access would be SIGBUS). Its pages
+//! are allocated at once: a bare `ftruncate` succeeds on a full system, and the first touch is SIGBUS.
 
 use super::{memory_limits, syscall};
 use crate::SegmentError;
@@ -11,14 +11,14 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
-/// A sealed memfd of `bytes` zeros. The file may be longer: what is behind them takes no memory before
+/// Creates a sealed memfd of `bytes` zeros. The file may be longer: what follows them takes no memory before
 /// [`allocate_at`] or [`write_at`].
 pub(crate) fn anonymous(bytes: u64, length: u64) -> Result<OwnedFd, SegmentError> {
     memory_limits::check(bytes)?;
     let fd = create()?;
-    // The default mode is 0777: anybody who finds /proc/PID/fd/N could open it.
+    // The default mode is 0777: any user who finds /proc/PID/fd/N could open it.
     syscall!(libc::fchmod(fd.as_raw_fd(), 0o600))?;
-    // Where files may not be so long, there is nothing behind them.
+    // Where files may not be that long, nothing follows.
     set_size(&fd, if length <= largest_file() { length.max(bytes) } else { bytes })?;
     allocate(&fd, bytes)?;
     syscall!(libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, SEALS))?;
@@ -30,11 +30,11 @@ fn create() -> io::Result<OwnedFd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // Kernels before 6.3 do not know the flag.
     let fd = make(flags | libc::MFD_NOEXEC_SEAL).or_else(|_| make(flags))?;
-    // SAFETY: a fresh descriptor that nobody else owns.
+    // SAFETY: a new descriptor that nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Checks that what a peer sent is a memfd whose size cannot change, before it is mapped; says its size.
+/// Checks, before it is mapped, that what a peer sent is a memfd whose size cannot change. Returns its size.
 pub(crate) fn accept(fd: &OwnedFd) -> Result<u64, SegmentError> {
     let seals = syscall!(libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS)).map_err(|_| SegmentError::NotASegment)?;
     let wanted = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
@@ -45,17 +45,17 @@ pub(crate) fn accept(fd: &OwnedFd) -> Result<u64, SegmentError> {
     Ok(file.metadata()?.len())
 }
 
-/// Bytes in memory that nobody can write any more, mapped.
-pub(crate) struct Letter {
+/// Bytes in memory that no process can write any more, mapped.
+pub(crate) struct SealedFile {
     map: memmap2::MmapRaw,
     length: usize,
 }
 
-/// Puts bytes, at least one, into sealed memory of their own, to send.
-pub(crate) fn write_letter(parts: &[&[u8]]) -> Result<OwnedFd, SegmentError> {
+/// Puts bytes, at least one, into sealed memory of their own, to be sent.
+pub(crate) fn write_sealed(parts: &[&[u8]]) -> Result<OwnedFd, SegmentError> {
     let bytes = parts.iter().map(|part| part.len() as u64).sum();
     if bytes > largest_file() {
-        return Err(SegmentError::TooLarge); // as in `set_size`
+        return Err(SegmentError::TooLarge); // see `set_size`
     }
     memory_limits::check(bytes)?;
     let mut file = File::from(create()?);
@@ -66,8 +66,8 @@ pub(crate) fn write_letter(parts: &[&[u8]]) -> Result<OwnedFd, SegmentError> {
     Ok(file.into())
 }
 
-impl Letter {
-    /// Opens what [`write_letter`] made.
+impl SealedFile {
+    /// Maps what [`write_sealed`] made.
     pub(crate) fn open(fd: &OwnedFd) -> Result<Self, SegmentError> {
         let length = usize::try_from(accept(fd)?).map_err(|_| SegmentError::TooLarge)?;
         let seals = syscall!(libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS))?;
@@ -75,11 +75,11 @@ impl Letter {
             return Err(SegmentError::NotASegment);
         }
         let map = memmap2::MmapOptions::new().len(length).map_raw_read_only(fd)?;
-        Ok(Letter { map, length })
+        Ok(SealedFile { map, length })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: the mapping has `length` bytes, and the seals keep everybody from writing or shrinking them.
+        // SAFETY: the mapping has `length` bytes, and the seals prevent every process from writing or shrinking them.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr(), self.length) }
     }
 }
@@ -89,22 +89,22 @@ pub(crate) fn map(fd: &impl AsRawFd, bytes: usize) -> Result<memmap2::MmapRaw, S
     Ok(memmap2::MmapOptions::new().len(bytes).map_raw(fd)?)
 }
 
-/// One more descriptor of the same segment, to send.
+/// Another descriptor of the same segment, to be sent.
 pub(crate) fn duplicate(fd: &OwnedFd) -> io::Result<OwnedFd> {
     fd.try_clone()
 }
 
-/// Gives a new file its size; what is in between are holes until [`allocate`].
+/// Sets the size of a new file. It is all holes until [`allocate`].
 pub(crate) fn set_size(fd: &OwnedFd, bytes: u64) -> Result<(), SegmentError> {
     if bytes > largest_file() {
-        return Err(SegmentError::TooLarge); // the system would answer with a deadly signal
+        return Err(SegmentError::TooLarge); // the system would send a deadly signal
     }
     let bytes = libc::off_t::try_from(bytes).map_err(|_| SegmentError::TooLarge)?;
     syscall!(libc::ftruncate(fd.as_raw_fd(), bytes))?;
     Ok(())
 }
 
-/// RLIMIT_FSIZE.
+/// The largest file that this process may have (RLIMIT_FSIZE).
 fn largest_file() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     let _ = syscall!(libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit));
@@ -116,7 +116,7 @@ pub(crate) fn allocate(fd: &OwnedFd, bytes: u64) -> Result<(), SegmentError> {
     allocate_pages(fd, 0, bytes)
 }
 
-/// In pieces, for a signal undoes the whole call that it interrupts.
+/// In pieces: a signal undoes the whole call that it interrupts.
 fn allocate_pages(fd: &OwnedFd, at: u64, bytes: u64) -> Result<(), SegmentError> {
     const PIECE: u64 = 16 << 20;
     let mut done = 0;
@@ -128,14 +128,14 @@ fn allocate_pages(fd: &OwnedFd, at: u64, bytes: u64) -> Result<(), SegmentError>
     Ok(())
 }
 
-/// Allocates pages of a memory whose file is long enough.
+/// Allocates pages of a file that is long enough.
 pub(crate) fn allocate_at(fd: &OwnedFd, at: u64, bytes: u64) -> Result<(), SegmentError> {
     check_reach(at, bytes)?;
     memory_limits::check(bytes)?;
     allocate_pages(fd, at, bytes)
 }
 
-/// This process must not write there if its files may not be so long: the system would answer with a deadly signal.
+/// Checks that this process's files may be that long: the system would send a deadly signal otherwise.
 fn check_reach(at: u64, bytes: u64) -> Result<(), SegmentError> {
     match at.checked_add(bytes) {
         Some(end) if end <= largest_file() && libc::off_t::try_from(end).is_ok() => Ok(()),
@@ -143,7 +143,7 @@ fn check_reach(at: u64, bytes: u64) -> Result<(), SegmentError> {
     }
 }
 
-/// Writes bytes there, which takes the pages that they need.
+/// Writes bytes, which allocates the pages that they need.
 pub(crate) fn write_at(fd: &OwnedFd, at: u64, bytes: &[u8]) -> Result<(), SegmentError> {
     check_reach(at, bytes.len() as u64)?;
     memory_limits::check(bytes.len() as u64)?;
@@ -160,7 +160,7 @@ pub(crate) fn write_at(fd: &OwnedFd, at: u64, bytes: &[u8]) -> Result<(), Segmen
     Ok(())
 }
 
-/// Reads bytes from there into the first of `room`, as many as are there.
+/// Reads into the first bytes of `room`, as many as there are.
 pub(crate) fn read_at(fd: &OwnedFd, at: u64, room: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while done < room.len() {
@@ -175,20 +175,20 @@ pub(crate) fn read_at(fd: &OwnedFd, at: u64, room: &mut [u8]) -> io::Result<usiz
     Ok(done)
 }
 
-/// Gives the pages between the two back; what is read there later is zeros.
+/// Frees the pages of a range. It reads as zeros afterwards.
 pub(crate) fn punch(fd: &OwnedFd, at: u64, bytes: u64) {
     let flags = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     let _ = syscall!(libc::fallocate(fd.as_raw_fd(), flags, at as libc::off_t, bytes as libc::off_t));
 }
 
-/// How many bytes of memory the file has taken.
+/// The number of bytes of memory that the file takes.
 pub(crate) fn taken(fd: &OwnedFd) -> u64 {
     // SAFETY: plain data, for which zeros are valid.
     let mut data: libc::stat = unsafe { std::mem::zeroed() };
     syscall!(libc::fstat(fd.as_raw_fd(), &mut data)).map_or(0, |_: i32| data.st_blocks as u64 * 512)
 }
 
-/// Maps a part of a memory, from a multiple of the page size on.
+/// Maps a part of a file, from a multiple of the page size on.
 pub(crate) fn map_at(fd: &OwnedFd, at: u64, bytes: usize) -> Result<memmap2::MmapRaw, SegmentError> {
     Ok(memmap2::MmapOptions::new().offset(at).len(bytes).map_raw(fd)?)
 }

@@ -23,11 +23,13 @@ pub(crate) mod stdio;
 mod thread_end;
 pub(crate) mod watcher;
 
-/// Runs a system call that answers -1 and `errno`, again after a signal.
+/// Runs a system call that returns -1 and sets `errno`, again after a signal. The arguments must be valid for the call:
+/// what is passed as a pointer is a reference, or points into a buffer, that lives during the call and has the size
+/// passed with it.
 macro_rules! syscall {
     ($call:expr) => {
         loop {
-            // SAFETY: each use passes arguments that are valid for the call as its manual page asks.
+            // SAFETY: the arguments are valid for the call, which is the contract of this macro.
             let answer = unsafe { $call };
             if answer != -1 {
                 break Ok(answer);
@@ -41,7 +43,7 @@ macro_rules! syscall {
 }
 pub(crate) use syscall;
 
-/// A moment on the monotonic clock.
+/// A time on the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deadline {
     nanos: u64,
@@ -55,7 +57,7 @@ impl Deadline {
         Deadline { nanos: time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64 }
     }
 
-    /// That long from now; saturates at some 292 years.
+    /// `duration` from now; at most some 292 years.
     pub(crate) fn after(duration: std::time::Duration) -> Self {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Deadline { nanos: Self::now().nanos.saturating_add(nanos).min(i64::MAX as u64) }
@@ -69,12 +71,12 @@ impl Deadline {
         Self::now() >= self
     }
 
-    /// How long that is from now on; nothing when it has passed.
+    /// The time from now until then; zero when it has passed.
     pub(crate) fn left(self) -> std::time::Duration {
         std::time::Duration::from_nanos(self.nanos.saturating_sub(Self::now().nanos))
     }
 
-    /// From now on; nothing when it has passed.
+    /// The time from now until then; zero when it has passed.
     fn time_left(self) -> libc::timespec {
         Deadline { nanos: self.nanos.saturating_sub(Self::now().nanos) }.as_timespec()
     }
@@ -88,7 +90,7 @@ impl Deadline {
 }
 
 pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-/// An open segment.
+/// The descriptor of a segment.
 pub(crate) type Fd = OwnedFd;
 
 /// The number of a descriptor in this process.
@@ -97,7 +99,7 @@ pub(crate) fn as_number(fd: &impl AsFd) -> std::os::fd::RawFd {
     fd.as_fd().as_raw_fd()
 }
 
-/// The kernel's mark on a futex word: somebody sleeps on it.
+/// A thread may sleep on the word.
 pub(crate) const WAITERS: u32 = libc::FUTEX_WAITERS;
-/// The kernel's mark on a futex word whose owner died.
+/// The owner of the word died.
 pub(crate) const OWNER_DIED: u32 = libc::FUTEX_OWNER_DIED;

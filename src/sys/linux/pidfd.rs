@@ -1,5 +1,5 @@
-//! A process as a descriptor (`pidfd`): it names this very process, whatever becomes of its number, and is readable when
-//! the process has ended.
+//! A process as a descriptor (`pidfd`): it refers to this very process, also after its pid was reused, and is readable
+//! when the process has ended.
 
 use super::{Deadline, poll, syscall};
 use std::io;
@@ -14,7 +14,7 @@ pub(crate) enum Status {
     Running,
     /// The exit code, or minus the signal.
     Ended(i32),
-    /// It has ended, and somebody else was told how.
+    /// The child has ended, and another process got its status.
     Lost,
 }
 
@@ -34,12 +34,12 @@ impl PidFd {
         self.0
     }
 
-    /// Whether the process has ended, at the latest when the deadline passes. A zombie has.
+    /// Whether the process has ended, at the deadline at the latest. A zombie has ended.
     pub(crate) fn wait(&self, deadline: Option<Deadline>) -> bool {
         poll::readable(self.0.as_raw_fd(), deadline)
     }
 
-    /// Takes a child's exit status, which ends its being a zombie.
+    /// Takes the exit status of a child, which is no zombie afterwards.
     pub(crate) fn reap(&self) -> Status {
         // SAFETY: plain data, for which zeros are valid.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -49,7 +49,7 @@ impl PidFd {
             // SAFETY: waitid filled the part that belongs to SIGCHLD, or left zeros.
             Ok(_) if unsafe { info.si_pid() } == 0 => Status::Running,
             Ok(_) => {
-                // SAFETY: as above.
+                // SAFETY: see the line before.
                 let status = unsafe { info.si_status() };
                 Status::Ended(if info.si_code == libc::CLD_EXITED { status } else { -status })
             }
@@ -58,7 +58,7 @@ impl PidFd {
         }
     }
 
-    /// The exit status of a process that somebody else has reaped, from kernels that keep it (6.15).
+    /// The exit status of a process that was reaped elsewhere, from kernels that keep it (6.15).
     fn ask(&self) -> Option<i32> {
         #[repr(C)]
         #[derive(Default)]
@@ -70,7 +70,7 @@ impl PidFd {
         }
         const EXIT: u64 = 1 << 3;
         const PIDFD_GET_INFO: u64 = 0xc000_0000 | (size_of::<Info>() as u64) << 16 | 0xff << 8 | 11;
-        const { assert!(size_of::<Info>() == 64) }; // as the kernel's first version has it
+        const { assert!(size_of::<Info>() == 64) }; // as in the kernel's first version
         let mut info = Info { mask: EXIT, ..Info::default() };
         let call = syscall!(libc::ioctl(self.0.as_raw_fd(), PIDFD_GET_INFO as _, &raw mut info));
         (call.is_ok() && info.mask & EXIT != 0).then(|| {
@@ -79,7 +79,7 @@ impl PidFd {
         })
     }
 
-    /// Sends a signal; to a process that has ended, nothing.
+    /// Sends a signal. A process that has ended gets nothing.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         let number = match signal {
             Signal::Terminate => libc::SIGTERM,

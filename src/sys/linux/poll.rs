@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// Whether something is there to read, or the end, before the deadline.
+/// Whether there is something to read, or the end, before the deadline.
 pub(crate) fn readable(fd: RawFd, deadline: Option<Deadline>) -> bool {
     loop {
         let time = deadline.map(Deadline::time_left);
@@ -22,14 +22,14 @@ pub(crate) fn readable(fd: RawFd, deadline: Option<Deadline>) -> bool {
     }
 }
 
-/// A set of descriptors, each under a number.
+/// A set of descriptors, each with a number.
 #[derive(Debug)]
 pub(crate) struct Poll(OwnedFd);
 
 impl Poll {
     pub(crate) fn new() -> io::Result<Self> {
         let fd = syscall!(libc::epoll_create1(libc::EPOLL_CLOEXEC))?;
-        // SAFETY: a fresh descriptor that nobody else owns.
+        // SAFETY: a new descriptor that nothing else owns.
         Ok(Poll(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
@@ -43,10 +43,10 @@ impl Poll {
         let _ = syscall!(libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_DEL, super::as_number(fd), nothing));
     }
 
-    /// The numbers of those that are ready; none when the deadline has passed.
+    /// Returns the numbers of those that are ready; none after the deadline.
     pub(crate) fn wait(&self, deadline: Option<Deadline>) -> Vec<u64> {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
-        // Rounded up: a moment too late is no loss, a moment too early would be a turn for nothing.
+        // Rounded up: slightly too late does no harm, slightly too early would be a wasted round.
         let time = deadline.map_or(-1, |deadline| {
             let left = deadline.time_left();
             (left.tv_sec * 1000 + (left.tv_nsec + 999_999) / 1_000_000).min(i32::MAX.into()) as libc::c_int
@@ -57,12 +57,12 @@ impl Poll {
     }
 }
 
-/// Wakes a thread that waits for descriptors: it becomes readable when it is rung.
+/// Wakes a thread that waits for descriptors: readable after [`notify`](Self::notify).
 #[derive(Debug)]
 pub(crate) struct EventFd {
     ear: PipeReader,
     rope: PipeWriter,
-    /// Somebody has pulled the rope since it was last heard: once is enough, and never fills the pipe.
+    /// Notified and not yet acknowledged: once is enough, and never fills the pipe.
     rung: AtomicBool,
 }
 
@@ -72,14 +72,14 @@ impl EventFd {
         Ok(EventFd { ear, rope, rung: AtomicBool::new(false) })
     }
 
-    pub(crate) fn ring(&self) {
+    pub(crate) fn notify(&self) {
         if !self.rung.swap(true, SeqCst) {
             let _ = (&self.rope).write(&[0]); // the other end is here too
         }
     }
 
-    /// By who is woken, before it looks around: so it sees why it was rung, also if that was just now.
-    pub(crate) fn hear(&self) {
+    /// Called by the woken thread before it checks for reasons, so it sees a reason that arrives right now.
+    pub(crate) fn acknowledge(&self) {
         let _ = (&self.ear).read(&mut [0]);
         self.rung.store(false, SeqCst);
     }

@@ -1,19 +1,19 @@
-//! Processes: who we are, who is alive, and in which namespace.
+//! Process ids: the current process, whether a process is alive, and in which namespace.
 //!
-//! A process number alone names nobody, since numbers are used again: a number with the start time does.
+//! A pid alone does not identify a process, since pids are reused. A pid with the start time does.
 
 use crate::sys::RaceOnce;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// A process, named beyond doubt.
+/// A process: its pid and its start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessId {
     pub(crate) pid: u32,
-    /// In clock ticks since the system started, as `/proc/PID/stat` tells; 0 where `/proc` tells nothing.
+    /// In clock ticks since the system started, as in `/proc/PID/stat`; 0 where `/proc` is missing.
     pub(crate) start: u64,
 }
 
-// Pid first: 0 means "look it up", as in a fork child.
+// The pid first: 0 means "look it up", as in a fork child.
 static PID: AtomicU32 = AtomicU32::new(0);
 static START: AtomicU64 = AtomicU64::new(0);
 
@@ -30,7 +30,7 @@ impl ProcessId {
         ProcessId { pid, start }
     }
 
-    /// Whether it runs (a zombie does not); where the system does not tell, it does.
+    /// Whether the process runs (a zombie does not). Where the system does not say, it does.
     pub(crate) fn is_alive(self) -> bool {
         exists(self.pid)
             && match start_of(self.pid) {
@@ -40,7 +40,7 @@ impl ProcessId {
             }
     }
 
-    /// Whether it has this thread.
+    /// Whether the process has this thread.
     pub(crate) fn has_thread(self, tid: u32) -> bool {
         use std::path::Path;
         Path::new(&format!("/proc/{}/task/{tid}", self.pid)).exists() || !Path::new("/proc/self").exists()
@@ -48,31 +48,31 @@ impl ProcessId {
 }
 
 impl ProcessId {
-    /// The process in one word: its number, and the low half of its start time. Never 0.
+    /// The process as one word: its pid, and the low half of its start time. Never 0.
     pub(crate) fn tag(self) -> u64 {
         u64::from(self.pid) | self.start << 32
     }
 }
 
-/// Whether the process that made this [`ProcessId::tag`] runs.
+/// Whether the process with this [`ProcessId::tag`] runs.
 pub(crate) fn tag_is_alive(tag: u64) -> bool {
     let pid = tag as u32;
     exists(pid)
         && match start_of(pid) {
             Start::Gone => false,
             Start::Unknown => true,
-            // 0: it could not tell when it started.
+            // 0: the start time was unknown when the tag was made.
             Start::At(start) => tag >> 32 == 0 || start as u32 == (tag >> 32) as u32,
         }
 }
 
-/// The child that this thread forked last and nobody has reaped, where the system tells.
+/// The child that this thread forked last and that is not reaped yet, where the system says.
 pub(crate) fn newest_child() -> Option<u32> {
     let children = std::fs::read_to_string("/proc/thread-self/children").ok()?;
     children.split_ascii_whitespace().next_back()?.parse().ok()
 }
 
-/// The [`ProcessId::tag`] of a child; an error if it has ended, none where the system does not tell.
+/// The [`ProcessId::tag`] of a child; an error if it has ended, `None` where the system does not say.
 pub(crate) fn tag_of_child(pid: u32) -> Result<Option<u64>, Ended> {
     match start_of(pid) {
         Start::At(start) => Ok(Some(ProcessId { pid, start }.tag())),
@@ -81,12 +81,12 @@ pub(crate) fn tag_of_child(pid: u32) -> Result<Option<u64>, Ended> {
     }
 }
 
-/// A process has ended.
+/// The process has ended.
 #[derive(Debug)]
 pub(crate) struct Ended;
 
-/// A process that is looked at again and again: one system call a look, for the open file stands for this very process
-/// even when its number is used again.
+/// A process that is checked many times, by one system call each: the open file refers to this very process, also after
+/// its pid was reused.
 #[derive(Debug)]
 pub(crate) struct Watch {
     process: ProcessId,
@@ -108,21 +108,21 @@ impl Watch {
     }
 }
 
-/// One cheap question: whether this number names a process or thread that is not reaped yet.
+/// Whether this number is that of a process or thread that is not reaped yet. One system call.
 pub(crate) fn exists(pid: u32) -> bool {
     if pid == 0 || pid > i32::MAX as u32 {
         return false;
     }
-    // SAFETY: signal 0 sends nothing.
+    // SAFETY: no pointers; signal 0 sends nothing.
     let answer = unsafe { libc::kill(pid as i32, 0) };
     answer == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
 enum Start {
     At(u64),
-    /// It is gone, or a zombie.
+    /// It has ended, or is a zombie.
     Gone,
-    /// There is no `/proc` to ask.
+    /// There is no `/proc`.
     Unknown,
 }
 
@@ -134,7 +134,7 @@ fn start_of(pid: u32) -> Start {
     }
 }
 
-/// One read: the system writes the whole line anew for each. The fields that count stand within its first 512 bytes.
+/// One read: the system generates the whole line for each. The fields that matter are in its first 512 bytes.
 fn read_start(stat: &std::fs::File) -> std::io::Result<Option<u64>> {
     use std::os::unix::fs::FileExt;
     let mut line = [0; 512];
@@ -142,8 +142,8 @@ fn read_start(stat: &std::fs::File) -> std::io::Result<Option<u64>> {
     Ok(parse_start(&String::from_utf8_lossy(&line[..length])))
 }
 
-/// Field 22 of the line, counted behind the name, which may hold anything; none for a zombie. A first thread that ended
-/// before the others looks like one, but for the number of threads in field 20.
+/// Field 22 of the line, counted after the name, which may contain anything; `None` for a zombie. A first thread that
+/// ended before the others looks like one, except for the number of threads in field 20.
 fn parse_start(stat: &str) -> Option<u64> {
     let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
     let ended = matches!(fields.next()?, "Z" | "X");
@@ -157,12 +157,12 @@ fn parse_start(stat: &str) -> Option<u64> {
 /// The PID namespace, by device and inode.
 pub(crate) fn pid_namespace() -> (u64, u64) {
     use std::os::unix::fs::MetadataExt;
-    // Not cached: a process may change the namespace of its children, and a child's must be its own.
+    // Not cached: a process may change the namespace of its children, and a child must see its own.
     std::fs::metadata("/proc/self/ns/pid").map_or((0, 0), |data| (data.dev(), data.ino()))
 }
 
-/// A number that changes whenever the system starts; 0 where the system has none. That it cannot be read just now, for
-/// want of a descriptor, is an error: a wrong number would refuse all other programs for good.
+/// A number that changes with each start of the system; 0 where the system has none. A failed read for want of a
+/// descriptor is an error: a wrong number would refuse all other programs for good.
 pub(crate) fn boot_id() -> std::io::Result<u128> {
     use std::io::ErrorKind::{NotFound, PermissionDenied};
     static BOOT: RaceOnce<u128> = RaceOnce::new();
@@ -176,7 +176,7 @@ pub(crate) fn boot_id() -> std::io::Result<u128> {
     Ok(*BOOT.get_or_keep(|| u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0)))
 }
 
-/// A number that nobody else has.
+/// A unique random number.
 pub(crate) fn random_id() -> u128 {
     let mut bytes = [0_u8; 16];
     // SAFETY: the kernel fills at most 16 bytes of a buffer of 16.
@@ -184,7 +184,7 @@ pub(crate) fn random_id() -> u128 {
     if got == bytes.len() as isize {
         return u128::from_ne_bytes(bytes);
     }
-    // An old kernel early at its start: unique still, if not secret.
+    // An old kernel early after its start: still unique, if not secret.
     static COUNT: AtomicU64 = AtomicU64::new(1);
     let process = ProcessId::current();
     (u128::from(process.start) << 96)
@@ -197,14 +197,15 @@ pub(crate) fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// How many cores the system runs: not how many this process may use, since the one that it waits for may use others.
+/// The number of processors that the system runs. Not the number that this process may use, since the process that it
+/// waits for may use others.
 pub(crate) fn cores() -> usize {
     static CORES: RaceOnce<usize> = RaceOnce::new();
-    // SAFETY: a number in, a number out.
+    // SAFETY: no pointers.
     *CORES.get_or_keep(|| usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }).unwrap_or(1))
 }
 
-/// In a fork child, or in a process that a raw `clone` made: who we are is to be found anew.
+/// Runs in a fork child, and in a process that a raw `clone` made: the current process is looked up again.
 pub(super) fn forget() {
     PID.store(0, Ordering::Release);
 }

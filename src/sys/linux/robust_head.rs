@@ -13,7 +13,7 @@ pub(super) struct Head {
     pub(super) pending: usize,
 }
 
-/// The list head of this thread, which the kernel knows.
+/// Returns the list head of this thread that the kernel has.
 #[cold]
 pub(super) fn find() -> *mut Head {
     let mut head = registered();
@@ -27,16 +27,16 @@ pub(super) fn find() -> *mut Head {
     head
 }
 
-/// The list head that the kernel knows of this thread, or null.
+/// The list head that the kernel has for this thread, or null.
 fn registered() -> *mut Head {
     let mut head: *mut Head = std::ptr::null_mut();
     let mut length = 0_usize;
-    // SAFETY: get_robust_list writes a pointer and a length.
+    // SAFETY: get_robust_list writes a pointer and a length to valid places.
     let answer = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
     if answer == 0 { head } else { std::ptr::null_mut() }
 }
 
-/// Musl registers a thread's list at its first robust mutex, and would put its own in place of ours later on.
+/// Musl registers a thread's list at its first robust mutex, and would later put its own in place of ours.
 #[cold]
 fn have_libc_register() {
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
@@ -54,11 +54,11 @@ fn have_libc_register() {
     }
 }
 
-/// A list head for a thread that has none (made without libc, or by one that registers late). Leaked.
+/// A list head for a thread that has none (made without libc, or by a libc that registers late). Leaked.
 #[cold]
 fn register_own() -> *mut Head {
     let head = Box::into_raw(Box::new(Head { first: 0, offset: GLIBC_OFFSET, pending: 0 }));
-    // SAFETY: a fresh Head; an empty list leads to itself; the kernel is told its true size.
+    // SAFETY: a new Head; an empty list refers to itself; the kernel gets its true size.
     unsafe {
         (*head).first = head as usize;
         libc::syscall(libc::SYS_set_robust_list, head, size_of::<Head>());

@@ -1,33 +1,37 @@
 //! The robust list of a thread: how the kernel learns which lock words to free when the thread dies.
 //!
-//! Each thread has one list, registered by its C library, and beside it one slot, "pending". When the thread ends,
-//! killed or not, the kernel visits the words of the list and then the pending one: a word that carries the thread's
-//! number loses it and gains DIED, and one sleeper is woken; a pending word that carries no number has one sleeper
-//! woken ("relay").
+//! Each thread has one list, registered by its C library, and beside it one *pending slot*. When the thread ends,
+//! killed or not, the kernel visits the words of the list and then the pending one. A word that carries the thread's
+//! number loses it and gains OWNER_DIED, and one sleeper is woken. For a pending word that carries no number, one
+//! sleeper is woken (the *relay*).
 //!
 //! # Layout
-//! The list links *nodes*. A node lies at `word - futex_offset` (32 bytes behind the word with glibc, 28 with musl) and
-//! is the address of the next node. Two private *sentinels* per thread are spliced into libc's list; our nodes live
-//! strictly between them.
+//! The list links *nodes*. A node lies at `word - futex_offset` (32 bytes after the word with glibc, 28 with musl) and
+//! contains the address of the next node. Two private *sentinels* per thread are spliced into libc's list. Our nodes
+//! lie strictly between them.
 //!
 //! # Protocol
-//! 1. [`PendingSlot::set`] takes the pending slot for one word. A guard in the slot ("outer") is linked into the list first.
-//! 2. [`PendingSlot::keep`] declares the word in the slot to be a guard's, which stays there until the slot is needed.
-//! 3. [`PendingSlot::link`] links a second word while a first one is in the slot; it gets the number behind that, and loses it before
-//!    [`PendingSlot::unlink`].
-//! 4. [`PendingSlot::take_back`] takes a guard's word back into the slot, out of the list if it was there; the caller then frees
-//!    the word and wakes; [`PendingSlot::clear`] empties the slot last.
+//! 1. [`PendingSlot::set`] puts a word into the pending slot. A guard in the slot (`outer`) is linked into the list
+//!    first.
+//! 2. [`PendingSlot::keep`] declares the word in the slot to be a guard's. It stays there until the slot is needed.
+//! 3. [`PendingSlot::link`] links a second word while a first one is in the slot. That word gets the number afterwards,
+//!    and loses it before [`PendingSlot::unlink`].
+//! 4. [`PendingSlot::take_back`] takes a guard's word back into the slot, out of the list if it was there. The caller
+//!    then frees the word and wakes. [`PendingSlot::clear`] empties the slot last.
 //!
 //! # Invariants
-//! * S1: a word that carries this thread's number is in the slot or in the list, but between the end of a thread that
-//!   leaked a guard and the end of its process ([`hand_over`]).
-//! * S2: the slot is not emptied before the word in it is freed and its wake is paid.
-//! * S3: libc's nodes never neighbour ours; addresses of neighbours come from the private `links`, never from a node.
-//! * S4: a fork child begins with an empty slot, an empty list and no number.
+//! * robust_list-S1: a word that carries this thread's number is in the slot or in the list, except between the end of
+//!   a thread that leaked a guard and the end of its process ([`hand_over`]).
+//! * robust_list-S2: the slot is not cleared before the word in it is free and its wake is done.
+//! * robust_list-S3: libc's nodes are never neighbours of ours. The addresses of neighbours come from the private
+//!   `links`, never from a node.
+//! * robust_list-S4: a fork child starts with an empty slot, an empty list and no number.
+//! * robust_list-S5: `head` is the list head that the kernel has for this thread (`attach`). It lives as long as the
+//!   thread.
 //!
 //! # If a process dies here
-//! Between any two stores every held word is reachable by S1; a word that is in the list and in the slot is visited
-//! once, since the kernel skips the pending word in the list.
+//! Between any two stores every held word is reachable (robust_list-S1). A word that is both in the list and in the
+//! slot is visited once, since the kernel skips the pending word in the list.
 
 use super::fork_hooks::{self, ForkHooks, Layer};
 use super::process_id::ProcessId;
@@ -36,16 +40,17 @@ use super::thread_end::ThreadEnd;
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
-/// More guards than this in one thread are refused: the kernel visits at most 2,048 words.
+/// The largest number of linked guards in one thread: the kernel visits at most 2,048 words.
 const MOST_LINKED: usize = 2_000;
-/// Where a node may lie behind its word: a lock must leave this room unused.
+/// Where a node may lie after its word: a lock must leave this room unused.
 pub(crate) const NODE_ROOM: std::ops::Range<usize> = 28..40;
-/// Beside the address of a word, which is a multiple of four.
+/// A flag beside the address of a word, which is a multiple of four: the guard gives access in place.
 const IN_PLACE: usize = 1;
-/// Beside the number of a process, which is that of its first thread too: no thread holds this word. Numbers are smaller.
+/// A flag beside the number of a process, which is also that of its first thread: no thread holds this word. Numbers
+/// are smaller.
 pub(crate) const HANDED_OVER: u32 = 1 << 29;
 
-/// A private list node. Libc keeps a backward address in front of the forward one.
+/// A private list node. Libc keeps a backward address before the forward one.
 #[repr(C, align(64))]
 struct Sentinel {
     word: u32,
@@ -55,10 +60,10 @@ struct Sentinel {
     _rest: [u32; 6],
 }
 
-/// The head of the thread, plain so that the hot path is a few loads relative to the thread pointer.
+/// The state of the thread, plain so that the hot path is a few loads relative to the thread pointer.
 struct Local {
     head: Cell<*mut Head>,
-    /// 0 until the first use, and again in a fork child.
+    /// 0 before the first use, and again in a fork child.
     tid: Cell<u32>,
     pid: Cell<u32>,
     start: Cell<u64>,
@@ -66,7 +71,7 @@ struct Local {
     outer: Cell<usize>,
 }
 
-/// The cold half: what is linked, newest first in the kernel's list and last in `words`.
+/// What is linked: newest first in the kernel's list, newest last in `words`.
 struct Links {
     sentinels: Option<&'static [Sentinel; 2]>,
     words: Vec<Link>,
@@ -88,12 +93,12 @@ thread_local! {
             outer: Cell::new(0),
         }
     };
-    // Never dropped by the thread's end: guards in other thread-locals may be dropped after it.
+    // Never dropped at the end of the thread: guards in other thread-locals may be dropped after it.
     static LINKS: std::mem::ManuallyDrop<RefCell<Links>> =
         const { std::mem::ManuallyDrop::new(RefCell::new(Links { sentinels: None, words: Vec::new() })) };
 }
 
-/// This thread, with a word in its pending slot. Not `Send`: it stands for a thread.
+/// The pending slot of the calling thread, with a word in it. Not `Send`: it belongs to a thread.
 #[derive(Clone, Copy)]
 pub(crate) struct PendingSlot {
     head: *mut Head,
@@ -105,7 +110,7 @@ pub(crate) struct PendingSlot {
 pub(crate) struct TooMany;
 
 impl PendingSlot {
-    /// Puts `word` into this thread's pending slot; a guard that is there is linked into the list first.
+    /// Puts `word` into the pending slot. A guard that is there is linked into the list first.
     #[inline(always)]
     pub(crate) fn set(word: &AtomicU32) -> Result<PendingSlot, TooMany> {
         LOCAL.with(|local| {
@@ -121,8 +126,8 @@ impl PendingSlot {
         })
     }
 
-    /// The same for a lock that is held for moments only. The outermost guard goes into the list even if that is full: the
-    /// kernel visits a few more than we let programs have.
+    /// Like [`set`](Self::set), for a lock that is held for a short time. The outermost guard goes into the list even
+    /// if that is full: the kernel visits a few more words than programs may have.
     #[inline(always)]
     pub(crate) fn set_in_section(word: &AtomicU32) -> PendingSlot {
         LOCAL.with(|local| {
@@ -138,7 +143,7 @@ impl PendingSlot {
         })
     }
 
-    /// The slot, if nothing is in it, and without a call that a signal handler may not make.
+    /// Like [`set`](Self::set), if the slot is empty. Makes no call that a signal handler may not make.
     #[inline]
     pub(crate) fn set_if_free(word: &AtomicU32) -> Option<PendingSlot> {
         LOCAL.with(|local| {
@@ -152,7 +157,7 @@ impl PendingSlot {
     }
 }
 
-/// The number of the calling thread, 0 if it has not locked anything since it began or was forked.
+/// The number of the calling thread, 0 if it has not locked anything since it started or was forked.
 #[inline]
 pub(crate) fn tid() -> u32 {
     LOCAL.with(|local| local.tid.get())
@@ -167,18 +172,18 @@ pub(crate) fn process() -> ProcessId {
 impl PendingSlot {
     #[inline(always)]
     fn set_pending(self, word: &AtomicU32) {
-        // SAFETY: by `attach`, head is this thread's registered list head, alive as long as the thread.
+        // SAFETY: `head` is valid (robust_list-S5).
         let offset = unsafe { (*self.head).offset };
         self.store_pending((word.as_ptr() as usize).wrapping_add_signed(-offset));
     }
 
     #[inline]
     fn is_pending(self) -> bool {
-        // SAFETY: as in `set_pending`.
+        // SAFETY: `head` is valid (robust_list-S5).
         unsafe { std::ptr::read_volatile(&raw const (*self.head).pending) != 0 }
     }
 
-    /// Empties the slot; the word in it is free and woken (S2).
+    /// Empties the slot, after the word in it is free and its wake is done (robust_list-S2).
     #[inline(always)]
     pub(crate) fn clear(self) {
         self.store_pending(0);
@@ -186,14 +191,14 @@ impl PendingSlot {
 
     #[inline]
     fn store_pending(self, node: usize) {
-        // The kernel reads the slot on behalf of this very thread: order in the program is order enough.
+        // The kernel reads the slot on behalf of this very thread, so program order is enough.
         compiler_fence(Ordering::SeqCst);
-        // SAFETY: as in `set_pending`; volatile, since the reader is the kernel.
+        // SAFETY: `head` is valid (robust_list-S5); volatile, because the reader is the kernel.
         unsafe { std::ptr::write_volatile(&raw mut (*self.head).pending, node) };
         compiler_fence(Ordering::SeqCst);
     }
 
-    /// The word in the slot is a guard's from here on.
+    /// From here on the word in the slot is a guard's.
     #[inline(always)]
     pub(crate) fn keep(self, word: &AtomicU32, in_place: bool) {
         LOCAL.with(|local| local.outer.set(word.as_ptr() as usize | usize::from(in_place)));
@@ -220,7 +225,7 @@ impl PendingSlot {
     #[cold]
     fn retire_linked(self, local: &Local, word: &AtomicU32) {
         if local.outer.get() != 0 {
-            // Another guard is in the slot. That this one leaves makes room for it in any case.
+            // Another guard is in the slot. The one that leaves makes room for it in any case.
             self.link_local(local);
         }
         self.set_pending(word);
@@ -268,7 +273,7 @@ impl PendingSlot {
         links.words.push(link);
     }
 
-    /// Links a word that is about to carry this thread's number, while another one is in the slot.
+    /// Links a word that is going to carry this thread's number, while another one is in the slot.
     #[inline(always)]
     pub(crate) fn link(self, word: &AtomicU32) -> Result<(), TooMany> {
         let link = Link { word: word.as_ptr() as usize, in_place: false };
@@ -282,7 +287,7 @@ impl PendingSlot {
         })
     }
 
-    /// Takes such a word out, which does not carry the number any more.
+    /// Unlinks such a word, which no longer carries the number.
     #[inline(always)]
     pub(crate) fn unlink(self, word: &AtomicU32) {
         self.unlink_word(word.as_ptr() as usize);
@@ -311,7 +316,7 @@ impl PendingSlot {
     }
 
     fn node(self, word: usize) -> usize {
-        // SAFETY: as in `set_pending`.
+        // SAFETY: `head` is valid (robust_list-S5).
         word.wrapping_add_signed(-unsafe { (*self.head).offset })
     }
 
@@ -319,14 +324,14 @@ impl PendingSlot {
         sentinel.next.as_ptr() as usize
     }
 
-    /// Puts two sentinels of our own in front of libc's list: head -> S0 -> S1 -> what libc had.
+    /// Puts our two sentinels at the front of libc's list: head -> S0 -> S1 -> what libc had.
     #[cold]
     fn splice(self, links: &mut Links) -> &'static [Sentinel; 2] {
         // Leaked: the kernel may visit them after every destructor of this thread has run.
         let make = || Sentinel { word: 0, _room: [0; 5], back: Cell::new(0), next: Cell::new(0), _rest: [0; 6] };
         let sentinels: &'static [Sentinel; 2] = Box::leak(Box::new([make(), make()]));
         let (s0, s1) = (self.node_of(&sentinels[0]), self.node_of(&sentinels[1]));
-        // SAFETY: as in `set_pending`; only this thread and libc on its behalf touch the head.
+        // SAFETY: `head` is valid (robust_list-S5); only this thread, and libc on its behalf, access it.
         let first = unsafe { std::ptr::read_volatile(&raw const (*self.head).first) };
         sentinels[1].next.set(first);
         sentinels[0].next.set(s1);
@@ -334,37 +339,37 @@ impl PendingSlot {
         sentinels[1].back.set(s0);
         self.set_back(first, s1);
         compiler_fence(Ordering::SeqCst);
-        // SAFETY: as above.
+        // SAFETY: `head` is valid (robust_list-S5); volatile, because the kernel reads it too.
         unsafe { std::ptr::write_volatile(&raw mut (*self.head).first, s0) };
         compiler_fence(Ordering::SeqCst);
         links.sentinels = Some(sentinels);
         sentinels
     }
 
-    /// Libc's lists are doubly linked: the address in front of a libc node is the one before it. The head of glibc has
-    /// such a field too, musl's and our own do not.
+    /// Libc's lists are doubly linked: the address before a libc node is that of the previous one. The head of glibc
+    /// has such a field too; musl's and our own do not.
     fn set_back(self, node: usize, back: usize) {
         const PRIORITY_BIT: usize = 1;
         let node = node & !PRIORITY_BIT;
-        // SAFETY: as in `set_pending`.
+        // SAFETY: `head` is valid (robust_list-S5).
         let offset = unsafe { (*self.head).offset };
         if node == self.head as usize && (offset != GLIBC_OFFSET || robust_head::is_own(self.head)) {
             return;
         }
-        // SAFETY: a node that libc put into its list has a backward field right in front of it.
+        // SAFETY: a node that libc put into its list has a backward field just before it.
         unsafe { *((node - size_of::<usize>()) as *mut usize) = back };
     }
 
-    /// Takes the sentinels out again and frees them; nothing of ours is linked.
+    /// Takes the sentinels out again and frees them. None of our nodes is linked.
     fn unsplice(self, links: &mut Links) {
         let Some(sentinels) = links.sentinels.take() else { return };
         let (back, next) = (sentinels[0].back.get(), sentinels[1].next.get());
         self.set_back(next, back);
         compiler_fence(Ordering::SeqCst);
-        // SAFETY: `back` is the head or a libc node in front of ours, both begin with the forward address.
+        // SAFETY: `back` is the head or a libc node before ours; both start with the forward address.
         unsafe { std::ptr::write_volatile(back as *mut usize, next) };
         compiler_fence(Ordering::SeqCst);
-        // SAFETY: it came from Box::leak in `splice` and no list leads to it any more.
+        // SAFETY: it came from Box::leak in `splice`, and no list refers to it any more.
         drop(unsafe { Box::from_raw(std::ptr::from_ref(sentinels).cast_mut()) });
     }
 }
@@ -373,10 +378,10 @@ fn has_room() -> bool {
     LINKS.with(|links| links.borrow().words.len() < MOST_LINKED)
 }
 
-/// Writes a forward address into shared memory; with musl's offset it is not aligned.
+/// Writes a forward address into shared memory. With musl's offset it is not aligned.
 fn store_node(node: usize, next: usize) {
-    // SAFETY: by S3 the node belongs to a word that this thread holds, whose mapping lives while it is held; every lock
-    // leaves NODE_ROOM for it. Only the kernel reads it.
+    // SAFETY: the node belongs to a word that this thread holds (robust_list-S3), whose mapping lives while it is held;
+    // every lock leaves NODE_ROOM for it. Only the kernel reads it.
     unsafe { std::ptr::write_unaligned(node as *mut usize, next) };
 }
 
@@ -404,7 +409,7 @@ pub(crate) fn node_offset() -> i64 {
         if local.tid.get() == 0 {
             attach(local);
         }
-        // SAFETY: by `attach`, head is this thread's registered list head.
+        // SAFETY: `head` is valid after `attach` (robust_list-S5).
         unsafe { (*local.head.get()).offset as i64 }
     })
 }
@@ -419,15 +424,15 @@ extern "C" fn thread_end(_: *mut libc::c_void) {
     });
 }
 
-/// A thread ends. Guards that it leaked and that give access in place keep their locks until the process ends, for a
-/// `&mut [T]` may live on in another thread: their words get the number of the process and [`HANDED_OVER`], and are left
-/// to the backstop. Other words are freed by the kernel.
+/// Runs at the end of a thread. Guards that it leaked and that give access in place keep their locks until the process
+/// ends, because a `&mut [T]` may live on in another thread. Their words get the number of the process and
+/// [`HANDED_OVER`], and are left to the backstop. The kernel frees all other words.
 #[cold]
 fn hand_over(local: &Local) {
     let (tid, pid) = (local.tid.get(), local.pid.get());
     let me = PendingSlot { head: local.head.get(), tid };
     let give = |word: usize| {
-        // SAFETY: a held word's mapping is kept alive as long as the lock is held.
+        // SAFETY: the mapping of a held word is kept alive as long as the lock is held.
         let word = unsafe { &*(word as *const AtomicU32) };
         let _ = word.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |value| {
             let waiters = value & super::WAITERS;
@@ -459,7 +464,8 @@ fn hand_over(local: &Local) {
     }
 }
 
-/// In a fork child: its parent's guards are not its own (S4). The kernel's list is empty, libc has made its own anew.
+/// Runs in a fork child, which does not own its parent's guards (robust_list-S4). The kernel's list is empty, libc has
+/// made its own again.
 pub(crate) fn after_fork() {
     LOCAL.with(|local| {
         if local.tid.get() == 0 {
@@ -469,7 +475,7 @@ pub(crate) fn after_fork() {
         local.tid.set(0);
         local.outer.set(0);
         LINKS.with(|links| {
-            // SAFETY: the only thread of the child; a borrow can only be a copy of one that fork interrupted.
+            // SAFETY: the child has one thread; a borrow can only be a copy of one that the fork interrupted.
             let links = unsafe { &mut *links.as_ptr() };
             links.sentinels = None; // leaked in the child: a few bytes, and no allocator is called here
             links.words.clear();

@@ -1,13 +1,13 @@
 //! Named shared memory: files in `/dev/shm`.
 //!
-//! A file is made without a name (`O_TMPFILE`) and gets one when its content is complete (`linkat`): nobody sees half a
-//! segment, a second creator gets `EEXIST`, and a creator that is killed before leaves nothing.
+//! A file is created without a name (`O_TMPFILE`) and gets one when its content is complete (`linkat`): no process sees
+//! half a segment, a second creator gets `EEXIST`, and a creator that is killed before that leaves nothing.
 //!
-//! Whoever uses the file holds a shared `flock` on an open file of its own. Whoever gets the exclusive one is the last,
-//! and removes the name. To ask for the exclusive one, to remove, and to become a user, each process takes a record lock
-//! on byte 0 (`F_OFD_SETLK`) first: so a refusal means a user, never one who only asks and may be killed meanwhile; and
-//! under it the name is checked to lead to this very file, so that no remover hits a newer file of the same name. The
-//! kernel drops both kinds of lock when the process dies.
+//! A process that uses the file holds a shared `flock` on an open file of its own. A process that gets the exclusive
+//! one is the last, and removes the name. To try for the exclusive one, to remove, and to become a user, each process
+//! first takes a record lock on byte 0 (`F_OFD_SETLK`). So a refusal means that there is a user, never a process that
+//! only tries and may be killed meanwhile. Under the record lock the name is checked to lead to this very file, so no
+//! process removes a newer file of the same name. The kernel drops both kinds of lock when the process dies.
 
 use super::{Deadline, memory, process_id, syscall};
 use crate::SegmentError;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 const FOLDER: &str = "/dev/shm";
 const PREFIX: &str = "crossproc.";
-/// How long others may be in the way of a lock that is only ever held for microseconds.
+/// How long other processes may block a lock that is only ever held for microseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A checked name.
@@ -31,7 +31,7 @@ pub(crate) struct Name {
     path: CString,
 }
 
-/// An open named file under a shared hold.
+/// An open named file with a shared hold.
 #[derive(Debug)]
 pub(crate) struct NamedFile {
     file: File,
@@ -54,11 +54,11 @@ impl Name {
         &path[(FOLDER.len() + 1 + PREFIX.len()).min(path.len())..]
     }
 
-    /// Opens the file for reading and writing; follows no link, waits for no pipe.
+    /// Opens the file for reading and writing. Follows no link, waits for no pipe.
     fn open(&self) -> Result<File, SegmentError> {
         let flags = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
         match syscall!(libc::open(self.path.as_ptr(), flags)) {
-            // SAFETY: a fresh descriptor that nobody else owns.
+            // SAFETY: a new descriptor that nothing else owns.
             Ok(fd) => Ok(unsafe { File::from_raw_fd(fd) }),
             Err(error) => Err(match error.raw_os_error() {
                 Some(libc::ENOENT) => SegmentError::NotFound,
@@ -76,21 +76,21 @@ impl Name {
     }
 }
 
-/// Makes a file of `bytes` zeros without a name, its pages allocated; [`publish`] names it.
+/// Creates a file of `bytes` zeros without a name, its pages allocated. [`publish`] names it.
 pub(crate) fn unnamed(bytes: u64, mode: u32) -> Result<OwnedFd, SegmentError> {
     let folder = CString::new(FOLDER).map_err(|_| SegmentError::InvalidName)?;
     let flags = libc::O_TMPFILE | libc::O_RDWR | libc::O_CLOEXEC;
     let fd = syscall!(libc::open(folder.as_ptr(), flags, 0o600))?;
-    // SAFETY: a fresh descriptor that nobody else owns.
+    // SAFETY: a new descriptor that nothing else owns.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     super::memory_limits::check(bytes)?;
     memory::set_size(&fd, bytes)?;
     memory::allocate(&fd, bytes)?;
-    syscall!(libc::fchmod(fd.as_raw_fd(), mode))?; // not cut by the umask
+    syscall!(libc::fchmod(fd.as_raw_fd(), mode))?; // independent of the umask
     Ok(fd)
 }
 
-/// Gives the file its name, held by us from the first moment; gives the file back where it cannot.
+/// Names the file, with a shared hold from the first moment. Returns the file if it cannot.
 pub(crate) fn publish(fd: OwnedFd, name: &Name) -> Result<NamedFile, (OwnedFd, SegmentError)> {
     let file = File::from(fd);
     match hold(&file, libc::LOCK_SH).and_then(|()| link(&file, name)) {
@@ -113,17 +113,17 @@ fn proc_path(fd: BorrowedFd<'_>) -> Result<CString, SegmentError> {
     CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|_| SegmentError::InvalidName)
 }
 
-/// Whether a file that nobody holds stays, by its first bytes.
+/// Decides by its first bytes whether a file that no process holds is kept.
 pub(crate) type Stays = dyn Fn(&[u8]) -> bool;
 
-/// Opens what has the name, under a shared hold, after [`check_file`]. What nobody holds and does not stay is rubbish
-/// that killed processes left: it is removed, and not found.
+/// Opens the file with this name, with a shared hold, after [`check_file`]. A file that no process holds and that is
+/// not kept is garbage of killed processes: it is removed, and not found.
 pub(crate) fn open(name: &Name, stays: &Stays) -> Result<NamedFile, SegmentError> {
     loop {
         let file = name.open()?;
         check_file(&file)?;
         let gate = Gate::enter(&file)?;
-        // Between the open and the gate the last user may have removed it.
+        // Between the open and the record lock the last user may have removed it.
         if file.metadata()?.nlink() == 0 {
             continue;
         }
@@ -148,7 +148,7 @@ fn head(file: &File) -> Vec<u8> {
     bytes
 }
 
-/// A regular file of ours whose pages are all there: a hole could be SIGBUS at the first touch.
+/// A regular file of this user whose pages all exist: a hole could be SIGBUS at the first touch.
 fn check_file(file: &File) -> Result<(), SegmentError> {
     let data = file.metadata()?;
     if !data.is_file() {
@@ -163,7 +163,7 @@ fn check_file(file: &File) -> Result<(), SegmentError> {
     Ok(())
 }
 
-/// A `flock` that others hold for an instant at the most, or for good.
+/// A `flock` that other processes hold for an instant at most, or permanently.
 fn hold(file: &File, operation: libc::c_int) -> Result<(), SegmentError> {
     let start = Instant::now();
     loop {
@@ -195,12 +195,12 @@ impl NamedFile {
         &self.name
     }
 
-    /// The same file, opened anew: a shared hold of its own, that a duplicate would not have.
+    /// The same file, opened again: with a shared hold of its own, which a duplicate would not have.
     pub(crate) fn reopen(&self) -> Result<Self, SegmentError> {
         reopen_any(self.file.as_fd(), &self.name)
     }
 
-    /// Gives up our hold, and removes the name if it was the last one anywhere. The file stays open.
+    /// Releases the hold, and removes the name if it was the last one anywhere. The file stays open.
     pub(crate) fn leave(&self) {
         if let Ok(gate) = Gate::enter(&self.file)
             && is_unused(&self.file)
@@ -213,15 +213,15 @@ impl NamedFile {
         memory::map(&self.file, bytes)
     }
 
-    /// A descriptor to send, with a hold of its own: the name stays while the message is on its way, whatever the sender
-    /// drops. The receiver opens the file anew.
+    /// A descriptor to send, with a hold of its own: the name stays while the message is in flight, whatever the sender
+    /// drops. The receiver opens the file again.
     pub(crate) fn descriptor(&self) -> Result<OwnedFd, SegmentError> {
         self.reopen().map(|again| again.file.into())
     }
 }
 
-/// The file behind a descriptor that a peer sent, opened anew and held. A descriptor of another process shares its
-/// open file with it, holds included.
+/// Opens and holds the file of a descriptor that a peer sent. A descriptor from another process shares its open file
+/// with it, holds included.
 pub(crate) fn reopen(fd: &OwnedFd, name: &Name) -> Result<NamedFile, SegmentError> {
     reopen_any(fd.as_fd(), name)
 }
@@ -229,15 +229,15 @@ pub(crate) fn reopen(fd: &OwnedFd, name: &Name) -> Result<NamedFile, SegmentErro
 fn reopen_any(fd: BorrowedFd<'_>, name: &Name) -> Result<NamedFile, SegmentError> {
     let path = proc_path(fd)?;
     let fd = syscall!(libc::open(path.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC | libc::O_NONBLOCK))?;
-    // SAFETY: a fresh descriptor that nobody else owns.
+    // SAFETY: a new descriptor that nothing else owns.
     let file = unsafe { File::from_raw_fd(fd) };
     check_file(&file)?;
     hold(&file, libc::LOCK_SH)?;
     Ok(NamedFile { file, name: name.clone() })
 }
 
-/// The right to ask whether this file is used, to remove its name, and to become a user: a record lock on its first byte,
-/// dropped with the value or the process.
+/// The right to test whether this file is in use, to remove its name, and to become a user: a record lock on its first
+/// byte, released with the value or the process.
 struct Gate<'a> {
     file: &'a File,
 }
@@ -258,7 +258,7 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// Removes the name, if it leads to this file. True if it did.
+    /// Removes the name, if it leads to this file. Returns whether it did.
     fn unlink(&self, name: &Name) -> Result<bool, SegmentError> {
         if !name.leads_to(self.file) {
             return Ok(false);
@@ -283,7 +283,7 @@ fn record_lock(file: &File, kind: libc::c_int) -> io::Result<()> {
     syscall!(libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock)).map(drop)
 }
 
-/// Removes the name for good, whoever still uses the file.
+/// Removes the name for good, even if the file is in use.
 pub(crate) fn remove(name: &Name) -> Result<(), SegmentError> {
     loop {
         let file = name.open()?;
@@ -296,8 +296,8 @@ pub(crate) fn remove(name: &Name) -> Result<(), SegmentError> {
     }
 }
 
-/// The same as [`sweep`], for one who calls it often. A look at each name costs some microseconds, so where there are many, not
-/// every call looks: at most a twentieth of the time goes into it.
+/// Like [`sweep`], for frequent callers. A look at each name costs some microseconds, so not every call looks if there
+/// are many names: at most a twentieth of the time is spent on it.
 pub(crate) fn sweep_now_and_then(stays: &Stays) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     const QUICK: u64 = 500_000;
@@ -311,7 +311,7 @@ pub(crate) fn sweep_now_and_then(stays: &Stays) {
     NEXT.store(if took < QUICK { 0 } else { end.saturating_add(took * 20) }, Relaxed);
 }
 
-/// Looks at each of our user's files that nobody holds, and removes those that do not stay.
+/// Removes each of this user's files that no process holds and that is not kept.
 pub(crate) fn sweep(stays: &Stays) {
     let Ok(entries) = std::fs::read_dir(FOLDER) else { return };
     for entry in entries.flatten() {
@@ -324,7 +324,7 @@ pub(crate) fn sweep(stays: &Stays) {
     }
 }
 
-/// Removes this name if nobody holds its file and it does not stay. True if it leads no longer where it led.
+/// Removes this name if no process holds its file and it is not kept. Returns whether it no longer leads where it led.
 pub(crate) fn remove_unused(name: &Name, stays: &Stays) -> bool {
     let file = match name.open() {
         Ok(file) => file,
@@ -343,7 +343,7 @@ pub(crate) fn remove_unused(name: &Name, stays: &Stays) -> bool {
     if !stays(&head(&file)) {
         return gate.unlink(name).unwrap_or(false);
     }
-    // Said, not left to the close: a child that another thread forks just now has this open file too.
+    // Explicitly, not by the close: a child that another thread forks right now has this open file too.
     let _ = syscall!(libc::flock(file.as_raw_fd(), libc::LOCK_UN));
     false
 }

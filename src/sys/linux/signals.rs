@@ -3,15 +3,15 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The signals that this process ignores, of which a fresh program has no handlers: bit `n - 1` for signal `n`.
+/// The signals that this process ignores: bit `n - 1` for signal `n`. A new program has no handlers.
 static IGNORED: AtomicU64 = AtomicU64::new(0);
 
-/// Finds out once what children would have to find out each.
+/// Finds out once what each child would have to find out.
 pub(super) fn note_ignored_signals() {
     for signal in 1..=64 {
         // SAFETY: plain data, for which zeros are valid.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        // SAFETY: a valid place; numbers that are no signals, and those of libc's own, are refused.
+        // SAFETY: a valid place; numbers that are no signals, and those of libc itself, are refused.
         let known = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) } == 0;
         if known && action.sa_sigaction == libc::SIG_IGN {
             IGNORED.fetch_or(1 << (signal - 1), Relaxed);
@@ -19,7 +19,7 @@ pub(super) fn note_ignored_signals() {
     }
 }
 
-/// As a fresh program has them: what was ignored is not, and what waited comes.
+/// Sets signals as a new program has them: none ignored, none blocked.
 pub(super) fn have_usual_signals() {
     let ignored = IGNORED.load(Relaxed);
     for signal in (1..=64).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
@@ -35,7 +35,7 @@ pub(super) fn have_usual_signals() {
     }
 }
 
-/// In a thread of this crate: signals to the process are for the program's own threads.
+/// For threads of this crate: signals to the process are for the program's own threads.
 pub(crate) fn block_signals() {
     // SAFETY: plain data, for which zeros are valid; valid places.
     unsafe {
@@ -45,8 +45,8 @@ pub(crate) fn block_signals() {
     }
 }
 
-/// In a worker: Ctrl-C is for the program that started it.
+/// For a worker: Ctrl-C is meant for the program that started it.
 pub(crate) fn ignore_interrupts() {
-    // SAFETY: ignoring a signal is valid.
+    // SAFETY: ignoring a signal is always valid.
     unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
 }

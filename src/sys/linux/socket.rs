@@ -1,4 +1,4 @@
-//! Unix sockets: a stream of bytes, or a link of whole packets, along which file descriptors travel (`SCM_RIGHTS`).
+//! Unix sockets: a stream of bytes, or a link of whole packets, with file descriptors (`SCM_RIGHTS`).
 
 use super::{Deadline, syscall};
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ const ROOM: usize = 2048; // bytes of control data: 16 + 4 * 253, and to spare
 #[repr(C, align(8))]
 struct Control([u8; ROOM]);
 
-/// Sends all of `bytes`; the descriptors go with the first.
+/// Sends all of `bytes`. The descriptors go with the first byte.
 pub(crate) fn send(stream: &UnixStream, bytes: &[u8], fds: &[impl AsFd]) -> io::Result<()> {
     let sent = send_once(stream.as_raw_fd(), bytes, fds, 0)?;
     let mut stream = stream;
@@ -30,7 +30,7 @@ fn send_once(socket: RawFd, bytes: &[u8], fds: &[impl AsFd], flags: libc::c_int)
     if !raw.is_empty() {
         let size = size_of_val(raw.as_slice()) as u32;
         message.msg_control = control.0.as_mut_ptr().cast();
-        // SAFETY: CMSG_* compute inside the control buffer, which holds ROOM bytes, enough for MOST_FDS (checked).
+        // SAFETY: CMSG_* compute inside the control buffer of ROOM bytes, enough for MOST_FDS (checked).
         unsafe {
             message.msg_controllen = libc::CMSG_SPACE(size) as _;
             let header = libc::CMSG_FIRSTHDR(&message);
@@ -43,7 +43,7 @@ fn send_once(socket: RawFd, bytes: &[u8], fds: &[impl AsFd], flags: libc::c_int)
     Ok(syscall!(libc::sendmsg(socket, &message, libc::MSG_NOSIGNAL | flags))? as usize)
 }
 
-/// Fills `bytes`; gives the descriptors that came with them, close-on-exec.
+/// Fills `bytes`. Returns the descriptors that came with them, close-on-exec.
 pub(crate) fn recv(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<Vec<OwnedFd>> {
     let (got, fds, whole) = recv_once(stream.as_raw_fd(), bytes, 0)?;
     check(whole)?;
@@ -59,7 +59,7 @@ fn check(whole: bool) -> io::Result<()> {
     if whole { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EMFILE)) }
 }
 
-/// How many bytes came, and which descriptors; false if there was no room for them all.
+/// The number of bytes, and the descriptors; false if there was no room for all of them.
 fn recv_once(socket: RawFd, bytes: &mut [u8], flags: libc::c_int) -> io::Result<(usize, Vec<OwnedFd>, bool)> {
     let mut control = Control([0; ROOM]);
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -71,7 +71,7 @@ fn recv_once(socket: RawFd, bytes: &mut [u8], flags: libc::c_int) -> io::Result<
     Ok((got as usize, fds, message.msg_flags & libc::MSG_CTRUNC == 0))
 }
 
-/// Which socket a descriptor leads to, whatever its number.
+/// Identifies the socket of a descriptor, whatever its number.
 pub(crate) fn identity(socket: &impl AsFd) -> Option<(u64, u64)> {
     // SAFETY: plain data, for which zeros are valid.
     let mut data: libc::stat = unsafe { std::mem::zeroed() };
@@ -80,14 +80,14 @@ pub(crate) fn identity(socket: &impl AsFd) -> Option<(u64, u64)> {
     Some((data.st_dev as u64, data.st_ino as u64))
 }
 
-/// The first bytes that are there, which stay there.
+/// Copies the first bytes that have arrived, and leaves them there.
 pub(crate) fn peek(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<usize> {
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
     let got = syscall!(libc::recv(stream.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), flags))?;
     Ok(got as usize)
 }
 
-/// One end of a pair that carries whole packets: a killed sender leaves all of one or nothing.
+/// One end of a pair for whole packets: a killed sender leaves all of a packet or nothing.
 #[derive(Debug)]
 pub(crate) struct Link(OwnedFd);
 
@@ -96,11 +96,11 @@ impl Link {
         let mut ends = [0; 2];
         let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
         syscall!(libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()))?;
-        // SAFETY: two fresh descriptors that nobody else owns.
+        // SAFETY: two new descriptors that nothing else owns.
         unsafe { Ok((Link(OwnedFd::from_raw_fd(ends[0])), Link(OwnedFd::from_raw_fd(ends[1])))) }
     }
 
-    /// An end that another process gave us, if it is one.
+    /// An end that came from another process, if it is one.
     pub(crate) fn of(fd: OwnedFd) -> Option<Self> {
         let mut kind: libc::c_int = 0;
         let mut size = size_of_val(&kind) as libc::socklen_t;
@@ -113,21 +113,21 @@ impl Link {
         send_once(self.0.as_raw_fd(), bytes, fds, 0).map(drop)
     }
 
-    /// The same; `WouldBlock` where it would have to wait.
+    /// Sends one packet; `WouldBlock` where it would have to wait.
     pub(crate) fn try_send(&self, bytes: &[u8], fds: &[impl AsFd]) -> io::Result<()> {
         send_once(self.0.as_raw_fd(), bytes, fds, libc::MSG_DONTWAIT).map(drop)
     }
 
-    /// From here on [`Link::look`] begins at the first packet.
-    pub(crate) fn look_from_the_first(&self) -> io::Result<()> {
+    /// From here on [`Link::peek_packet`] starts at the first packet.
+    pub(crate) fn peek_from_the_first(&self) -> io::Result<()> {
         let first: libc::c_int = 0;
         let option = (libc::SOL_SOCKET, libc::SO_PEEK_OFF);
         let size = size_of_val(&first) as libc::socklen_t;
         syscall!(libc::setsockopt(self.0.as_raw_fd(), option.0, option.1, (&raw const first).cast(), size)).map(drop)
     }
 
-    /// The next packet, which stays there, and duplicates of its descriptors; none behind the last.
-    pub(crate) fn look<'a>(&self, bytes: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
+    /// Copies the next packet, which stays there, and duplicates its descriptors; `None` after the last.
+    pub(crate) fn peek_packet<'a>(&self, bytes: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
         self.take_now(bytes, libc::MSG_PEEK)
     }
 
@@ -147,14 +147,14 @@ impl Link {
         }
     }
 
-    /// The next packet, in `bytes`, which must have room for it, and its descriptors; none at the end.
+    /// Waits for the next packet. `bytes` must have room for it. `None` at the end of the link.
     pub(crate) fn recv<'a>(&self, bytes: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
         let (got, fds, whole) = recv_once(self.0.as_raw_fd(), bytes, 0)?;
         check(whole)?;
         Ok((got > 0).then_some((&bytes[..got], fds)))
     }
 
-    /// The same, also without the descriptors, if this process has no room for them.
+    /// Like [`Link::recv`], but also without the descriptors, if this process has no room for them.
     pub(crate) fn recv_as_far_as_possible<'a>(
         &self,
         bytes: &'a mut [u8],
@@ -163,7 +163,7 @@ impl Link {
         Ok((got > 0).then_some((&bytes[..got], fds)))
     }
 
-    /// Whether a packet or the end is there in that time.
+    /// Whether a packet or the end has arrived before the deadline.
     pub(crate) fn poll(&self, deadline: Deadline) -> bool {
         super::poll::readable(self.0.as_raw_fd(), Some(deadline))
     }
@@ -173,12 +173,12 @@ impl Link {
         peer(self.0.as_raw_fd()).map(|peer| peer.pid as u32)
     }
 
-    /// One more descriptor of the same end.
+    /// Another descriptor of the same end.
     pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
         self.0.try_clone()
     }
 
-    /// The descriptor itself, to hand it to a program.
+    /// The descriptor itself, to pass to another program.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.0
     }
@@ -217,7 +217,7 @@ fn take_fds(message: &libc::msghdr) -> Vec<OwnedFd> {
     fds
 }
 
-/// The user that the peer ran as when the connection was made.
+/// The user of the peer when the connection was made.
 pub(crate) fn peer_user(stream: &UnixStream) -> io::Result<u32> {
     peer(stream.as_raw_fd()).map(|peer| peer.uid)
 }
@@ -253,7 +253,7 @@ mod tests {
             one.try_send(&[number], &fds).unwrap();
         }
         for _ in 0..2 {
-            other.look_from_the_first().unwrap();
+            other.peek_from_the_first().unwrap();
             for number in [1, 2, 3_u8] {
                 let (packet, fds) = other.look(&mut bytes).unwrap().unwrap();
                 assert_eq!((packet, fds.len()), (&[number][..], 2), "looking takes nothing");

@@ -1,11 +1,11 @@
-//! How processes begin and end.
+//! How processes start.
 //!
-//! A fork server is this program, executed anew with its socket as the standard input. It makes children with a raw
-//! `clone(CLONE_PARENT)`, so that they are children of its own parent: who waits, whose child dies, what the exit code is,
-//! all that is the kernel's own, also when the server is killed.
+//! A fork server is this program, executed again with its socket as standard input. It creates children by a raw
+//! `clone(CLONE_PARENT)`, so they are children of the server's own parent: who waits, whose child ends, and what the
+//! exit code is are known by the kernel, also when the server is killed.
 //!
-//! A raw `clone` goes past libc, which keeps the thread's number and the head of its robust list. The kernel writes the
-//! child's number to the place that libc gave it (`PR_GET_TID_ADDRESS`), and the child registers its list anew.
+//! A raw `clone` bypasses libc, which caches the thread's number and the head of its robust list. The kernel writes the
+//! child's number to the address that libc gave it (`PR_GET_TID_ADDRESS`), and the child registers its list again.
 
 use super::pidfd::PidFd;
 use super::socket::Link;
@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// What a re-executed program is there for.
+/// Why the program was executed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Server,
@@ -33,15 +33,15 @@ impl Role {
         }
     }
 
-    /// The role that this process was started in, with its socket. The variable is gone afterwards.
+    /// Takes the role that this process was started in, with its socket. The variable is removed.
     pub(crate) fn take() -> Option<(Self, Link)> {
         let word = image::variable(ROLE)?;
         let role = [Role::Server, Role::Child].into_iter().find(|role| role.word() == word)?;
-        // A number above those of the standard streams, which are to be others.
+        // A number above those of the standard streams, which will be replaced.
         let fd = syscall!(libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3)).ok()?;
-        // SAFETY: a fresh descriptor that nobody else owns.
+        // SAFETY: a new descriptor that nothing else owns.
         let link = Link::of(unsafe { OwnedFd::from_raw_fd(fd) })?;
-        // SAFETY: before `main` or at its begin, with one thread.
+        // SAFETY: before `main` or at its start, with one thread.
         unsafe { libc::unsetenv(ROLE.as_ptr()) };
         Some((role, link))
     }
@@ -52,7 +52,7 @@ pub(crate) fn has_role() -> bool {
     std::env::var_os(ROLE.to_str().unwrap_or_default()).is_some()
 }
 
-/// Executes this program anew, with the same arguments, in a role, and with a socket. Gives the number of the new process.
+/// Executes this program again, with the same arguments, in a role, and with a socket. Returns the new pid.
 pub(crate) fn execute_self(role: Role, link: Link) -> io::Result<u32> {
     let mut command = Command::new("/proc/self/exe");
     let mut args = std::env::args_os();
@@ -62,19 +62,20 @@ pub(crate) fn execute_self(role: Role, link: Link) -> io::Result<u32> {
     command.args(args);
     command.stdin(link.into_fd()).stdout(Stdio::null()).stderr(Stdio::null());
     if role == Role::Server {
-        command.process_group(0); // what the terminal sends to the program's group is not for it
+        command.process_group(0); // signals of the terminal to the program's group are not for it
     }
     let own_variables = |command: &mut Command| {
         command.env(ROLE.to_str().unwrap_or_default(), role.word());
         if role == Role::Server {
-            // Functions of libraries are found now, once, and not by each child anew, which costs a tenth of its life.
+            // Functions of libraries are looked up now, once, and not by each child, which costs a tenth of its life.
             command.env("LD_BIND_NOW", "1");
         }
     };
     own_variables(&mut command);
     // Without a function to run before exec, std does this by `posix_spawn`, which costs the same from a large parent.
     let spawned = command.spawn().or_else(|error| match error.raw_os_error() {
-        // More environment than the system passes on. The order brings it; until then loaders and runtimes have what is short.
+        // The environment is larger than the system allows. The spawn request brings it; until then loaders and
+        // runtimes have its short variables.
         Some(libc::E2BIG) => {
             let mut room = MOST_VARIABLES;
             let short = std::env::vars_os().filter(|(name, value)| {
@@ -92,46 +93,47 @@ pub(crate) fn execute_self(role: Role, link: Link) -> io::Result<u32> {
     Ok(spawned?.id())
 }
 
-/// Bytes of environment that the system passes on in any case.
+/// The number of bytes of environment that the system passes in any case.
 const MOST_VARIABLES: usize = 64 << 10;
 const LONGEST_VARIABLE: usize = 4 << 10;
 
-/// In a server: apart from the program that it came from.
-pub(crate) fn settle_server(link: &Link) -> io::Result<()> {
+/// Separates a server from the program that it came from.
+pub(crate) fn init_server(link: &Link) -> io::Result<()> {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE, libc::SIGQUIT, libc::SIGTSTP] {
         // SAFETY: no handler.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
     signals::note_ignored_signals();
-    // One that is sent to a child right behind the spawn waits until the child does not ignore it any more.
+    // A signal that is sent to a child just after the spawn waits until the child no longer ignores it.
     signals::block_signals();
-    set_name("crossproc-srv"); // in place of the name of the link by which it was executed
+    set_name("crossproc-srv"); // instead of the name of the link by which it was executed
     attributes::raise_descriptor_limit();
     stdio::null_standard_streams()?;
     stdio::close_all_but(&[super::as_number(link)]);
-    // The folder that it was started in may be unmounted.
+    // The directory that it was started in may be unmounted.
     let _ = std::env::set_current_dir("/");
     Ok(())
 }
 
-/// In a server: the process that made the link, if it is its parent still.
+/// For a server: the process that made the link, if it still is its parent.
 pub(crate) fn parent_of(link: &Link) -> Option<PidFd> {
     let maker = link.maker().ok()?;
     let parent = PidFd::open(maker).ok()?;
     (std::os::unix::process::parent_id() == maker).then_some(parent)
 }
 
-/// A child of the caller's parent. None in the child.
+/// Creates a child of the caller's parent. `None` in the child.
 pub(crate) fn clone_sibling() -> io::Result<Option<(u32, OwnedFd)>> {
     let place = number_place().ok_or(io::ErrorKind::Unsupported)?;
     let (mut head, mut length) = (0_usize, 0_usize);
-    // SAFETY: the kernel writes a pointer and a length.
+    // SAFETY: the kernel writes a pointer and a length to valid places.
     syscall!(libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length))?;
     let flags =
         libc::CLONE_PARENT | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID | libc::CLONE_PIDFD | libc::SIGCHLD;
     let mut pidfd: libc::c_int = -1;
-    // SAFETY: without CLONE_VM the child has a copy of everything and goes on from here on a copy of this stack; the caller
-    // has one thread and holds no lock, so the child finds libc whole, but for the number and list that are mended here.
+    // SAFETY: without CLONE_VM the child has a copy of everything and continues here on a copy of this stack. The
+    // caller has one thread and holds no lock, so libc is whole in the child, except for the number and the list, which
+    // are repaired below.
     let pid = unsafe { raw_clone(flags, &mut pidfd, place) };
     match pid {
         -1 => Err(io::Error::last_os_error()),
@@ -142,16 +144,17 @@ pub(crate) fn clone_sibling() -> io::Result<Option<(u32, OwnedFd)>> {
             super::robust_list::after_fork();
             Ok(None)
         }
-        // SAFETY: a fresh descriptor that nobody else owns.
+        // SAFETY: a new descriptor that nothing else owns.
         pid => Ok(Some((pid as u32, unsafe { OwnedFd::from_raw_fd(pidfd) }))),
     }
 }
 
 /// # Safety
-/// As for `fork`: see the caller.
+/// See [`fork`]: the caller has one thread and holds no lock.
 unsafe fn raw_clone(flags: libc::c_int, pidfd: &mut libc::c_int, number: *mut libc::c_int) -> libc::c_long {
     let (stack, tls) = (0_usize, 0_usize);
-    // SAFETY: by the caller's promise. The order of the last two differs between processors.
+    // SAFETY: the pointers are valid; the caller guarantees the rest. The order of the last two differs between
+    // processors.
     unsafe {
         if cfg!(target_arch = "x86_64") {
             libc::syscall(libc::SYS_clone, libc::c_long::from(flags), stack, &raw mut *pidfd, number, tls)
@@ -161,7 +164,7 @@ unsafe fn raw_clone(flags: libc::c_int, pidfd: &mut libc::c_int, number: *mut li
     }
 }
 
-/// Where libc keeps the number of this thread, if the kernel tells: the place is the right one if the number stands there.
+/// The address where libc keeps the number of this thread, if the kernel knows it and the number is there.
 fn number_place() -> Option<*mut libc::c_int> {
     const PR_GET_TID_ADDRESS: libc::c_int = 40;
     let mut place: *mut libc::c_int = std::ptr::null_mut();
@@ -176,12 +179,12 @@ pub(crate) fn can_clone_siblings() -> bool {
     number_place().is_some()
 }
 
-/// libc's own `fork`. None in the child.
+/// libc's own `fork`. `None` in the child.
 ///
 /// # Safety
-/// In a program with several threads, the child finds locked what others had locked.
+/// In a program with several threads, the child finds locked what other threads had locked.
 pub(crate) unsafe fn fork() -> io::Result<Option<u32>> {
-    // SAFETY: by the caller's promise.
+    // SAFETY: the caller guarantees that the child copes with that.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(None),
@@ -189,8 +192,8 @@ pub(crate) unsafe fn fork() -> io::Result<Option<u32>> {
     }
 }
 
-/// In a child, before anything else: nothing of the server's, but this and the standard streams.
-pub(crate) fn settle_child(kept: &impl AsFd) {
+/// The first steps of a child: nothing of the server's stays open, except this and the standard streams.
+pub(crate) fn init_child(kept: &impl AsFd) {
     stdio::close_all_but(&[super::as_number(kept)]);
     signals::have_usual_signals();
 }
@@ -204,20 +207,20 @@ pub(crate) fn set_name(name: &str) {
     unsafe { libc::prctl(libc::PR_SET_NAME, comm.as_ptr(), 0, 0, 0) };
 }
 
-/// There is no child, and trying again does not help.
+/// There is no child, and another try does not help.
 pub(crate) const NO_CHILD: Os = Os(libc::ECHILD);
 
-/// Kills and reaps a child for which there is no descriptor. Nobody knows it yet, so its number is its own.
+/// Kills and reaps a child for which there is no descriptor. No other process knows it yet, so its pid is its own.
 pub(crate) fn abort_child(pid: u32) {
-    // SAFETY: no pointers; a status is not wanted.
+    // SAFETY: no pointers; no status is wanted.
     unsafe {
         libc::kill(pid as libc::pid_t, libc::SIGKILL);
         libc::waitpid(pid as libc::pid_t, std::ptr::null_mut(), 0);
     }
 }
 
-/// In a program that was executed to be a child: what a server does for its children.
-pub(crate) fn settle_executed() {
+/// For a program that was executed to be a child: what a server does for its children.
+pub(crate) fn init_executed() {
     signals::note_ignored_signals();
     signals::have_usual_signals();
     let _ = stdio::null_standard_streams();

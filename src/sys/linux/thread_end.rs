@@ -2,7 +2,7 @@
 
 use crate::sys::RaceOnce;
 
-/// The function, and the key of libc that stands for it.
+/// The function, and libc's key for it.
 pub(super) struct ThreadEnd {
     key: RaceOnce<Option<libc::pthread_key_t>>,
     function: unsafe extern "C" fn(*mut libc::c_void),
@@ -13,12 +13,12 @@ impl ThreadEnd {
         ThreadEnd { key: RaceOnce::new(), function }
     }
 
-    /// Has the function run when this thread ends.
+    /// Makes the function run at the end of the calling thread.
     pub(super) fn arm(&self) {
-        // Two threads at once may make two keys, of which one is never used.
+        // Two threads at the same time may make two keys, of which one is never used.
         let key = self.key.get_or_keep(|| {
             let mut key = 0;
-            // SAFETY: a valid place; the function is this program's, which stays loaded.
+            // SAFETY: a valid place; the function is part of this program, which stays loaded.
             (unsafe { libc::pthread_key_create(&mut key, Some(self.function)) } == 0).then_some(key)
         });
         if let Some(key) = key {

@@ -1,13 +1,13 @@
-//! News from descriptors for threads that sleep on words: processes that end, sockets that become readable.
+//! Events of descriptors for threads that sleep on words: processes that end, sockets that become readable.
 //!
-//! A thread that sleeps on a futex cannot wait for a descriptor too. So one thread of this process, the *watcher*, waits for
-//! all descriptors that anybody asked for, and changes one word, the *news*, beside which those threads sleep. It exists
-//! as long as there is something to watch.
+//! A thread that sleeps on a futex cannot wait for a descriptor too. So one thread of this process, the *watcher*,
+//! waits for all descriptors that threads asked for, and increments one word, the *epoch*, on which those threads sleep
+//! too. It exists as long as there is something to watch.
 //!
 //! # Invariants
-//! * N1: the news change after what they tell of is so. Who reads them, then looks at everything, and then sleeps while they
-//!   are what was read, misses nothing.
-//! * N2: a fork child has news, and no watcher: what was watched before is to be asked for again.
+//! * watcher-N1: the epoch changes after an event has happened. A thread that reads the epoch, then checks everything,
+//!   and then sleeps while the epoch is the one that it read, misses nothing.
+//! * watcher-N2: a fork child has an epoch, and no watcher: what was watched before must be watched again.
 //!
 //! # If a process dies here
 //! The watcher and its descriptors are its own, and end with it.
@@ -27,7 +27,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-static NEWS: AtomicU32 = AtomicU32::new(0);
+static EPOCH: AtomicU32 = AtomicU32::new(0);
 static WATCHER: Mutex<Option<Watcher>> = Mutex::new(None);
 static PASSAGE: ForkHandoff<MutexGuard<'static, Option<Watcher>>> = ForkHandoff::new();
 
@@ -44,10 +44,10 @@ struct Watched {
     tag: u64,
 }
 
-/// What became of the wish to watch a process.
+/// The outcome of a request to watch a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Its end will be news.
+    /// Its end will change the epoch.
     Watched,
     Ended,
     /// There is no room for a descriptor or a thread.
@@ -59,17 +59,17 @@ pub(crate) enum Answer {
 pub(crate) struct Watch(u64);
 
 /// The word to sleep on, beside others.
-pub(crate) fn news() -> &'static AtomicU32 {
-    &NEWS
+pub(crate) fn epoch() -> &'static AtomicU32 {
+    &EPOCH
 }
 
-/// Something that sleepers of this process should look at has happened.
-pub(crate) fn tell() {
-    NEWS.fetch_add(1, SeqCst);
-    futex::wake(&NEWS, u32::MAX);
+/// Changes the epoch: sleepers of this process should check.
+pub(crate) fn advance() {
+    EPOCH.fetch_add(1, SeqCst);
+    futex::wake(&EPOCH, u32::MAX);
 }
 
-/// From here on the end of this process is news, once. By its [`process_id::ProcessId::tag`].
+/// From here on the end of this process changes the epoch, once. By its [`process_id::ProcessId::tag`].
 pub(crate) fn process(tag: u64) -> Answer {
     let mut watcher = lock();
     if watcher.as_ref().is_some_and(|watcher| watcher.watched.values().any(|watched| watched.tag == tag)) {
@@ -80,7 +80,7 @@ pub(crate) fn process(tag: u64) -> Answer {
         Err(_) => return Answer::Unable,
         Ok(pidfd) => pidfd,
     };
-    // Only now: the number may have been another process's before.
+    // Checked only now: the pid may have been another process's before.
     if pidfd.wait(Some(Deadline::now())) || !process_id::tag_is_alive(tag) {
         return Answer::Ended;
     }
@@ -90,7 +90,7 @@ pub(crate) fn process(tag: u64) -> Answer {
     }
 }
 
-/// From here on it is news, once, that there is something to read, or the end.
+/// From here on, once, the epoch changes when there is something to read, or the end.
 pub(crate) fn descriptor(fd: &impl AsFd) -> io::Result<Watch> {
     let again = fd.as_fd().try_clone_to_owned()?;
     add(&mut lock(), again, 0).map(Watch)
@@ -114,7 +114,7 @@ fn guard() -> MutexGuard<'static, Option<Watcher>> {
 }
 
 fn before_fork() {
-    // SAFETY: the guard is of the lock that all users of the passage hold.
+    // SAFETY: the guard is of the lock that all users of the handoff hold.
     unsafe { PASSAGE.put(guard()) };
 }
 
@@ -123,13 +123,13 @@ fn after_fork() {
     drop(unsafe { PASSAGE.take() });
 }
 
-/// N2.
+/// watcher-N2.
 fn after_fork_in_child() {
-    // SAFETY: as above.
+    // SAFETY: the thread that forked has held the lock since `before_fork`.
     if let Some(mut watcher) = unsafe { PASSAGE.take() } {
         *watcher = None;
     }
-    NEWS.fetch_add(1, SeqCst);
+    EPOCH.fetch_add(1, SeqCst);
 }
 
 fn add(watcher: &mut Option<Watcher>, fd: OwnedFd, tag: u64) -> io::Result<u64> {
@@ -161,7 +161,7 @@ fn start(poll: Arc<Poll>) -> io::Result<()> {
 }
 
 fn watch(poll: &Arc<Poll>) {
-    /// For the last that is watched: nobody should start a thread for each of many processes that follow each other.
+    /// How long the watcher stays after the last one: many processes in a row should not each start a thread.
     const IDLE: std::time::Duration = std::time::Duration::from_millis(200);
     signals::block_signals(); // they are the program's
     loop {
@@ -175,7 +175,7 @@ fn watch(poll: &Arc<Poll>) {
         ready.iter().for_each(|number| mine.remove(*number));
         drop(watcher);
         if !ready.is_empty() {
-            tell(); // N1
+            advance(); // watcher-N1
         }
     }
 }
@@ -199,11 +199,11 @@ mod tests {
         let mut child = std::process::Command::new("/bin/sleep").arg("1000").spawn().unwrap();
         let tag = tag_of(&child);
         assert_eq!((process(tag), process(tag)), (Answer::Watched, Answer::Watched));
-        let before = news().load(SeqCst);
+        let before = epoch().load(SeqCst);
         child.kill().unwrap();
         let start = Instant::now();
-        while news().load(SeqCst) == before {
-            futex::wait(news(), before, Some(Deadline::after(Duration::from_secs(10))));
+        while epoch().load(SeqCst) == before {
+            futex::wait(epoch(), before, Some(Deadline::after(Duration::from_secs(10))));
             assert!(start.elapsed() < Duration::from_secs(10));
         }
         child.wait().unwrap();
@@ -216,10 +216,10 @@ mod tests {
         use std::io::Write;
         let (mut one, other) = std::os::unix::net::UnixStream::pair().unwrap();
         let watch = descriptor(&other).unwrap();
-        let before = news().load(SeqCst);
+        let before = epoch().load(SeqCst);
         one.write_all(b"x").unwrap();
-        while news().load(SeqCst) == before {
-            futex::wait(news(), before, Some(Deadline::after(Duration::from_secs(10))));
+        while epoch().load(SeqCst) == before {
+            futex::wait(epoch(), before, Some(Deadline::after(Duration::from_secs(10))));
         }
         assert!(lock().as_ref().is_none_or(|watcher| !watcher.watched.contains_key(&watch.0)));
     }

@@ -21,7 +21,7 @@ impl ProcReader {
         unsupported()
     }
 
-    pub(crate) fn look(&mut self) -> io::Result<(Attributes, Credentials)> {
+    pub(crate) fn read(&mut self) -> io::Result<(Attributes, Credentials)> {
         match self.0 {}
     }
 }

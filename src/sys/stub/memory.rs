@@ -39,13 +39,13 @@ pub(crate) fn map(fd: &Fd, _: usize) -> Result<MmapRaw, SegmentError> {
 }
 
 /// Bytes in memory that nobody can write any more: there are none.
-pub(crate) struct Letter(super::Never);
+pub(crate) struct SealedFile(super::Never);
 
-pub(crate) fn write_letter(_: &[&[u8]]) -> Result<Fd, SegmentError> {
+pub(crate) fn write_sealed(_: &[&[u8]]) -> Result<Fd, SegmentError> {
     Err(SegmentError::Unsupported)
 }
 
-impl Letter {
+impl SealedFile {
     pub(crate) fn open(fd: &Fd) -> Result<Self, SegmentError> {
         match *fd {}
     }

@@ -35,11 +35,11 @@ impl EventFd {
         unsupported()
     }
 
-    pub(crate) fn ring(&self) {
+    pub(crate) fn notify(&self) {
         match self.0 {}
     }
 
-    pub(crate) fn hear(&self) {
+    pub(crate) fn acknowledge(&self) {
         match self.0 {}
     }
 }

@@ -91,11 +91,11 @@ impl Link {
         match self.0 {}
     }
 
-    pub(crate) fn look_from_the_first(&self) -> io::Result<()> {
+    pub(crate) fn peek_from_the_first(&self) -> io::Result<()> {
         match self.0 {}
     }
 
-    pub(crate) fn look<'a>(&self, _: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<Fd>)>> {
+    pub(crate) fn peek_packet<'a>(&self, _: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<Fd>)>> {
         match self.0 {}
     }
 

@@ -24,7 +24,7 @@ pub(crate) fn execute_self(_: Role, _: Link) -> io::Result<u32> {
     unsupported()
 }
 
-pub(crate) fn settle_server(_: &Link) -> io::Result<()> {
+pub(crate) fn init_server(_: &Link) -> io::Result<()> {
     unsupported()
 }
 
@@ -32,9 +32,9 @@ pub(crate) fn parent_of(_: &Link) -> Option<super::pidfd::PidFd> {
     None
 }
 
-pub(crate) fn settle_executed() {}
+pub(crate) fn init_executed() {}
 
-pub(crate) fn settle_child(_: &impl AsFd) {}
+pub(crate) fn init_child(_: &impl AsFd) {}
 
 pub(crate) fn set_name(_: &str) {}
 

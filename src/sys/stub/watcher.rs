@@ -10,12 +10,12 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Watch;
 
-pub(crate) fn news() -> &'static AtomicU32 {
-    static NEWS: AtomicU32 = AtomicU32::new(0);
-    &NEWS
+pub(crate) fn epoch() -> &'static AtomicU32 {
+    static EPOCH: AtomicU32 = AtomicU32::new(0);
+    &EPOCH
 }
 
-pub(crate) fn tell() {}
+pub(crate) fn advance() {}
 
 pub(crate) fn process(_: u64) -> Answer {
     Answer::Watched
