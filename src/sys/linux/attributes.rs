@@ -294,11 +294,11 @@ mod tests {
     }
 
     #[test]
-    fn the_standing_is_the_same_until_something_changes() {
+    fn credentials_are_the_same_until_something_changes() {
         let mut mirror = None;
-        let mut look = || ProcReader::of_this_thread(&mut mirror).unwrap().look().unwrap();
-        let (surroundings, standing) = look();
-        assert_eq!(look().1, standing);
+        let mut read = || ProcReader::of_this_thread(&mut mirror).unwrap().read().unwrap();
+        let (surroundings, standing) = read();
+        assert_eq!(read().1, standing);
         assert!(!surroundings.affinity.is_empty() && surroundings.limits.len() == 16);
         let text = String::from_utf8_lossy(&standing.text);
         assert!(
@@ -306,9 +306,9 @@ mod tests {
         );
         // SAFETY: no pointers; this test's process has its own umask back at once.
         let umask = unsafe { libc::umask(0o077) };
-        let changed = look().0.umask;
+        let changed = read().0.umask;
         // SAFETY: no pointers.
         unsafe { libc::umask(umask) };
-        assert_eq!((changed, look().0.umask), (0o077, umask as u32));
+        assert_eq!((changed, read().0.umask), (0o077, umask as u32));
     }
 }

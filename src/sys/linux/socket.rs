@@ -255,10 +255,10 @@ mod tests {
         for _ in 0..2 {
             other.peek_from_the_first().unwrap();
             for number in [1, 2, 3_u8] {
-                let (packet, fds) = other.look(&mut bytes).unwrap().unwrap();
+                let (packet, fds) = other.peek_packet(&mut bytes).unwrap().unwrap();
                 assert_eq!((packet, fds.len()), (&[number][..], 2), "looking takes nothing");
             }
-            assert!(other.look(&mut bytes).unwrap().is_none());
+            assert!(other.peek_packet(&mut bytes).unwrap().is_none());
         }
         for number in [1, 2, 3_u8] {
             assert_eq!(other.try_recv(&mut bytes).unwrap().unwrap().0, [number]);
