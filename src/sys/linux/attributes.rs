@@ -56,12 +56,12 @@ pub(crate) struct ProcReader {
 
 impl ProcReader {
     /// The reader of the calling thread: this one, if it is that.
-    pub(crate) fn of_this_thread(mirror: &mut Option<Self>) -> io::Result<&mut Self> {
+    pub(crate) fn of_this_thread(reader: &mut Option<Self>) -> io::Result<&mut Self> {
         // SAFETY: no arguments.
         let thread = unsafe { libc::gettid() };
-        if mirror.as_ref().is_none_or(|mirror| mirror.thread != thread) {
+        if reader.as_ref().is_none_or(|reader| reader.thread != thread) {
             let file = libc::O_RDONLY | libc::O_CLOEXEC;
-            *mirror = Some(ProcReader {
+            *reader = Some(ProcReader {
                 thread,
                 status: open(c"/proc/thread-self/status", file)?,
                 cgroup: open(c"/proc/thread-self/cgroup", file).ok(),
@@ -69,7 +69,7 @@ impl ProcReader {
                 bytes: vec![0; 4096],
             });
         }
-        mirror.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+        reader.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Reads the attributes of the thread, and its credentials.
@@ -106,8 +106,8 @@ impl ProcReader {
             text.extend_from_slice(&number.to_ne_bytes());
         }
         let limits = std::array::from_fn(|resource| limit(resource as u32));
-        let surroundings = Attributes { umask, limits, affinity: affinity(), group: group(), nice: nice() };
-        Ok((surroundings, Credentials { text }))
+        let attributes = Attributes { umask, limits, affinity: affinity(), group: group(), nice: nice() };
+        Ok((attributes, Credentials { text }))
     }
 }
 
@@ -295,12 +295,12 @@ mod tests {
 
     #[test]
     fn credentials_are_the_same_until_something_changes() {
-        let mut mirror = None;
-        let mut read = || ProcReader::of_this_thread(&mut mirror).unwrap().read().unwrap();
-        let (surroundings, standing) = read();
-        assert_eq!(read().1, standing);
-        assert!(!surroundings.affinity.is_empty() && surroundings.limits.len() == 16);
-        let text = String::from_utf8_lossy(&standing.text);
+        let mut reader = None;
+        let mut read = || ProcReader::of_this_thread(&mut reader).unwrap().read().unwrap();
+        let (attributes, credentials) = read();
+        assert_eq!(read().1, credentials);
+        assert!(!attributes.affinity.is_empty() && attributes.limits.len() == 16);
+        let text = String::from_utf8_lossy(&credentials.text);
         assert!(
             ["Uid:", "Groups:", "CapEff:", "NoNewPrivs:", "Seccomp:", "mnt:["].iter().all(|part| text.contains(part))
         );

@@ -75,7 +75,7 @@ pub trait AsFd {
     fn as_fd(&self) -> BorrowedFd<'_>;
 }
 
-/// A descriptor that somebody else owns: there is none.
+/// A descriptor that another part of the program owns: there is none.
 #[derive(Clone, Copy, Debug)]
 pub struct BorrowedFd<'a>(Never, std::marker::PhantomData<&'a ()>);
 
