@@ -57,5 +57,7 @@ pub mod testing {
     #[doc(hidden)]
     pub use crate::pool::testing::TestPool;
     #[doc(hidden)]
-    pub use crate::process::testing::{TestHandOver, close_nursery, join_children, link, live, serve_one, sweep};
+    pub use crate::process::testing::{
+        TestHandOver, close_fork_server, join_children, link, run_request, serve_one, sweep,
+    };
 }

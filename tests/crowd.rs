@@ -23,7 +23,7 @@ fn nothing_is_left(before: usize) {
     assert!(crossproc::active_children().is_empty());
     until("no zombie is left", || zombies_of(me).is_empty());
     assert!(descriptors() <= before, "{before} descriptors, then {:#?}", util::open_descriptors());
-    crossproc::testing::close_nursery();
+    crossproc::testing::close_fork_server();
     assert_eq!(children_of(me), [] as [u32; 0]);
 }
 

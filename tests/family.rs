@@ -213,7 +213,7 @@ fn the_waiting_child_is_killed_role() {
         }
     }
     assert!(done >= 10);
-    crossproc::testing::close_nursery();
+    crossproc::testing::close_fork_server();
     assert_eq!(zombies_of(me), [] as [u32; 0]);
 }
 
@@ -307,7 +307,7 @@ fn nothing_is_left_role() {
         assert_eq!(child.join().unwrap().get(), i);
     }
     assert!(descriptors() <= before, "{before}, then {}", descriptors());
-    crossproc::testing::close_nursery();
+    crossproc::testing::close_fork_server();
     assert_eq!(children_of(std::process::id()), [] as [u32; 0]);
 }
 

@@ -53,7 +53,7 @@ fn a_signal_right_behind_a_spawn_role() {
         child.terminate().unwrap();
         assert_eq!(child.wait_timeout(util::LIMIT), Some(-15), "round {round}");
         if round % 50 == 0 {
-            crossproc::testing::close_nursery(); // the next one is a server's first
+            crossproc::testing::close_fork_server(); // the next one is a server's first
         }
     }
     // However fast the parent is: what the server ignores, and a child does not, is blocked as long as that differs.

@@ -558,6 +558,6 @@ fn a_fork_of_the_program_has_no_pool() {
         gate.store(1, SeqCst);
         assert_eq!(pool.apply(cube, (2,)), Ok(8), "and here it goes on");
         drop(pool);
-        crossproc::testing::close_nursery();
+        crossproc::testing::close_fork_server();
     });
 }

@@ -528,6 +528,6 @@ fn a_fork_has_no_part_in_its_parents_pool_and_may_have_one_of_its_own() {
         assert_eq!(lazy.into_inner().map(Result::unwrap).collect::<Vec<_>>().len(), 10);
         assert_eq!(pool.workers().len(), 1);
         drop(pool);
-        crossproc::testing::close_nursery();
+        crossproc::testing::close_fork_server();
     });
 }

@@ -1,13 +1,13 @@
 //! A function with its arguments that a handle carries along, to be called in whatever process.
 
 use super::entry::{Code, captures_nothing};
+use super::panic::catch;
 use crate::sys::image;
 use crate::{CodecError, Entry, Message, SpawnError};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What an action says: nothing, or whether it failed.
@@ -66,12 +66,7 @@ impl<A: Message, M: 'static, F: Entry<A, M, Output: Outcome> + Sync> Bound for C
         let arguments = (self.take)(&mut self.arguments.lock().unwrap_or_else(PoisonError::into_inner));
         let Some(arguments) = arguments else { return Err("it was called already".into()) };
         let call = || self.entry.call(arguments).into_result();
-        catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
-            let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-            std::mem::forget(payload); // its destructor may panic too
-            Err(text.unwrap_or_else(|| "a panic without a text".into()))
-        })
+        catch(call).unwrap_or_else(|panic| Err(panic.message))
     }
 
     fn encode_arguments(&self) -> Result<Vec<u8>, CodecError> {

@@ -7,7 +7,7 @@
 use super::task_table::Board;
 use crate::entry::BoundCall;
 use crate::entry::Code;
-use crate::process::Panic;
+use crate::entry::Panic;
 use crate::{CodecError, Receiver, Sender, TaskError};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

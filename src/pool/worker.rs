@@ -4,11 +4,11 @@
 use super::protocol::{Head, Outcome, PATIENCE, Report, Ticket, WorkerConfig, codec};
 use super::task_table::{Board, WorkerStatus};
 use crate::entry::Code;
+use crate::entry::{PANICKED, catch};
 use crate::messages::MessageRing;
 use crate::messages::codec::{self, Buffer, Incoming, SendFailure};
 use crate::messages::record::{Flags, Record};
 use crate::pipe;
-use crate::process::{PANICKED, catch};
 use crate::ring::{Peers, RingError};
 use crate::sync::Timeout;
 use crate::sys::exit;

@@ -1,6 +1,6 @@
 //! How a child is to be: name, streams, variables.
 
-use super::fork_server_client::{self, Plan, StartMethod};
+use super::fork_server_client::{self, ChildSpec, StartMethod};
 use super::handle::Process;
 use super::{current, startup};
 use crate::entry::{Code, Entry, captures_nothing};
@@ -25,10 +25,10 @@ use std::ffi::{OsStr, OsString};
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Stdio(Stream);
+pub struct Stdio(StdioKind);
 
 #[derive(Debug)]
-enum Stream {
+enum StdioKind {
     Inherit,
     Null,
     Fd(OwnedFd),
@@ -43,7 +43,7 @@ impl Stdio {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn inherit() -> Self {
-        Stdio(Stream::Inherit)
+        Stdio(StdioKind::Inherit)
     }
 
     /// `/dev/null`.
@@ -54,22 +54,56 @@ impl Stdio {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn null() -> Self {
-        Stdio(Stream::Null)
+        Stdio(StdioKind::Null)
     }
 
     /// The descriptor to send; none for null, and for a stream that this process has closed.
     fn open(self, number: i32) -> std::io::Result<Option<OwnedFd>> {
         match self.0 {
-            Stream::Inherit => stdio::standard_stream(number),
-            Stream::Null => Ok(None),
-            Stream::Fd(fd) => Ok(Some(fd)),
+            StdioKind::Inherit => stdio::standard_stream(number),
+            StdioKind::Null => Ok(None),
+            StdioKind::Fd(fd) => Ok(Some(fd)),
         }
     }
 }
 
 impl<T: Into<OwnedFd>> From<T> for Stdio {
     fn from(fd: T) -> Self {
-        Stdio(Stream::Fd(fd.into()))
+        Stdio(StdioKind::Fd(fd.into()))
+    }
+}
+
+impl Process {
+    /// Runs `f(args..)` in a new process.
+    ///
+    /// The arguments are a tuple: `(x,)` for one, `()` for none.
+    ///
+    /// # Errors
+    /// [`SpawnError`]: nothing was started then. A child that starts and cannot decode its arguments says so at
+    /// [`join`](Process::join).
+    ///
+    /// ```
+    /// use crossproc::Process;
+    /// let child = Process::spawn(|base: u64, power: u32| base.pow(power), (2, 10))?;
+    /// assert_eq!(child.join()?, 1024);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn spawn<A: Message, M, F: Entry<A, M>>(f: F, args: A) -> Result<Process<F::Output>, SpawnError> {
+        const { captures_nothing::<F>() };
+        Process::builder().spawn(f, args)
+    }
+
+    /// A child with a name, as a daemon, with other streams or variables.
+    ///
+    /// ```
+    /// use crossproc::Process;
+    /// let child = Process::builder().name("liangxue").daemon(true).spawn(|| std::process::id(), ())?;
+    /// assert_eq!((child.name(), child.is_daemon()), ("liangxue", true));
+    /// assert_eq!(child.id(), child.join()?);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn builder() -> ProcessBuilder {
+        ProcessBuilder::new()
     }
 }
 
@@ -226,9 +260,9 @@ impl ProcessBuilder {
         for ((number, stream), to) in (0..).zip(self.streams).zip(&mut streams) {
             *to = stream.open(number)?;
         }
-        let who = current::next_child(self.name, self.daemon, self.bound);
-        let plan = Plan { code, who, environment: self.environment, streams, method: self.method };
-        Ok(Process::of(fork_server_client::bear(plan, packed)?))
+        let identity = current::next_identity(self.name, self.daemon, self.bound);
+        let spec = ChildSpec { code, identity, environment: self.environment, streams, method: self.method };
+        Ok(Process::of(fork_server_client::spawn_child(spec, packed)?))
     }
 }
 

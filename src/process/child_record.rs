@@ -3,7 +3,7 @@
 //! # If a process dies here
 //! The exit status is the kernel's own. A report that its writer did not finish is none.
 
-use super::protocol::{self, HELLO, Report, Who};
+use super::protocol::{self, ACK, ChildReport, Identity};
 use crate::segment::transfer::{Bytes, ReceivedMessage};
 use crate::sys::Deadline;
 use crate::sys::pidfd::{PidFd, Signal, Status};
@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug)]
-pub(super) struct Life {
+pub(super) struct ChildRecord {
     pub(super) pid: u32,
     pub(super) name: String,
     pub(super) daemon: bool,
@@ -29,12 +29,12 @@ pub(super) struct Life {
     /// The list of the handles in its arguments, if there are any, and whether it may be that the child never took them.
     handles: Option<Vec<u8>>,
     untaken: AtomicBool,
-    end: Mutex<Option<End>>,
+    end: Mutex<Option<ChildEnd>>,
     detached: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct End {
+pub(super) struct ChildEnd {
     /// The exit code, or minus the signal.
     pub(super) code: i32,
     /// Somebody else was told the code.
@@ -48,19 +48,25 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Life {
-    pub(super) fn new(pid: u32, who: &Who, pidfd: PidFd, control: UnixStream) -> Self {
-        Life::with(pid, who, pidfd, control, None)
+impl ChildRecord {
+    pub(super) fn new(pid: u32, identity: &Identity, pidfd: PidFd, control: UnixStream) -> Self {
+        ChildRecord::with(pid, identity, pidfd, control, None)
     }
 
     /// Of a child whose arguments have such a list of handles.
-    pub(super) fn with(pid: u32, who: &Who, pidfd: PidFd, control: UnixStream, handles: Option<Vec<u8>>) -> Self {
+    pub(super) fn with(
+        pid: u32,
+        identity: &Identity,
+        pidfd: PidFd,
+        control: UnixStream,
+        handles: Option<Vec<u8>>,
+    ) -> Self {
         let control = Mutex::new(Some(control));
-        Life {
+        ChildRecord {
             pid,
-            name: who.name.clone(),
-            daemon: who.daemon,
-            bound: who.daemon || who.bound,
+            name: identity.name.clone(),
+            daemon: identity.daemon,
+            bound: identity.daemon || identity.bound,
             pidfd,
             parent: std::process::id(),
             control,
@@ -72,13 +78,13 @@ impl Life {
     }
 
     /// How it ended, if it has.
-    pub(super) fn ended(&self) -> Option<End> {
+    pub(super) fn ended(&self) -> Option<ChildEnd> {
         let mut end = locked(&self.end);
         if end.is_none() {
             *end = match self.pidfd.reap() {
                 Status::Running => None,
-                Status::Ended(code) => Some(End { code, lost: false }),
-                Status::Lost => Some(End { code: UNKNOWN, lost: true }),
+                Status::Ended(code) => Some(ChildEnd { code, lost: false }),
+                Status::Lost => Some(ChildEnd { code: UNKNOWN, lost: true }),
             };
             if end.is_some() {
                 self.give_up_arguments();
@@ -94,8 +100,9 @@ impl Life {
             return;
         }
         let taken = locked(&self.control).as_ref().is_none_or(|control| {
-            let mut said = [0; HELLO + protocol::TAKEN.len()];
-            matches!(socket::peek(control, &mut said), Ok(got) if got == said.len()) && said[HELLO..] == protocol::TAKEN
+            let mut said = [0; ACK + protocol::ARGUMENTS_TAKEN.len()];
+            matches!(socket::peek(control, &mut said), Ok(got) if got == said.len())
+                && said[ACK..] == protocol::ARGUMENTS_TAKEN
         });
         if let Some(handles) = self.handles.as_ref().filter(|_| !taken) {
             ReceivedMessage { bytes: Bytes::Here(Vec::new()), manifest: handles.clone(), fds: Vec::new(), taken: None }
@@ -109,7 +116,7 @@ impl Life {
     }
 
     /// Waits for the end, at most until the deadline.
-    pub(super) fn wait(&self, deadline: Option<Deadline>) -> Option<End> {
+    pub(super) fn wait(&self, deadline: Option<Deadline>) -> Option<ChildEnd> {
         loop {
             if let Some(end) = self.ended() {
                 return Some(end);
@@ -120,7 +127,7 @@ impl Life {
         }
     }
 
-    pub(super) fn wait_for_good(&self) -> End {
+    pub(super) fn wait_forever(&self) -> ChildEnd {
         loop {
             if let Some(end) = self.wait(None) {
                 return end;
@@ -142,24 +149,24 @@ impl Life {
     }
 
     /// What the child reported, when it has ended; once.
-    pub(super) fn take_report(&self) -> Option<Report> {
+    pub(super) fn take_report(&self) -> Option<ChildReport> {
         let control = locked(&self.control).take()?;
-        let mut hello = [0; HELLO];
-        (&control).read_exact(&mut hello).ok()?;
-        let mut taken = [0; protocol::TAKEN.len()];
-        if self.handles.is_some() && socket::peek(&control, &mut taken).is_ok() && taken == protocol::TAKEN {
+        let mut ack = [0; ACK];
+        (&control).read_exact(&mut ack).ok()?;
+        let mut taken = [0; protocol::ARGUMENTS_TAKEN.len()];
+        if self.handles.is_some() && socket::peek(&control, &mut taken).is_ok() && taken == protocol::ARGUMENTS_TAKEN {
             (&control).read_exact(&mut taken).ok()?;
         }
         protocol::read_report(&control)
     }
 }
 
-impl Drop for Life {
+impl Drop for ChildRecord {
     /// A result that nobody wanted gives up its handles.
     fn drop(&mut self) {
         if self.parent == std::process::id()
             && self.ended().is_some()
-            && let Some(Report::Returned(result)) = self.take_report()
+            && let Some(ChildReport::Returned(result)) = self.take_report()
         {
             result.discard();
         }

@@ -1,6 +1,6 @@
 //! Who this process is, who started it, and whom it started.
 
-use super::protocol::Who;
+use super::protocol::Identity;
 use super::registry;
 use crate::sys::lifeline::ParentsEnd;
 use crate::sys::{Deadline, RaceOnce, process_id};
@@ -9,37 +9,37 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 /// What a child was told at its birth; nothing in the first process of a family.
-pub(super) struct Me {
-    pub(super) who: Who,
+pub(super) struct Origin {
+    pub(super) identity: Identity,
     pub(super) parents_end: ParentsEnd,
 }
 
-static ME: RaceOnce<Me> = RaceOnce::new();
+static ORIGIN: RaceOnce<Origin> = RaceOnce::new();
 /// How many children this process has started.
-static BORN: AtomicU32 = AtomicU32::new(0);
+static SPAWNED: AtomicU32 = AtomicU32::new(0);
 
 /// In a child, before anything else runs.
-pub(super) fn set(me: Me) {
-    ME.replace(me);
-    BORN.store(0, SeqCst);
+pub(super) fn set(me: Origin) {
+    ORIGIN.replace(me);
+    SPAWNED.store(0, SeqCst);
 }
 
-pub(super) fn who() -> Who {
-    ME.get().map_or_else(|| Who::called("MainProcess"), |me| me.who.clone())
+pub(super) fn identity() -> Identity {
+    ORIGIN.get().map_or_else(|| Identity::called("MainProcess"), |me| me.identity.clone())
 }
 
 pub(super) fn is_daemon() -> bool {
-    ME.get().is_some_and(|me| me.who.daemon)
+    ORIGIN.get().is_some_and(|me| me.identity.daemon)
 }
 
 /// Who the next child is.
-pub(super) fn next_child(name: Option<String>, daemon: bool, bound: bool) -> Who {
-    let me = who();
+pub(super) fn next_identity(name: Option<String>, daemon: bool, bound: bool) -> Identity {
+    let me = identity();
     let mut line = me.line;
-    line.push(BORN.fetch_add(1, SeqCst) + 1);
+    line.push(SPAWNED.fetch_add(1, SeqCst) + 1);
     let numbers = || line.iter().map(u32::to_string).collect::<Vec<_>>().join(":");
     let name = name.unwrap_or_else(|| format!("Process-{}", numbers()));
-    Who { line, name, daemon, bound, parent: Some((std::process::id(), me.name)) }
+    Identity { line, name, daemon, bound, parent: Some((std::process::id(), me.name)) }
 }
 
 /// This process. See [`current`].
@@ -59,7 +59,7 @@ pub struct Current {
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 pub fn current() -> Current {
-    let me = who();
+    let me = identity();
     Current { name: me.name, daemon: me.daemon }
 }
 
@@ -113,8 +113,8 @@ pub struct Parent {
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 pub fn parent() -> Option<Parent> {
-    let me = ME.get()?;
-    let (id, name) = me.who.parent.clone()?;
+    let me = ORIGIN.get()?;
+    let (id, name) = me.identity.parent.clone()?;
     Some(Parent { id, name, end: &me.parents_end })
 }
 
@@ -190,7 +190,10 @@ pub struct ChildInfo {
 /// ```
 pub fn active_children() -> Vec<ChildInfo> {
     let running = registry::lock().running().to_vec();
-    running.iter().map(|life| ChildInfo { id: life.pid, name: life.name.clone(), daemon: life.daemon }).collect()
+    running
+        .iter()
+        .map(|record| ChildInfo { id: record.pid, name: record.name.clone(), daemon: record.daemon })
+        .collect()
 }
 
 /// How many processors the system has. How many of them this process may use is

@@ -1,8 +1,8 @@
 //! `fork`: a child with a copy of all that this process has.
 #![allow(unsafe_code)] // the caller's promise
 
-use super::child_record::Life;
-use super::current::{self, Me};
+use super::child_record::ChildRecord;
+use super::current::{self, Origin};
 use super::handle::Process;
 use super::reexec::own_child;
 use super::{child_main, fork_server_client, registry};
@@ -42,8 +42,8 @@ pub unsafe fn fork<R: Message>(f: impl FnOnce() -> R) -> Result<Process<R>, Spaw
     }
     fork_server_client::watch_forks();
     let (here, there) = fork_server_client::control_pair()?;
-    let who = current::next_child(None, false, false);
-    let me = Me { who: who.clone(), parents_end: fork_server_client::parents_end()? };
+    let identity = current::next_identity(None, false, false);
+    let me = Origin { identity: identity.clone(), parents_end: fork_server_client::parents_end()? };
     exit::flush();
     // SAFETY: by the caller's promise.
     match unsafe { spawn::fork() }? {
@@ -54,10 +54,10 @@ pub unsafe fn fork<R: Message>(f: impl FnOnce() -> R) -> Result<Process<R>, Spaw
         Some(pid) => {
             drop(there);
             let pidfd = own_child(pid)?;
-            let life = Arc::new(Life::new(pid, &who, pidfd, here));
+            let record = Arc::new(ChildRecord::new(pid, &identity, pidfd, here));
             registry::join_at_exit();
-            registry::lock().add(life.clone());
-            Ok(Process::of(life))
+            registry::lock().add(record.clone());
+            Ok(Process::of(record))
         }
     }
 }

@@ -14,7 +14,7 @@
 //! nothing. The owner: the server serves nobody any more and stays for its children's names.
 
 use super::child_main;
-use super::protocol::{CALL, WATCH};
+use super::protocol::{Answer, FORK_REQUEST, WATCH, greeting};
 use crate::segment;
 use crate::sys::exit;
 use crate::sys::image::Start;
@@ -25,82 +25,77 @@ use crate::sys::{Deadline, Fd, process_id, spawn};
 use std::io;
 use std::time::Duration;
 
-/// What a server answers to an order.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-pub(super) struct Answer {
-    /// The child's number, or 0.
-    pub(super) pid: u32,
-    /// What went wrong, if there is none.
-    pub(super) errno: i32,
-}
-
 /// The numbers under which the link and the owner are polled; children have higher ones.
 const LINK: u64 = 0;
 const OWNER: u64 = 1;
 /// A child that lives shorter than this is never watched: its end would wake the server just when the owner wakes too.
-const FRESH: Duration = Duration::from_millis(5);
-const MOST_FRESH: usize = 64;
+const UNWATCHED: Duration = Duration::from_millis(5);
+const MOST_UNWATCHED: usize = 64;
 /// Deaths that come together are one reason to sweep.
-const SOON: Duration = Duration::from_millis(20);
+const SWEEP_DELAY: Duration = Duration::from_millis(20);
 /// An owner that lives so long behind the end of its link executes another program.
-const LATER: Duration = Duration::from_millis(500);
+const OWNER_TIMEOUT: Duration = Duration::from_millis(500);
 
-struct Server {
+pub(super) struct ForkServer {
     link: Option<Link>,
     poll: Poll,
     /// Not a map of std's, whose seed all children would share.
     children: Vec<(u64, PidFd)>,
     next: u64,
     /// Children that are not watched yet, and when they are to be.
-    fresh: Vec<PidFd>,
-    grown: Option<Deadline>,
+    unwatched: Vec<PidFd>,
+    watch_at: Option<Deadline>,
     /// Until its end was seen, or it executes another program.
     owner: Option<PidFd>,
     /// When names are to be swept, and when the owner is given up.
     sweep: Option<Deadline>,
-    patience: Option<Deadline>,
+    owner_timeout: Option<Deadline>,
 }
 
 pub(super) fn run(link: Link, start: &Start) -> ! {
-    let served = Server::new(link).and_then(|mut server| server.serve(start));
+    let served = ForkServer::new(link).and_then(|mut server| server.serve(start));
     exit::exit_at_once(i32::from(served.is_err()))
 }
 
-/// Serves one call, as a process that was not executed for it. For the kill suite.
-pub(super) fn serve_one(link: Link) -> io::Result<()> {
-    Server::new(link)?.hear(&Start::of_main())
-}
-
-impl Server {
-    fn new(link: Link) -> io::Result<Self> {
+impl ForkServer {
+    pub(super) fn new(link: Link) -> io::Result<Self> {
         spawn::init_server(&link)?;
-        link.send(&super::startup::greeting(), &[] as &[Fd])?;
+        link.send(&greeting(), &[] as &[Fd])?;
         let _ = process_id::boot_id(); // which every child asks for that attaches memory
         let poll = Poll::new()?;
         poll.add(&link, LINK)?;
         let owner = spawn::parent_of(&link).filter(|owner| poll.add(owner, OWNER).is_ok());
-        let (children, fresh) = (Vec::new(), Vec::new());
+        let (children, unwatched) = (Vec::new(), Vec::new());
         let link = Some(link);
-        Ok(Server { link, poll, children, next: OWNER + 1, fresh, grown: None, owner, sweep: None, patience: None })
+        Ok(ForkServer {
+            link,
+            poll,
+            children,
+            next: OWNER + 1,
+            unwatched,
+            watch_at: None,
+            owner,
+            sweep: None,
+            owner_timeout: None,
+        })
     }
 
     fn serve(&mut self, start: &Start) -> io::Result<()> {
-        while self.link.is_some() || self.owner.is_some() || !self.children.is_empty() || !self.fresh.is_empty() {
-            let deadlines = [self.grown, self.sweep, self.patience];
+        while self.link.is_some() || self.owner.is_some() || !self.children.is_empty() || !self.unwatched.is_empty() {
+            let deadlines = [self.watch_at, self.sweep, self.owner_timeout];
             let events = self.poll.wait(deadlines.into_iter().flatten().min());
             for number in events {
                 match number {
-                    LINK => self.hear(start)?,
-                    OWNER => self.let_owner_go(),
-                    child => self.bury(child),
+                    LINK => self.receive(start)?,
+                    OWNER => self.release_owner(),
+                    child => self.remove_ended(child),
                 }
             }
-            if self.grown.is_some_and(Deadline::has_passed) {
-                self.watch_fresh();
+            if self.watch_at.is_some_and(Deadline::has_passed) {
+                self.watch_unwatched();
             }
-            if self.patience.is_some_and(Deadline::has_passed) {
-                self.let_owner_go();
+            if self.owner_timeout.is_some_and(Deadline::has_passed) {
+                self.release_owner();
             }
             if self.sweep.is_some_and(Deadline::has_passed) {
                 self.sweep = None;
@@ -111,8 +106,8 @@ impl Server {
         Ok(())
     }
 
-    fn let_owner_go(&mut self) {
-        self.patience = None;
+    fn release_owner(&mut self) {
+        self.owner_timeout = None;
         if let Some(owner) = self.owner.take() {
             self.poll.remove(&owner);
         }
@@ -120,19 +115,19 @@ impl Server {
     }
 
     /// A packet of the owner, or its end.
-    fn hear(&mut self, start: &Start) -> io::Result<()> {
+    pub(super) fn receive(&mut self, start: &Start) -> io::Result<()> {
         let Some(link) = &self.link else { return Ok(()) };
         let mut packet = [0; 16];
-        let heard = match link.recv(&mut packet) {
-            Ok(Some((packet, mut fds))) if *packet == CALL => match (fds.pop(), spawn::clone_sibling()) {
-                (Some(control), Ok(None)) => child_main::born(control, start),
+        let handled = match link.recv(&mut packet) {
+            Ok(Some((packet, mut fds))) if *packet == FORK_REQUEST => match (fds.pop(), spawn::clone_sibling()) {
+                (Some(control), Ok(None)) => child_main::run_child(control, start),
                 (_, Ok(Some((pid, pidfd)))) => {
                     let sent = link.send(bytemuck::bytes_of(&Answer { pid, errno: 0 }), &[&pidfd]);
                     self.watch(PidFd::of(pidfd));
                     sent
                 }
                 (None, Ok(None)) => exit::exit_at_once(1),
-                (_, Err(error)) => refuse(link, &error),
+                (_, Err(error)) => send_error(link, &error),
             },
             Ok(Some((packet, fds))) => {
                 if *packet == WATCH {
@@ -142,32 +137,32 @@ impl Server {
             }
             Ok(None) => return self.orphaned(),
             // Out of descriptors, and the packet's is lost.
-            Err(error) => refuse(link, &error),
+            Err(error) => send_error(link, &error),
         };
-        if heard.is_err() { self.orphaned() } else { Ok(()) }
+        if handled.is_err() { self.orphaned() } else { Ok(()) }
     }
 
     /// The owner ends, or executes another program.
     fn orphaned(&mut self) -> io::Result<()> {
         if let Some(link) = self.link.take() {
             self.poll.remove(&link);
-            self.patience = self.owner.is_some().then(|| Deadline::after(LATER));
+            self.owner_timeout = self.owner.is_some().then(|| Deadline::after(OWNER_TIMEOUT));
         }
         self.sweep_soon();
         Ok(())
     }
 
     fn watch(&mut self, child: PidFd) {
-        self.fresh.push(child);
-        self.grown.get_or_insert_with(|| Deadline::after(FRESH));
-        if self.fresh.len() >= MOST_FRESH {
-            self.watch_fresh();
+        self.unwatched.push(child);
+        self.watch_at.get_or_insert_with(|| Deadline::after(UNWATCHED));
+        if self.unwatched.len() >= MOST_UNWATCHED {
+            self.watch_unwatched();
         }
     }
 
-    fn watch_fresh(&mut self) {
-        self.grown = None;
-        for child in std::mem::take(&mut self.fresh) {
+    fn watch_unwatched(&mut self) {
+        self.watch_at = None;
+        for child in std::mem::take(&mut self.unwatched) {
             let number = self.next;
             self.next += 1;
             if child.wait(Some(Deadline::now())) {
@@ -179,7 +174,7 @@ impl Server {
     }
 
     /// A child has ended.
-    fn bury(&mut self, number: u64) {
+    fn remove_ended(&mut self, number: u64) {
         if let Some(at) = self.children.iter().position(|(child, _)| *child == number) {
             let (_, child) = self.children.swap_remove(at);
             self.poll.remove(&child);
@@ -188,11 +183,11 @@ impl Server {
     }
 
     fn sweep_soon(&mut self) {
-        self.sweep.get_or_insert_with(|| Deadline::after(SOON));
+        self.sweep.get_or_insert_with(|| Deadline::after(SWEEP_DELAY));
     }
 }
 
-fn refuse(link: &Link, error: &io::Error) -> io::Result<()> {
+fn send_error(link: &Link, error: &io::Error) -> io::Result<()> {
     let answer = Answer { pid: 0, errno: crate::Os::from(io::Error::from(error.kind())).0 };
     let answer = Answer { errno: error.raw_os_error().unwrap_or(answer.errno), ..answer };
     link.send(bytemuck::bytes_of(&answer), &[] as &[Fd])

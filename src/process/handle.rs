@@ -1,13 +1,12 @@
 //! `Process`: a handle on a child.
 
-use super::builder::ProcessBuilder;
-use super::child_record::{End, Life};
-use super::protocol::{Failure, Panic, Report};
+use super::child_record::{ChildEnd, ChildRecord};
+use super::protocol::{ChildFailure, ChildReport};
 use super::registry;
-use crate::entry::{Entry, captures_nothing};
+use crate::entry::Panic;
 use crate::sys::pidfd::Signal;
 use crate::sys::{AsFd, BorrowedFd, Deadline};
-use crate::{JoinError, Message, SpawnError};
+use crate::{JoinError, Message};
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -49,7 +48,7 @@ use std::time::Duration;
 /// Beside the children that a program asked for, the system shows two more, from the first spawn on: the helper
 /// (`crossproc-srv`), and one child that waits for the next order (`crossproc-next`).
 pub struct Process<R = ()> {
-    life: Arc<Life>,
+    record: Arc<ChildRecord>,
     taken: bool,
     of: PhantomData<fn() -> R>,
 }
@@ -65,43 +64,9 @@ impl<R> std::fmt::Debug for Process<R> {
     }
 }
 
-impl Process {
-    /// Runs `f(args..)` in a new process.
-    ///
-    /// The arguments are a tuple: `(x,)` for one, `()` for none.
-    ///
-    /// # Errors
-    /// [`SpawnError`]: nothing was started then. A child that starts and cannot decode its arguments says so at
-    /// [`join`](Process::join).
-    ///
-    /// ```
-    /// use crossproc::Process;
-    /// let child = Process::spawn(|base: u64, power: u32| base.pow(power), (2, 10))?;
-    /// assert_eq!(child.join()?, 1024);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn spawn<A: Message, M, F: Entry<A, M>>(f: F, args: A) -> Result<Process<F::Output>, SpawnError> {
-        const { captures_nothing::<F>() };
-        Process::builder().spawn(f, args)
-    }
-
-    /// A child with a name, as a daemon, with other streams or variables.
-    ///
-    /// ```
-    /// use crossproc::Process;
-    /// let child = Process::builder().name("liangxue").daemon(true).spawn(|| std::process::id(), ())?;
-    /// assert_eq!((child.name(), child.is_daemon()), ("liangxue", true));
-    /// assert_eq!(child.id(), child.join()?);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn builder() -> ProcessBuilder {
-        ProcessBuilder::new()
-    }
-}
-
 impl<R> Process<R> {
-    pub(super) fn of(life: Arc<Life>) -> Self {
-        Process { life, taken: false, of: PhantomData }
+    pub(super) fn of(record: Arc<ChildRecord>) -> Self {
+        Process { record, taken: false, of: PhantomData }
     }
 
     /// The process number.
@@ -112,7 +77,7 @@ impl<R> Process<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn id(&self) -> u32 {
-        self.life.pid
+        self.record.pid
     }
 
     /// The name: `Process-1` for this process's first child, `Process-1:2` for that one's second, unless told otherwise.
@@ -123,7 +88,7 @@ impl<R> Process<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn name(&self) -> &str {
-        &self.life.name
+        &self.record.name
     }
 
     /// Whether it ends with this process.
@@ -133,7 +98,7 @@ impl<R> Process<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn is_daemon(&self) -> bool {
-        self.life.daemon
+        self.record.daemon
     }
 
     /// Whether it runs still.
@@ -147,7 +112,7 @@ impl<R> Process<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn is_alive(&self) -> bool {
-        self.life.ended().is_none()
+        self.record.ended().is_none()
     }
 
     /// None while it runs, then its exit code from 0 to 255, or minus the signal that killed it. 101 is a panic, -6 one in a program that
@@ -161,7 +126,7 @@ impl<R> Process<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn exit_code(&self) -> Option<i32> {
-        self.life.ended().map(|end| end.code)
+        self.record.ended().map(|end| end.code)
     }
 
     /// Waits for its end, and gives the exit code; as often as asked, from any thread.
@@ -172,8 +137,8 @@ impl<R> Process<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn wait(&self) -> i32 {
-        let end = self.life.wait_for_good();
-        registry::remove(&self.life);
+        let end = self.record.wait_forever();
+        registry::remove(&self.record);
         end.code
     }
 
@@ -188,8 +153,8 @@ impl<R> Process<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn wait_timeout(&self, duration: Duration) -> Option<i32> {
-        let end = self.life.wait(Some(Deadline::after(duration)))?;
-        registry::remove(&self.life);
+        let end = self.record.wait(Some(Deadline::after(duration)))?;
+        registry::remove(&self.record);
         Some(end.code)
     }
 
@@ -205,7 +170,7 @@ impl<R> Process<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn terminate(&self) -> io::Result<()> {
-        self.life.signal(Signal::Terminate)
+        self.record.signal(Signal::Terminate)
     }
 
     /// Kills it (SIGKILL). If it has ended, nothing happens.
@@ -220,7 +185,7 @@ impl<R> Process<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn kill(&self) -> io::Result<()> {
-        self.life.signal(Signal::Kill)
+        self.record.signal(Signal::Kill)
     }
 
     /// Gives the child up: this process does not wait for it at its own end. It is reaped all the same.
@@ -230,8 +195,8 @@ impl<R> Process<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn detach(self) {
-        self.life.detach();
-        registry::reap_in_background(self.life);
+        self.record.detach();
+        registry::reap_in_background(self.record);
     }
 }
 
@@ -254,7 +219,7 @@ impl<R: Message> Process<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn join(mut self) -> Result<R, JoinError> {
-        let end = self.life.wait_for_good();
+        let end = self.record.wait_forever();
         self.conclude(end)
     }
 
@@ -276,42 +241,44 @@ impl<R: Message> Process<R> {
         if self.taken {
             return Err(JoinError::Taken);
         }
-        match self.life.wait(Some(Deadline::after(duration))) {
+        match self.record.wait(Some(Deadline::after(duration))) {
             None => Ok(None),
             Some(end) => self.conclude(end).map(Some),
         }
     }
 
-    fn conclude(&mut self, end: End) -> Result<R, JoinError> {
-        registry::remove(&self.life);
+    fn conclude(&mut self, end: ChildEnd) -> Result<R, JoinError> {
+        registry::remove(&self.record);
         if std::mem::replace(&mut self.taken, true) {
             return Err(JoinError::Taken);
         }
-        match self.life.take_report() {
-            Some(Report::Failed(failure)) => Err(failure.into()),
-            Some(Report::Returned(result)) if end.code == 0 || end.lost => result.unpack().map_err(JoinError::Decode),
+        match self.record.take_report() {
+            Some(ChildReport::Failed(failure)) => Err(failure.into()),
+            Some(ChildReport::Returned(result)) if end.code == 0 || end.lost => {
+                result.unpack().map_err(JoinError::Decode)
+            }
             other => {
-                if let Some(Report::Returned(result)) = other {
+                if let Some(ChildReport::Returned(result)) = other {
                     result.discard(); // it ended badly behind its function
                 }
                 Err(match end {
-                    End { lost: true, .. } => JoinError::Lost,
-                    End { code, .. } if code < 0 => JoinError::Signaled(-code),
-                    End { code, .. } => JoinError::Exited(code),
+                    ChildEnd { lost: true, .. } => JoinError::Lost,
+                    ChildEnd { code, .. } if code < 0 => JoinError::Signaled(-code),
+                    ChildEnd { code, .. } => JoinError::Exited(code),
                 })
             }
         }
     }
 }
 
-impl From<Failure> for JoinError {
-    fn from(failure: Failure) -> Self {
+impl From<ChildFailure> for JoinError {
+    fn from(failure: ChildFailure) -> Self {
         match failure {
-            Failure::Panicked(Panic { message, location, backtrace }) => {
+            ChildFailure::Panicked(Panic { message, location, backtrace }) => {
                 JoinError::Panicked { message, location, backtrace }
             }
-            Failure::Codec(error) => JoinError::Decode(error),
-            Failure::Os(error) => JoinError::Os(error),
+            ChildFailure::Codec(error) => JoinError::Decode(error),
+            ChildFailure::Os(error) => JoinError::Os(error),
         }
     }
 }
@@ -319,6 +286,6 @@ impl From<Failure> for JoinError {
 /// Readable when the child has ended.
 impl<R> AsFd for Process<R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.life.pidfd.as_fd()
+        self.record.pidfd.as_fd()
     }
 }

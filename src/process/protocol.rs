@@ -31,9 +31,10 @@
 //! parent: step 3; behind it the child goes on, unless it is a daemon. A report is read when its writer has ended: a cut
 //! one is none.
 
-use crate::entry::Code;
+use crate::entry::{Code, Panic};
 use crate::segment::transfer::{Bytes, EncodedMessage, ReceivedMessage};
 use crate::sys::attributes::Changes;
+use crate::sys::image;
 use crate::sys::memory::{self, SealedFile};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
 use crate::sys::{AsFd, Fd};
@@ -44,16 +45,16 @@ use std::io::{self, Read, Write};
 
 /// The first part of an order.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Order {
+pub(super) struct SpawnRequest {
     pub(super) code: Code,
-    pub(super) who: Who,
+    pub(super) identity: Identity,
     /// Which standard streams come along; the others are null.
     pub(super) streams: [bool; 3],
 }
 
 /// Who a child is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Who {
+pub(super) struct Identity {
     /// Which child of which child: `[1, 2]` is the second child of the first child.
     pub(super) line: Vec<u32>,
     pub(super) name: String,
@@ -63,40 +64,57 @@ pub(super) struct Who {
     pub(super) parent: Option<(u32, String)>,
 }
 
-impl Who {
+impl Identity {
     /// Nobody's child.
     pub(super) fn called(name: &str) -> Self {
-        Who { line: Vec::new(), name: name.into(), daemon: false, bound: false, parent: None }
+        Identity { line: Vec::new(), name: name.into(), daemon: false, bound: false, parent: None }
     }
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct Prologue {
+struct RequestPrologue {
     kind: u32,
-    order: u32,
+    request: u32,
     environment: u32,
     manifest: u32,
     arguments: u64,
     /// How many bytes with descriptors follow.
     chunks: u32,
     /// 1 if the last three parts are in a memory, whose descriptor is the last of the prologue's.
-    letter: u32,
+    sealed: u32,
 }
 
-const ORDER: u32 = u32::from_be_bytes(*b"ordr");
+const REQUEST: u32 = u32::from_be_bytes(*b"ordr");
 const RESULT: u32 = u32::from_be_bytes(*b"rslt");
 const FAILURE: u32 = u32::from_be_bytes(*b"fail");
 
+/// What a program says that was executed anew: which build it is.
+pub(super) fn greeting() -> [u8; 24] {
+    let mut greeting = *b"xprocess................";
+    greeting[8..].copy_from_slice(&image::build().to_ne_bytes());
+    greeting
+}
+
 /// A packet to a server: make a child, whose control stream comes along.
-pub(super) const CALL: [u8; 4] = *b"call";
+pub(super) const FORK_REQUEST: [u8; 4] = *b"call";
 /// Watch processes, whose descriptors come along: children of the same parent, whose server is gone.
 pub(super) const WATCH: [u8; 4] = *b"wtch";
+
+/// What a server answers to an order.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Answer {
+    /// The child's number, or 0.
+    pub(super) pid: u32,
+    /// What went wrong, if there is none.
+    pub(super) errno: i32,
+}
 
 /// The parts of an order that are plain bytes, in a memory of their own if they are long.
 pub(super) struct Body<'a> {
     parts: [&'a [u8]; 3],
-    letter: Option<Fd>,
+    sealed: Option<Fd>,
 }
 
 /// What is shorter stands in the stream itself, which holds that much without a reader.
@@ -108,61 +126,61 @@ fn write_long(parts: &[&[u8]]) -> Result<Option<Fd>, SegmentError> {
 }
 
 impl<'a> Body<'a> {
-    pub(super) fn new(environment: &'a [u8], packed: &'a EncodedMessage) -> Result<Self, SegmentError> {
-        let parts = [environment, &packed.manifest, &packed.bytes];
-        Ok(Body { parts, letter: write_long(&parts)? })
+    pub(super) fn new(environment: &'a [u8], encoded: &'a EncodedMessage) -> Result<Self, SegmentError> {
+        let parts = [environment, &encoded.manifest, &encoded.bytes];
+        Ok(Body { parts, sealed: write_long(&parts)? })
     }
 }
 
-/// Writes an order; `fds` are the prologue's, `baggage` the arguments' descriptors.
-pub(super) fn send_order(
+/// Writes an order; `fds` are the prologue's, `fds_of_arguments` the arguments' descriptors.
+pub(super) fn send_request(
     stream: &UnixStream,
-    order: &Order,
+    request: &SpawnRequest,
     body: &Body<'_>,
     fds: &[&dyn AsFd],
-    baggage: &[Fd],
+    fds_of_arguments: &[Fd],
 ) -> Result<(), SpawnError> {
-    let order = postcard::to_stdvec(order).map_err(|error| SpawnError::Encode(CodecError(error.to_string())))?;
-    if order.len() > SHORT {
+    let request = postcard::to_stdvec(request).map_err(|error| SpawnError::Encode(CodecError(error.to_string())))?;
+    if request.len() > SHORT {
         return Err(SpawnError::Os(Os::TOO_LONG)); // a name of such a length
     }
-    let prologue = Prologue {
-        kind: ORDER,
-        order: order.len() as u32,
+    let prologue = RequestPrologue {
+        kind: REQUEST,
+        request: request.len() as u32,
         environment: body.parts[0].len() as u32,
         manifest: body.parts[1].len() as u32,
         arguments: body.parts[2].len() as u64,
-        chunks: baggage.len().div_ceil(MOST_FDS) as u32,
-        letter: u32::from(body.letter.is_some()),
+        chunks: fds_of_arguments.len().div_ceil(MOST_FDS) as u32,
+        sealed: u32::from(body.sealed.is_some()),
     };
-    let mut bytes = [bytemuck::bytes_of(&prologue), &order].concat();
-    if body.letter.is_none() {
+    let mut bytes = [bytemuck::bytes_of(&prologue), &request].concat();
+    if body.sealed.is_none() {
         body.parts.iter().for_each(|part| bytes.extend_from_slice(part));
     }
     let mut fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
-    fds.extend(body.letter.iter().map(AsFd::as_fd));
+    fds.extend(body.sealed.iter().map(AsFd::as_fd));
     socket::send(stream, &bytes, &fds)?;
-    Ok(send_fds(stream, baggage)?)
+    Ok(send_fds(stream, fds_of_arguments)?)
 }
 
 /// Writes the word that sets the child off.
-pub(super) fn send_word(mut stream: &UnixStream, word: &Changes) -> Result<(), SpawnError> {
-    let word = postcard::to_stdvec(word).map_err(|error| SpawnError::Encode(CodecError(error.to_string())))?;
-    Ok(stream.write_all(&[(word.len() as u32).to_ne_bytes().as_slice(), &word].concat())?)
+pub(super) fn send_go_ahead(mut stream: &UnixStream, go_ahead: &Changes) -> Result<(), SpawnError> {
+    let go_ahead = postcard::to_stdvec(go_ahead).map_err(|error| SpawnError::Encode(CodecError(error.to_string())))?;
+    Ok(stream.write_all(&[(go_ahead.len() as u32).to_ne_bytes().as_slice(), &go_ahead].concat())?)
 }
 
 /// Waits for the word. An error where the parent went away, or let it be.
-pub(super) fn recv_word(mut stream: &UnixStream) -> io::Result<Changes> {
+pub(super) fn recv_go_ahead(mut stream: &UnixStream) -> io::Result<Changes> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
-    let mut word = vec![0; u32::from_ne_bytes(length) as usize];
-    stream.read_exact(&mut word)?;
-    postcard::from_bytes(&word).map_err(|_| io::ErrorKind::InvalidData.into())
+    let mut go_ahead = vec![0; u32::from_ne_bytes(length) as usize];
+    stream.read_exact(&mut go_ahead)?;
+    postcard::from_bytes(&go_ahead).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// An order as the child has it.
-pub(super) struct Received {
-    pub(super) order: Order,
+pub(super) struct ReceivedRequest {
+    pub(super) request: SpawnRequest,
     pub(super) environment: Vec<u8>,
     pub(super) arguments: ReceivedMessage,
     /// Parent's end, working folder, standard streams.
@@ -170,12 +188,12 @@ pub(super) struct Received {
 }
 
 /// Reads an order. An error also where the parent went away, or let it be.
-pub(super) fn recv_order(mut stream: &UnixStream) -> io::Result<Received> {
+pub(super) fn recv_request(mut stream: &UnixStream) -> io::Result<ReceivedRequest> {
     let damaged = || io::Error::from(io::ErrorKind::InvalidData);
-    let mut prologue = [0; size_of::<Prologue>()];
+    let mut prologue = [0; size_of::<RequestPrologue>()];
     let mut fds = socket::recv(stream, &mut prologue)?;
-    let prologue: Prologue = bytemuck::pod_read_unaligned(&prologue);
-    if prologue.kind != ORDER {
+    let prologue: RequestPrologue = bytemuck::pod_read_unaligned(&prologue);
+    if prologue.kind != REQUEST {
         return Err(damaged());
     }
     let mut take = |length: u64| -> io::Result<Vec<u8>> {
@@ -184,19 +202,24 @@ pub(super) fn recv_order(mut stream: &UnixStream) -> io::Result<Received> {
         Ok(part)
     };
     let (environment, manifest) = (prologue.environment as usize, prologue.manifest as usize);
-    let order = take(prologue.order.into())?;
-    let (environment, manifest, bytes) = if prologue.letter == 1 {
-        let letter = fds.pop().ok_or_else(damaged)?;
-        let letter = SealedFile::open(&letter).map_err(|_| damaged())?;
-        let part = |from, to| letter.bytes().get(from..to).map(<[u8]>::to_vec).ok_or_else(damaged);
+    let request = take(prologue.request.into())?;
+    let (environment, manifest, bytes) = if prologue.sealed == 1 {
+        let sealed = fds.pop().ok_or_else(damaged)?;
+        let sealed = SealedFile::open(&sealed).map_err(|_| damaged())?;
+        let part = |from, to| sealed.bytes().get(from..to).map(<[u8]>::to_vec).ok_or_else(damaged);
         let arguments = environment + manifest;
-        (part(0, environment)?, part(environment, arguments)?, Bytes::SealedFile(letter, arguments))
+        (part(0, environment)?, part(environment, arguments)?, Bytes::SealedFile(sealed, arguments))
     } else {
         (take(environment as u64)?, take(manifest as u64)?, Bytes::Here(take(prologue.arguments)?))
     };
-    let order = postcard::from_bytes(&order).map_err(|_| damaged())?;
-    let baggage = recv_fds(stream, prologue.chunks as usize)?;
-    Ok(Received { order, environment, arguments: ReceivedMessage { bytes, manifest, fds: baggage, taken: None }, fds })
+    let request = postcard::from_bytes(&request).map_err(|_| damaged())?;
+    let fds_of_arguments = recv_fds(stream, prologue.chunks as usize)?;
+    Ok(ReceivedRequest {
+        request,
+        environment,
+        arguments: ReceivedMessage { bytes, manifest, fds: fds_of_arguments, taken: None },
+        fds,
+    })
 }
 
 /// Puts descriptors into a control stream, which does not block.
@@ -213,31 +236,23 @@ fn recv_fds(stream: &UnixStream, chunks: usize) -> io::Result<Vec<Fd>> {
     Ok(fds)
 }
 
-pub(super) const HELLO: usize = 4;
+pub(super) const ACK: usize = 4;
 /// Behind the hello of a child whose arguments have handles in them: these are the child's.
-pub(super) const TAKEN: [u8; 1] = *b"!";
+pub(super) const ARGUMENTS_TAKEN: [u8; 1] = *b"!";
 
 /// The list of handles in arguments, if there are any: without them it is two bytes.
-pub(super) fn handles_in(manifest: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn handles_of(manifest: &[u8]) -> Option<Vec<u8>> {
     (manifest.len() > 2).then(|| manifest.to_vec())
 }
 
 /// What became of a call.
-pub(super) enum Report {
+pub(super) enum ChildReport {
     Returned(ReceivedMessage),
-    Failed(Failure),
-}
-
-/// What a panic said.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Panic {
-    pub(crate) message: String,
-    pub(crate) location: Option<String>,
-    pub(crate) backtrace: Option<String>,
+    Failed(ChildFailure),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Failure {
+pub(super) enum ChildFailure {
     Panicked(Panic),
     /// Arguments that cannot be decoded, or a result that cannot be encoded.
     Codec(CodecError),
@@ -251,51 +266,51 @@ struct ReportHead {
     /// How many bytes with descriptors follow.
     chunks: u32,
     /// 1 if manifest and bytes are in a memory whose descriptor came with this.
-    letter: u32,
+    sealed: u32,
     manifest: u32,
     bytes: u64,
 }
 
 /// Reports a result, whose handles are the parent's from then on.
-pub(super) fn report_result(stream: &UnixStream, packed: EncodedMessage) -> Result<(), SegmentError> {
-    report(stream, RESULT, &packed.manifest, &packed.bytes, &packed.fds)?;
-    packed.delivered();
+pub(super) fn report_result(stream: &UnixStream, encoded: EncodedMessage) -> Result<(), SegmentError> {
+    report(stream, RESULT, &encoded.manifest, &encoded.bytes, &encoded.fds)?;
+    encoded.delivered();
     Ok(())
 }
 
-pub(super) fn report_failure(stream: &UnixStream, failure: &Failure) -> Result<(), SegmentError> {
+pub(super) fn report_failure(stream: &UnixStream, failure: &ChildFailure) -> Result<(), SegmentError> {
     let bytes = postcard::to_stdvec(failure).map_err(|error| SegmentError::Invalid(error.to_string()))?;
     report(stream, FAILURE, &[], &bytes, &[])
 }
 
 fn report(mut stream: &UnixStream, kind: u32, manifest: &[u8], bytes: &[u8], fds: &[Fd]) -> Result<(), SegmentError> {
-    let letter = write_long(&[manifest, bytes])?;
+    let sealed = write_long(&[manifest, bytes])?;
     let head = ReportHead {
         kind,
         chunks: fds.len().div_ceil(MOST_FDS) as u32,
-        letter: u32::from(letter.is_some()),
+        sealed: u32::from(sealed.is_some()),
         manifest: manifest.len() as u32,
         bytes: bytes.len() as u64,
     };
-    socket::send(stream, bytemuck::bytes_of(&head), letter.as_slice())?;
+    socket::send(stream, bytemuck::bytes_of(&head), sealed.as_slice())?;
     send_fds(stream, fds)?;
-    if letter.is_none() {
+    if sealed.is_none() {
         stream.write_all(&[manifest, bytes].concat())?;
     }
     Ok(())
 }
 
 /// Reads the report of a child that has ended; none if it made none. The hello is read before.
-pub(super) fn read_report(stream: &UnixStream) -> Option<Report> {
+pub(super) fn read_report(stream: &UnixStream) -> Option<ChildReport> {
     let mut head = [0; size_of::<ReportHead>()];
-    let letter = socket::recv(stream, &mut head).ok()?;
+    let sealed = socket::recv(stream, &mut head).ok()?;
     let head: ReportHead = bytemuck::pod_read_unaligned(&head);
     let fds = recv_fds(stream, head.chunks as usize).ok()?;
     let split = head.manifest as usize;
-    let (manifest, bytes) = match letter.first() {
-        Some(letter) if head.letter == 1 => {
-            let letter = SealedFile::open(letter).ok()?;
-            (letter.bytes().get(..split)?.to_vec(), Bytes::SealedFile(letter, split))
+    let (manifest, bytes) = match sealed.first() {
+        Some(sealed) if head.sealed == 1 => {
+            let sealed = SealedFile::open(sealed).ok()?;
+            (sealed.bytes().get(..split)?.to_vec(), Bytes::SealedFile(sealed, split))
         }
         _ => {
             let length = split.checked_add(head.bytes as usize).filter(|length| *length < SHORT)?;
@@ -307,8 +322,8 @@ pub(super) fn read_report(stream: &UnixStream) -> Option<Report> {
         }
     };
     match head.kind {
-        RESULT => Some(Report::Returned(ReceivedMessage { bytes, manifest, fds, taken: None })),
-        FAILURE => postcard::from_bytes(bytes.as_slice()).ok().map(Report::Failed),
+        RESULT => Some(ChildReport::Returned(ReceivedMessage { bytes, manifest, fds, taken: None })),
+        FAILURE => postcard::from_bytes(bytes.as_slice()).ok().map(ChildReport::Failed),
         _ => None,
     }
 }

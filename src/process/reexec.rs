@@ -1,6 +1,6 @@
 //! This program, executed anew: as a fork server, or as a child.
 
-use super::startup;
+use super::protocol;
 use crate::sys::Deadline;
 use crate::sys::pidfd::{PidFd, Signal, Status};
 use crate::sys::socket::Link;
@@ -9,9 +9,9 @@ use crate::{Os, SpawnError};
 use std::time::Duration;
 
 /// How long a program may take from its execution to its constructors.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// ... and from the end of its standard input to its own.
-const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Before it is taken for somebody's will that there shall be no servers and children.
 pub(super) const TRIES: usize = 5;
 pub(super) const TOO_OFTEN: SpawnError = SpawnError::Os(spawn::NO_CHILD);
@@ -25,13 +25,13 @@ pub(super) struct Executed {
 }
 
 pub(super) fn execute(role: Role) -> Result<Executed, SpawnError> {
-    let expected = startup::greeting();
+    let expected = protocol::greeting();
     for _ in 0..TRIES {
         let (link, there) = Link::pair()?;
         let pid = spawn::execute_self(role, there)?;
         let pidfd = own_child(pid)?;
         let mut greeting = [0; 64];
-        let in_time = link.poll(Deadline::after(PATIENCE));
+        let in_time = link.poll(Deadline::after(TIMEOUT));
         match in_time.then(|| link.recv(&mut greeting).ok().flatten()).flatten() {
             Some((greeting, _)) if *greeting == expected => return Ok(Executed { link, pid, pidfd }),
             Some((greeting, _)) => {
@@ -40,7 +40,7 @@ pub(super) fn execute(role: Role) -> Result<Executed, SpawnError> {
                 return Err(if ours { SpawnError::ImageChanged } else { SpawnError::NotHooked });
             }
             // Once more, if it was killed. Else it runs `main`, or has run it.
-            None if in_time && end(&pidfd, SHORT_PATIENCE).is_some_and(|code| code < 0) => {}
+            None if in_time && end(&pidfd, SHORT_TIMEOUT).is_some_and(|code| code < 0) => {}
             None => {
                 end(&pidfd, Duration::ZERO);
                 return Err(SpawnError::NotHooked);
@@ -59,8 +59,8 @@ pub(super) fn own_child(pid: u32) -> Result<PidFd, SpawnError> {
 }
 
 /// The exit status of a child that ends by itself in that time; none of one that has to be killed.
-pub(super) fn end(child: &PidFd, patience: Duration) -> Option<i32> {
-    let ended = child.wait(Some(Deadline::after(patience)));
+pub(super) fn end(child: &PidFd, timeout: Duration) -> Option<i32> {
+    let ended = child.wait(Some(Deadline::after(timeout)));
     if !ended {
         let _ = child.signal(Signal::Kill);
         child.wait(None);

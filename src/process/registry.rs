@@ -8,7 +8,7 @@
 //! # If a process dies here
 //! All of this is private. Who is killed joins nobody; daemons are the kernel's care.
 
-use super::child_record::Life;
+use super::child_record::ChildRecord;
 use crate::sys::exit;
 use crate::sys::pidfd::Signal;
 use crate::sys::poll::Poll;
@@ -21,13 +21,13 @@ use std::time::Duration;
 
 #[derive(Default)]
 pub(super) struct Children {
-    running: Vec<Arc<Life>>,
+    running: Vec<Arc<ChildRecord>>,
     /// When the list is looked through again.
-    next_look: usize,
+    next_scan: usize,
     reaper: Option<Arc<Reaper>>,
 }
 
-static CHILDREN: Mutex<Children> = Mutex::new(Children { running: Vec::new(), next_look: 0, reaper: None });
+static CHILDREN: Mutex<Children> = Mutex::new(Children { running: Vec::new(), next_scan: 0, reaper: None });
 
 /// How long daemons have between the request to end and the kill, at the end of their parent.
 const GRACE: Duration = Duration::from_secs(1);
@@ -38,21 +38,21 @@ pub(super) fn lock() -> MutexGuard<'static, Children> {
 
 impl Children {
     /// A child was born.
-    pub(super) fn add(&mut self, life: Arc<Life>) {
+    pub(super) fn add(&mut self, record: Arc<ChildRecord>) {
         // Those that ended meanwhile are zombies; a look at each costs a system call.
-        if self.running.len() >= self.next_look {
-            self.look();
-            self.next_look = (self.running.len() * 9 / 8).max(16);
+        if self.running.len() >= self.next_scan {
+            self.scan();
+            self.next_scan = (self.running.len() * 9 / 8).max(16);
         }
-        self.running.push(life);
+        self.running.push(record);
     }
 
-    fn look(&mut self) {
-        self.running.retain(|life| life.ended().is_none());
+    fn scan(&mut self) {
+        self.running.retain(|record| record.ended().is_none());
     }
 
-    pub(super) fn running(&mut self) -> &[Arc<Life>] {
-        self.look();
+    pub(super) fn running(&mut self) -> &[Arc<ChildRecord>] {
+        self.scan();
         &self.running
     }
 
@@ -64,20 +64,20 @@ impl Children {
 
 /// Somebody waits for a handle that is on its way. Those that were on their way to a child that has ended are given up, and
 /// the ends of the others are news.
-pub(super) fn look_after_arguments() {
+pub(super) fn watch_pending_arguments() {
     let running = lock().running().to_vec();
-    for life in running.iter().filter(|life| life.may_have_left_arguments()) {
-        if let Ok(Some(tag)) = process_id::tag_of_child(life.pid) {
+    for record in running.iter().filter(|record| record.may_have_left_arguments()) {
+        if let Ok(Some(tag)) = process_id::tag_of_child(record.pid) {
             watcher::process(tag);
         }
     }
 }
 
 /// Its end was seen.
-pub(super) fn remove(life: &Arc<Life>) {
+pub(super) fn remove(record: &Arc<ChildRecord>) {
     let removed = {
         let mut children = lock();
-        children.running.iter().position(|other| Arc::ptr_eq(other, life)).map(|at| children.running.swap_remove(at))
+        children.running.iter().position(|other| Arc::ptr_eq(other, record)).map(|at| children.running.swap_remove(at))
     };
     drop(removed);
 }
@@ -96,23 +96,23 @@ exit::exit_function!(at_exit, join_all());
 /// Daemons are asked to end, and killed a second later; the others are waited for, as in Python.
 pub(super) fn join_all() {
     let mut running = lock().running().to_vec();
-    running.retain(|life| !life.is_detached());
-    let (bound, others): (Vec<_>, Vec<_>) = running.into_iter().partition(|life| life.bound);
-    bound.iter().for_each(|life| drop(life.signal(Signal::Terminate)));
+    running.retain(|record| !record.is_detached());
+    let (bound, others): (Vec<_>, Vec<_>) = running.into_iter().partition(|record| record.bound);
+    bound.iter().for_each(|record| drop(record.signal(Signal::Terminate)));
     let deadline = Deadline::after(GRACE);
-    for life in &bound {
-        if life.wait(Some(deadline)).is_none() {
-            let _ = life.signal(Signal::Kill);
-            life.wait_for_good();
+    for record in &bound {
+        if record.wait(Some(deadline)).is_none() {
+            let _ = record.signal(Signal::Kill);
+            record.wait_forever();
         }
     }
-    for life in &others {
-        life.wait_for_good();
+    for record in &others {
+        record.wait_forever();
     }
 }
 
 /// Has somebody reap a child that nobody waits for any more.
-pub(super) fn reap_in_background(life: Arc<Life>) {
+pub(super) fn reap_in_background(record: Arc<ChildRecord>) {
     let mut children = lock();
     if children.reaper.is_none() {
         children.reaper = Reaper::start();
@@ -120,33 +120,33 @@ pub(super) fn reap_in_background(life: Arc<Life>) {
     // Without a thread or descriptors for it, the child is reaped when another is born.
     if let Some(reaper) = children.reaper.clone() {
         drop(children);
-        reaper.take(life);
+        reaper.take(record);
     }
 }
 
 /// A thread that waits for children.
 struct Reaper {
     poll: Poll,
-    lives: Mutex<Vec<Arc<Life>>>,
+    records: Mutex<Vec<Arc<ChildRecord>>>,
 }
 
 impl Reaper {
     fn start() -> Option<Arc<Self>> {
-        let reaper = Arc::new(Reaper { poll: Poll::new().ok()?, lives: Mutex::default() });
+        let reaper = Arc::new(Reaper { poll: Poll::new().ok()?, records: Mutex::default() });
         let thread = reaper.clone();
         let builder = std::thread::Builder::new().name("crossproc-reaper".into()).stack_size(64 << 10);
         builder.spawn(move || thread.run()).ok()?;
         Some(reaper)
     }
 
-    fn lives(&self) -> MutexGuard<'_, Vec<Arc<Life>>> {
-        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+    fn records(&self) -> MutexGuard<'_, Vec<Arc<ChildRecord>>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, life: Arc<Life>) {
-        let mut lives = self.lives();
-        if self.poll.add(&life.pidfd, life.pid.into()).is_ok() {
-            lives.push(life);
+    fn take(&self, record: Arc<ChildRecord>) {
+        let mut records = self.records();
+        if self.poll.add(&record.pidfd, record.pid.into()).is_ok() {
+            records.push(record);
         }
     }
 
@@ -154,8 +154,8 @@ impl Reaper {
         signals::block_signals(); // they are the program's
         loop {
             self.poll.wait(None);
-            let ended: Vec<_> = self.lives().extract_if(.., |life| life.ended().is_some()).collect();
-            ended.iter().for_each(|life| self.poll.remove(&life.pidfd));
+            let ended: Vec<_> = self.records().extract_if(.., |record| record.ended().is_some()).collect();
+            ended.iter().for_each(|record| self.poll.remove(&record.pidfd));
             ended.iter().for_each(remove);
         }
     }

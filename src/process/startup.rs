@@ -61,10 +61,3 @@ pub(super) fn check() -> Result<(), SpawnError> {
     }
     Ok(())
 }
-
-/// What a program says that was executed anew: which build it is.
-pub(super) fn greeting() -> [u8; 24] {
-    let mut greeting = *b"xprocess................";
-    greeting[8..].copy_from_slice(&image::build().to_ne_bytes());
-    greeting
-}

@@ -224,7 +224,7 @@ impl Born {
         let count = Value::new(0).expect("memory");
         let (here, there) = testing::link().expect("a link");
         let half = TestHandOver::begin(here, add, (count.clone(), 1), true).expect("an order");
-        Born { count, control: Some(TestHandOver::take_call(there).expect("the child's end")), half: Some(half) }
+        Born { count, control: Some(TestHandOver::take_request(there).expect("the child's end")), half: Some(half) }
     }
 }
 
@@ -238,7 +238,7 @@ impl World for Born {
     }
 
     fn operation(&mut self) {
-        assert_eq!(testing::live(self.control.take().expect("the child's end")), Some(0));
+        assert_eq!(testing::run_request(self.control.take().expect("the child's end")), Some(0));
     }
 
     fn before_kill(&mut self) {
