@@ -1,4 +1,4 @@
-//! A function with its arguments that a handle carries along, to be called in whatever process.
+//! A function with its arguments, which a handle carries along, to be called in another process.
 
 use super::entry::{Code, captures_nothing};
 use super::panic::catch;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What an action says: nothing, or whether it failed.
+/// What an action returns: nothing, or whether it failed.
 ///
 /// ```
 /// fn is_outcome<T: crossproc::Outcome>(_: &T) {}
@@ -40,7 +40,7 @@ pub(crate) struct BoundCall {
     bound: Arc<dyn Bound>,
 }
 
-/// An entry and its arguments, whatever they are.
+/// An entry and its arguments, with their types erased.
 trait Bound: Send + Sync {
     fn call(&self) -> Result<(), String>;
     fn encode_arguments(&self) -> Result<Vec<u8>, CodecError>;
@@ -48,9 +48,9 @@ trait Bound: Send + Sync {
 
 struct Call<A, M, F> {
     entry: F,
-    /// In a mutex, for they need not be `Sync`.
+    /// In a mutex, because they need not be `Sync`.
     arguments: Mutex<Option<A>>,
-    /// What a call gets: a copy, or what there is.
+    /// What a call gets: a copy, or the original.
     take: fn(&mut Option<A>) -> Option<A>,
     marker: PhantomData<fn() -> M>,
 }
@@ -76,7 +76,7 @@ impl<A: Message, M: 'static, F: Entry<A, M, Output: Outcome> + Sync> Bound for C
     }
 }
 
-/// Makes the call from the address of an `fn` pointer, or 0, and the arguments' bytes.
+/// Makes the call from the address of an `fn` pointer, or 0, and the encoded arguments.
 type Decode = fn(usize, &[u8]) -> Result<Arc<dyn Bound>, CodecError>;
 
 fn decode<A: Message + Clone, M: 'static, F: Entry<A, M, Output: Outcome> + Sync>(
@@ -110,7 +110,7 @@ impl BoundCall {
         Ok(BoundCall { code, bound: Call::new(entry, arguments, |arguments| arguments.clone()) })
     }
 
-    /// One that is called at most once, where it has come to.
+    /// A call that can be made at most once, in the process to which it was sent.
     pub(crate) fn once<A, M, F>(entry: F, arguments: A) -> Result<Self, SpawnError>
     where
         A: Message,
@@ -123,7 +123,7 @@ impl BoundCall {
         Ok(BoundCall { code, bound: Call::new(entry, arguments, Option::take) })
     }
 
-    /// Calls it here; a panic is an error like another.
+    /// Calls it in this process. A panic is an error.
     pub(crate) fn call(&self) -> Result<(), String> {
         self.bound.call()
     }
@@ -158,9 +158,9 @@ impl<'de> Deserialize<'de> for BoundCall {
 
 impl Code {
     /// # Invariants
-    /// By E1 of `entry`, for the builds were compared, the address is that of a [`Decode`] of the same entry.
+    /// The builds were compared, so the address is that of a [`Decode`] of the same entry (entry-E1).
     fn decode_with((address, pointer): (usize, usize), bytes: &[u8]) -> Result<Arc<dyn Bound>, CodecError> {
-        // SAFETY: see above; it lies inside the code of this image (`place`).
+        // SAFETY: by the invariant above, and inside the code of this image (`place`).
         #[allow(unsafe_code)]
         let decode = unsafe { std::mem::transmute::<usize, Decode>(address) };
         decode(pointer, bytes)

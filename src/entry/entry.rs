@@ -1,12 +1,12 @@
 //! Functions that run in another process.
 //!
 //! A function travels as the offset, in the program's image, of a *trampoline*: a monomorphic function that decodes the
-//! arguments, calls the entry and encodes what it returns. An `fn` item and a closure without captures are their type, so
-//! the trampoline is all there is; an `fn` pointer travels as an offset too.
+//! arguments, calls the entry and encodes what it returns. An `fn` item and a closure without captures are identified
+//! by their type, so the trampoline is enough; an `fn` pointer travels as an offset too.
 //!
 //! # Invariants
-//! * E1: a trampoline only ever runs in the image that its offset came from: the greeting of a server or child compares
-//!   the builds.
+//! * entry-E1: a trampoline runs only in the image that its offset came from: the greeting of a server or child
+//!   compares the builds.
 #![allow(unsafe_code)] // a function from its address, an entry from nothing
 
 use crate::segment::transfer::{self, EncodedMessage, ReceivedMessage};
@@ -15,12 +15,13 @@ use crate::{CodecError, Message, SpawnError};
 use serde::{Deserialize, Serialize};
 use std::any::TypeId;
 
-/// A function that may run in another process: an `fn` item, an `fn` pointer, or a closure without captures, with 0 to 8
-/// parameters and a [`Message`] as its result, or none at all.
+/// A function that can run in another process: an `fn` item, an `fn` pointer, or a closure without captures, with 0 to
+/// 8 parameters and a [`Message`] as its result, or none.
 ///
-/// `A` is the tuple of the arguments; `M` is a marker that the compiler finds. A closure names the types of its parameters,
-/// unless it only hands them on. One that never returns has the output `()`. Numbers and handles on them have to be of exactly
-/// that type: `Value::new(0)?` alone is a `Value<i32>`, so write `Value::new(0_u64)?` for a closure that takes a `Value<u64>`.
+/// `A` is the tuple of the arguments; `M` is a marker that the compiler infers. A closure names the types of its
+/// parameters, unless it only passes them on. One that never returns has the output `()`. Numbers, and handles on them,
+/// must have exactly that type: `Value::new(0)?` alone is a `Value<i32>`, so write `Value::new(0_u64)?` for a closure
+/// that takes a `Value<u64>`.
 ///
 /// ```
 /// use crossproc::{Entry, Message, Process, Result};
@@ -34,7 +35,7 @@ use std::any::TypeId;
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 ///
-/// What a closure captures would stay behind, so a capture does not compile:
+/// Captures would stay behind, so a capture does not compile:
 ///
 /// ```compile_fail
 /// let n = 3;
@@ -114,8 +115,8 @@ entry!(A1 a1 A2 a2 A3 a3 A4 a4 A5 a5 A6 a6);
 entry!(A1 a1 A2 a2 A3 a3 A4 a4 A5 a5 A6 a6 A7 a7);
 entry!(A1 a1 A2 a2 A3 a3 A4 a4 A5 a5 A6 a6 A7 a7 A8 a8);
 
-/// Refuses captures while compiling. An `fn` pointer is the one thing with a size that passes; what else has the size of
-/// one is found out by [`Code::of`].
+/// Refuses captures at compile time. An `fn` pointer is the one thing with a size that passes; other types of that size
+/// are detected by [`Code::of`].
 pub(crate) const fn captures_nothing<F>() {
     let (entry, pointer) = (size_of::<F>(), size_of::<fn()>());
     assert!(
@@ -124,7 +125,7 @@ pub(crate) const fn captures_nothing<F>() {
     );
 }
 
-/// Why a call gave no result, short of a panic.
+/// Why a call had no result, other than a panic.
 pub(crate) enum CallError {
     Decode(CodecError),
     Encode(CodecError),
@@ -154,14 +155,14 @@ impl Code {
         Code::with::<A, M, F>(entry, trampoline as *const () as usize)
     }
 
-    /// With the address of a function that knows how to call the entry.
+    /// With the address of a function that can call the entry.
     pub(crate) fn with<A, M, F: Entry<A, M>>(entry: F, trampoline: usize) -> Result<Self, SpawnError> {
         if !F::is_fn() {
             return Err(SpawnError::NotAnEntry);
         }
         let pointer = match size_of::<F>() {
             0 => None,
-            // SAFETY: by `is_fn`, an fn pointer, which is an address.
+            // SAFETY: an fn pointer, which is an address (`is_fn`).
             _ => Some(unsafe { std::mem::transmute_copy::<F, usize>(&entry) }),
         };
         Code::at(trampoline, pointer)
@@ -175,8 +176,8 @@ impl Code {
 
     /// The entry, made from the address of an `fn` pointer, or 0; for the trampolines of a [`Code`].
     pub(crate) fn entry<A, M, F: Entry<A, M>>(pointer: usize) -> F {
-        // SAFETY: by `Code::with`, F is either of no size, and that was given one, so it can be made from nothing; or an fn
-        // pointer, and `pointer` is the address of that function in this image (E1).
+        // SAFETY: by `Code::with`, F either has no size, and a value of it was given, so it can be made from nothing;
+        // or it is an fn pointer, and `pointer` is the address of that function in this image (entry-E1).
         unsafe {
             match size_of::<F>() {
                 0 => std::ptr::NonNull::<F>::dangling().read(),
@@ -191,12 +192,12 @@ impl Code {
         address(self.trampoline).zip(self.pointer.map_or(Some(0), address))
     }
 
-    /// Runs it here.
+    /// Runs it in this process.
     pub(crate) fn run(&self, args: ReceivedMessage) -> Result<EncodedMessage, CallError> {
         let Some((trampoline, pointer)) = self.place() else {
             return Err(CallError::Decode(CodecError("the function is not in this image".into())));
         };
-        // SAFETY: by E1 a trampoline's address, inside the code of this image (`address_of`).
+        // SAFETY: the address of a trampoline (entry-E1), inside the code of this image (`address_of`).
         let trampoline = unsafe { std::mem::transmute::<usize, Trampoline>(trampoline) };
         trampoline(pointer, args)
     }

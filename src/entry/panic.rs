@@ -29,8 +29,8 @@ thread_local! {
     static LAST: RefCell<Option<PanicRecord>> = const { RefCell::new(None) };
 }
 
-/// For a panic hook: keeps what the panic says for [`catch`]. In a program that aborts at a panic, nothing will catch it, so it
-/// is returned to be reported at once.
+/// For a panic hook: keeps what the panic says for [`catch`]. In a program that aborts at a panic, nothing will catch
+/// it, so it is returned to be reported at once.
 pub(crate) fn record(info: &PanicHookInfo<'_>) -> Option<Panic> {
     let backtrace = Backtrace::capture();
     let record = PanicRecord {

@@ -1,4 +1,4 @@
-//! How a child is to be: name, streams, variables.
+//! `ProcessBuilder`: name, streams and variables of a child.
 
 use super::fork_server_client::{self, ChildSpec, StartMethod};
 use super::handle::Process;
@@ -35,7 +35,7 @@ enum StdioKind {
 }
 
 impl Stdio {
-    /// This process's own stream.
+    /// The stream of this process.
     ///
     /// ```
     /// let child = crossproc::Process::builder().stdin(crossproc::Stdio::inherit()).spawn(|| (), ())?;
@@ -57,7 +57,7 @@ impl Stdio {
         Stdio(StdioKind::Null)
     }
 
-    /// The descriptor to send; none for null, and for a stream that this process has closed.
+    /// The descriptor to send; `None` for null, and for a stream that this process has closed.
     fn open(self, number: i32) -> std::io::Result<Option<OwnedFd>> {
         match self.0 {
             StdioKind::Inherit => stdio::standard_stream(number),
@@ -79,7 +79,7 @@ impl Process {
     /// The arguments are a tuple: `(x,)` for one, `()` for none.
     ///
     /// # Errors
-    /// [`SpawnError`]: nothing was started then. A child that starts and cannot decode its arguments says so at
+    /// [`SpawnError`]: no child was started. A child that cannot decode its arguments reports that at
     /// [`join`](Process::join).
     ///
     /// ```
@@ -93,7 +93,7 @@ impl Process {
         Process::builder().spawn(f, args)
     }
 
-    /// A child with a name, as a daemon, with other streams or variables.
+    /// Returns a builder: for a child with a name, as a daemon, with other streams or variables.
     ///
     /// ```
     /// use crossproc::Process;
@@ -107,7 +107,7 @@ impl Process {
     }
 }
 
-/// How a child is to be. From [`Process::builder`].
+/// Configures a child. Created by [`Process::builder`].
 ///
 /// ```
 /// use crossproc::Process;
@@ -138,7 +138,7 @@ impl ProcessBuilder {
         }
     }
 
-    /// Its name, in place of `Process-N`. The system shows the first 15 bytes of it.
+    /// Sets the name; by default `Process-N`. The system shows its first 15 bytes.
     ///
     /// ```
     /// let child = crossproc::Process::builder().name("worker").spawn(|| (), ())?;
@@ -150,7 +150,8 @@ impl ProcessBuilder {
         self
     }
 
-    /// Whether it ends with this process, also when this process is killed; it may have no children then.
+    /// Sets whether the child ends with this process, also when this process is killed. Such a child must not have
+    /// children.
     ///
     /// ```
     /// let child = crossproc::Process::builder().daemon(true).spawn(|| crossproc::current().is_daemon(), ())?;
@@ -162,13 +163,13 @@ impl ProcessBuilder {
         self
     }
 
-    /// Whether it ends with this process as a daemon does, though it may have children.
+    /// Sets whether it ends with this process as a daemon does, although it may have children.
     pub(crate) fn bound(mut self, yes: bool) -> Self {
         self.bound = yes;
         self
     }
 
-    /// How it comes to be. Where the system cannot fork from a server, every child is executed.
+    /// Sets how the child is started. Where the system cannot fork from a server, every child is executed.
     ///
     /// ```
     /// use crossproc::{Process, StartMethod};
@@ -181,7 +182,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// One more environment variable, or another value for one.
+    /// Sets an environment variable.
     ///
     /// ```
     /// let child = crossproc::Process::builder().env("COLOR", "red").spawn(|| std::env::var("COLOR").ok(), ())?;
@@ -193,7 +194,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// Its standard input, `/dev/null` unless told otherwise.
+    /// Sets the standard input; by default `/dev/null`.
     ///
     /// ```
     /// use std::io::Write;
@@ -207,7 +208,7 @@ impl ProcessBuilder {
         self.stream(0, to.into())
     }
 
-    /// Its standard output, this process's unless told otherwise. See [`Stdio`].
+    /// Sets the standard output; by default that of this process. See [`Stdio`].
     ///
     /// ```
     /// let file = std::fs::File::create("/dev/null")?;
@@ -218,7 +219,7 @@ impl ProcessBuilder {
         self.stream(1, to.into())
     }
 
-    /// Its standard error, this process's unless told otherwise. See [`Stdio`].
+    /// Sets the standard error; by default that of this process. See [`Stdio`].
     ///
     /// ```
     /// let quiet = crossproc::Process::builder().stderr(crossproc::Stdio::null());
@@ -234,10 +235,10 @@ impl ProcessBuilder {
         self
     }
 
-    /// Starts it. See [`Process::spawn`].
+    /// Starts the child. See [`Process::spawn`].
     ///
     /// # Errors
-    /// As [`Process::spawn`].
+    /// See [`Process::spawn`].
     ///
     /// ```
     /// assert_eq!(crossproc::Process::builder().spawn(|n: u8| n + 1, (1,))?.join()?, 2);
@@ -251,7 +252,7 @@ impl ProcessBuilder {
         self.start(code, packed)
     }
 
-    /// What does not depend on the types.
+    /// The part that does not depend on the types.
     fn start<R>(self, code: Code, packed: EncodedMessage) -> Result<Process<R>, SpawnError> {
         for (name, value) in &self.environment {
             attributes::check_variable(name, value)?;

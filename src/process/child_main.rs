@@ -1,4 +1,4 @@
-//! A child's life: it becomes what its order says, runs the function, reports, and ends.
+//! A child's main function: it receives a request, runs the function, reports, and ends.
 
 use super::current::{self, Origin};
 use super::protocol::{self, ChildFailure, FORK_REQUEST, Identity, ReceivedRequest, SpawnRequest};
@@ -16,12 +16,12 @@ use crate::sys::{Fd, RaceOnce, spawn};
 use crate::{CodecError, Os};
 use std::io::{self, Write};
 
-/// The call gave no result for another reason, which the report tells.
+/// Exit code: the call had no result, for a reason that the report contains.
 const FAILED: i32 = 1;
-/// Nobody could be told.
+/// Exit code: there was no way to report.
 const DAMAGED: i32 = 120;
 
-/// A fresh child of the server.
+/// Runs in a new child of the server.
 pub(super) fn run_child(control: Fd, start: &Start) -> ! {
     match run_request(control, start) {
         Ok(code) => exit::exit(code),
@@ -29,7 +29,7 @@ pub(super) fn run_child(control: Fd, start: &Start) -> ! {
     }
 }
 
-/// A program that was executed to be a child.
+/// Runs in a program that was executed to be a child.
 pub(super) fn executed(link: &Link, start: &Start) -> ! {
     spawn::init_executed();
     let greeted = link.send(&protocol::greeting(), &[] as &[Fd]);
@@ -43,16 +43,16 @@ pub(super) fn executed(link: &Link, start: &Start) -> ! {
     }
 }
 
-/// The child ends without having been anybody, with this code.
+/// The child ends with this code, and no code of the program has run.
 pub(super) struct EndedEarly(i32);
 
-/// Waits for the order, having done before what it can, since nobody waits yet; then for the word; then lives.
+/// Prepares what it can while no process waits yet, receives the request, then the go-ahead, and runs it.
 pub(super) fn run_request(control: Fd, start: &Start) -> Result<i32, EndedEarly> {
     let control_stream = CONTROL.replace(ControlStream::by(UnixStream::from(control)));
     let control = &control_stream.control;
     let mut stream: &UnixStream = control;
     let unwanted = |_| EndedEarly(DAMAGED);
-    // A parent that has ended since hears nothing; what it wrote before is there all the same.
+    // A parent that has ended since then receives nothing; what it wrote before is in the stream all the same.
     let _ = stream.write_all(&std::process::id().to_ne_bytes());
     spawn::init_child(control);
     spawn::set_name("crossproc-next");
@@ -66,13 +66,13 @@ pub(super) fn run_request(control: Fd, start: &Start) -> Result<i32, EndedEarly>
         let _ = protocol::report_failure(control, &ChildFailure::Os(Os::from(error)));
         return Err(EndedEarly(FAILED));
     }
-    let _ = control.set_nonblocking(true); // for the report: who does not fit into the stream is told so
+    let _ = control.set_nonblocking(true); // for the report: what does not fit into the stream is an error
     start.finish();
     let taken = protocol::handles_of(&arguments.manifest).map(|_| report_taken as fn());
     Ok(run(control_stream, || request.code.run(ReceivedMessage { taken, ..arguments })))
 }
 
-/// Takes over what came with the order.
+/// Takes over what came with the request.
 fn take_over_request(request: &SpawnRequest, environment: &[u8], fds: Vec<Fd>) -> io::Result<(ParentsEnd, Fd)> {
     let mut fds = fds.into_iter();
     let mut next = || fds.next().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof));
@@ -87,7 +87,7 @@ fn take_over_request(request: &SpawnRequest, environment: &[u8], fds: Vec<Fd>) -
     Ok((end, folder))
 }
 
-/// Takes over what the caller has around it.
+/// Takes over the attributes of the caller.
 fn take_over_attributes(identity: Identity, end: ParentsEnd, folder: &Fd, go_ahead: &Changes) -> io::Result<()> {
     go_ahead.apply()?;
     attributes::enter_folder(folder)?;
@@ -98,7 +98,8 @@ fn take_over_attributes(identity: Identity, end: ParentsEnd, folder: &Fd, go_ahe
     Ok(())
 }
 
-/// A child by `fork`, which has the memory of its parent: runs `f` and ends without its parent's exit functions.
+/// Runs in a child by `fork`, which has the memory of its parent: calls `f` and ends without its parent's exit
+/// functions.
 pub(super) fn forked(me: Origin, control: UnixStream, f: impl FnOnce() -> Result<EncodedMessage, CallError>) -> ! {
     let _ = (&control).write_all(&std::process::id().to_ne_bytes());
     current::set(me);
@@ -109,8 +110,8 @@ pub(super) fn forked(me: Origin, control: UnixStream, f: impl FnOnce() -> Result
     exit::exit_copy(code)
 }
 
-/// The way to the parent, and which socket it is: a program may close descriptors that it has not opened, and then another
-/// may have the number.
+/// The stream to the parent, and the identity of its socket: a program may close descriptors that it has not opened,
+/// and another file may have the number then.
 struct ControlStream {
     control: UnixStream,
     identity: Option<(u64, u64)>,
@@ -122,7 +123,7 @@ impl ControlStream {
         ControlStream { control, identity }
     }
 
-    /// None if it is closed.
+    /// `None` if it was closed.
     fn open(&self) -> Option<&UnixStream> {
         (socket::identity(&self.control) == self.identity).then_some(&self.control)
     }
@@ -134,14 +135,14 @@ impl ControlStream {
     }
 }
 
-/// The handles in the arguments are this process's.
+/// Reports that the handles in the arguments are this process's.
 fn report_taken() {
     if let Some(mut control) = CONTROL.get().and_then(ControlStream::open) {
         let _ = control.write_all(&protocol::ARGUMENTS_TAKEN);
     }
 }
 
-/// Also where a panic is reported that ends the process.
+/// Also for the report of a panic that ends the process.
 static CONTROL: RaceOnce<ControlStream> = RaceOnce::new();
 
 fn install_panic_hook() {
@@ -154,13 +155,13 @@ fn install_panic_hook() {
     }));
 }
 
-/// Runs the call and reports; gives the exit code.
+/// Runs the call and reports. Returns the exit code.
 fn run(control_stream: &ControlStream, call: impl FnOnce() -> Result<EncodedMessage, CallError>) -> i32 {
     let failure = match catch(call) {
         Ok(Ok(packed)) => match control_stream.open().map(|control| protocol::report_result(control, packed)) {
             Some(Ok(())) => return 0,
             None => "the result: the descriptor that it goes back by was closed".into(),
-            Some(Err(_)) if current::parent().is_none_or(|parent| !parent.is_alive()) => return 0, // nobody asks
+            Some(Err(_)) if current::parent().is_none_or(|parent| !parent.is_alive()) => return 0, // no process waits for it
             Some(Err(error)) => format!("the result: {error}"),
         },
         Ok(Err(CallError::Decode(error))) => format!("the arguments: {error}"),

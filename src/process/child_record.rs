@@ -1,7 +1,7 @@
-//! A child, as its parent has it: whether it runs, how it ended, what it reported.
+//! A child, as its parent knows it: whether it runs, how it ended, what it reported.
 //!
 //! # If a process dies here
-//! The exit status is the kernel's own. A report that its writer did not finish is none.
+//! The exit status comes from the kernel. A report that its writer did not finish does not count.
 
 use super::protocol::{self, ACK, ChildReport, Identity};
 use crate::segment::transfer::{Bytes, ReceivedMessage};
@@ -22,11 +22,11 @@ pub(super) struct ChildRecord {
     /// Whether it ends with this process.
     pub(super) bound: bool,
     pub(super) pidfd: PidFd,
-    /// Who started it: a fork child has copies of its parent's handles, and reads none of their streams.
+    /// The process that started it. A fork child has copies of its parent's handles, and must not read their streams.
     parent: u32,
-    /// Until the report is read.
+    /// Present until the report is read.
     control: Mutex<Option<UnixStream>>,
-    /// The list of the handles in its arguments, if there are any, and whether it may be that the child never took them.
+    /// The list of handles in its arguments, if there are any, and whether the child may not have taken them yet.
     handles: Option<Vec<u8>>,
     untaken: AtomicBool,
     end: Mutex<Option<ChildEnd>>,
@@ -37,11 +37,11 @@ pub(super) struct ChildRecord {
 pub(super) struct ChildEnd {
     /// The exit code, or minus the signal.
     pub(super) code: i32,
-    /// Somebody else was told the code.
+    /// Another process or thread has reaped the child, so the code is unknown.
     pub(super) lost: bool,
 }
 
-/// What Python says where nobody knows.
+/// What Python reports for an unknown code.
 const UNKNOWN: i32 = 255;
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -53,7 +53,7 @@ impl ChildRecord {
         ChildRecord::with(pid, identity, pidfd, control, None)
     }
 
-    /// Of a child whose arguments have such a list of handles.
+    /// For a child whose arguments contain these handles.
     pub(super) fn with(
         pid: u32,
         identity: &Identity,
@@ -88,13 +88,13 @@ impl ChildRecord {
             };
             if end.is_some() {
                 self.give_up_arguments();
-                watcher::advance(); // what it held of queues and pipes is let go, and who sleeps there may be the last
+                watcher::advance(); // what it held of queues and pipes is released, so a sleeper there may be the last one left
             }
         }
         *end
     }
 
-    /// It has ended: if it was killed before it had taken its arguments, the handles in them are nobody's.
+    /// The child has ended: if it was killed before it took its arguments, the handles in them belong to no process.
     fn give_up_arguments(&self) {
         if self.parent != std::process::id() || !self.untaken.swap(false, SeqCst) {
             return;
@@ -110,7 +110,7 @@ impl ChildRecord {
         }
     }
 
-    /// Whether its arguments may still be on their way. Its end is news then.
+    /// Whether its arguments may still be in flight. Its end changes the epoch then.
     pub(super) fn may_have_left_arguments(&self) -> bool {
         self.untaken.load(SeqCst) && self.ended().is_none()
     }
@@ -135,7 +135,7 @@ impl ChildRecord {
         }
     }
 
-    /// Nobody joins it any more, not even the end of this process.
+    /// From here on the child is not joined any more, not even at the end of this process.
     pub(super) fn detach(&self) {
         self.detached.store(true, SeqCst);
     }
@@ -148,7 +148,7 @@ impl ChildRecord {
         self.pidfd.signal(signal)
     }
 
-    /// What the child reported, when it has ended; once.
+    /// The report of the child, after its end; once.
     pub(super) fn take_report(&self) -> Option<ChildReport> {
         let control = locked(&self.control).take()?;
         let mut ack = [0; ACK];
@@ -162,7 +162,7 @@ impl ChildRecord {
 }
 
 impl Drop for ChildRecord {
-    /// A result that nobody wanted gives up its handles.
+    /// Releases the handles of a result that was not taken.
     fn drop(&mut self) {
         if self.parent == std::process::id()
             && self.ended().is_some()

@@ -1,4 +1,4 @@
-//! Who this process is, who started it, and whom it started.
+//! This process, its parent, and its children.
 
 use super::protocol::Identity;
 use super::registry;
@@ -8,14 +8,14 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-/// What a child was told at its birth; nothing in the first process of a family.
+/// What a child was given at its start; nothing in the first process of a family.
 pub(super) struct Origin {
     pub(super) identity: Identity,
     pub(super) parents_end: ParentsEnd,
 }
 
 static ORIGIN: RaceOnce<Origin> = RaceOnce::new();
-/// How many children this process has started.
+/// The number of children that this process has started.
 static SPAWNED: AtomicU32 = AtomicU32::new(0);
 
 /// In a child, before anything else runs.
@@ -32,7 +32,7 @@ pub(super) fn is_daemon() -> bool {
     ORIGIN.get().is_some_and(|me| me.identity.daemon)
 }
 
-/// Who the next child is.
+/// The identity of the next child.
 pub(super) fn next_identity(name: Option<String>, daemon: bool, bound: bool) -> Identity {
     let me = identity();
     let mut line = me.line;
@@ -49,7 +49,7 @@ pub struct Current {
     daemon: bool,
 }
 
-/// The process that this code runs in.
+/// Returns the current process.
 ///
 /// ```
 /// use crossproc::{Process, current};
@@ -64,7 +64,7 @@ pub fn current() -> Current {
 }
 
 impl Current {
-    /// The process number.
+    /// The process id.
     ///
     /// ```
     /// assert_eq!(crossproc::current().id(), std::process::id());
@@ -73,7 +73,7 @@ impl Current {
         std::process::id()
     }
 
-    /// `MainProcess`, or the name that its parent gave it: `Process-1`, `Process-1:2` unless told otherwise.
+    /// `MainProcess`, or the name that its parent gave it: by default `Process-1`, `Process-1:2`.
     ///
     /// ```
     /// let child = crossproc::Process::spawn(|| crossproc::current().name().to_string(), ())?;
@@ -85,7 +85,7 @@ impl Current {
         &self.name
     }
 
-    /// Whether it ends with its parent, and may have no children.
+    /// Whether it ends with its parent, and must not have children.
     ///
     /// ```
     /// assert!(!crossproc::current().is_daemon());
@@ -103,7 +103,7 @@ pub struct Parent {
     end: &'static ParentsEnd,
 }
 
-/// The process that started this one with [`Process`](crate::Process); none in the first process of a family.
+/// Returns the process that started this one with [`Process`](crate::Process); `None` in the first process of a family.
 ///
 /// ```
 /// use crossproc::{Process, parent};
@@ -119,7 +119,7 @@ pub fn parent() -> Option<Parent> {
 }
 
 impl Parent {
-    /// Its process number, also when it has ended.
+    /// The process id, also after its end.
     ///
     /// ```
     /// let child = crossproc::Process::spawn(|| crossproc::parent().unwrap().id(), ())?;
@@ -130,7 +130,7 @@ impl Parent {
         self.id
     }
 
-    /// Its name.
+    /// The name.
     ///
     /// ```
     /// let child = crossproc::Process::spawn(|| crossproc::parent().unwrap().name().to_string(), ())?;
@@ -141,7 +141,7 @@ impl Parent {
         &self.name
     }
 
-    /// Whether it runs still.
+    /// Whether it is running.
     ///
     /// ```
     /// let child = crossproc::Process::spawn(|| crossproc::parent().unwrap().is_alive(), ())?;
@@ -152,7 +152,7 @@ impl Parent {
         !self.end.wait(Some(Deadline::now()))
     }
 
-    /// Waits for its end that long; true if it has ended. It sleeps meanwhile.
+    /// Waits for its end, at most for `duration`. Returns whether it has ended.
     ///
     /// ```
     /// use std::time::Duration;
@@ -165,19 +165,20 @@ impl Parent {
     }
 }
 
-/// A child that runs. See [`active_children`].
+/// A running child. See [`active_children`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChildInfo {
-    /// Its process number.
+    /// The process id.
     pub id: u32,
-    /// Its name.
+    /// The name.
     pub name: String,
     /// Whether it ends with this process.
     pub daemon: bool,
 }
 
-/// The children of this process that have not ended, also those whose handle was dropped. Those that have are reaped.
+/// Returns the children of this process that have not ended, also those whose handle was dropped. Reaps those that
+/// have.
 ///
 /// ```
 /// use crossproc::{Process, active_children};
@@ -196,7 +197,7 @@ pub fn active_children() -> Vec<ChildInfo> {
         .collect()
 }
 
-/// How many processors the system has. How many of them this process may use is
+/// Returns the number of processors of the system. How many of them this process may use is
 /// [`available_parallelism`](std::thread::available_parallelism).
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! `fork`: a child with a copy of all that this process has.
+//! `fork`: a child with a copy of everything that this process has.
 #![allow(unsafe_code)] // the caller's promise
 
 use super::child_record::ChildRecord;
@@ -13,21 +13,21 @@ use crate::sys::spawn;
 use crate::{Message, SpawnError};
 use std::sync::Arc;
 
-/// Runs `f`, captures and all, in a child that is a copy of this process, as Python's start method `fork` does.
+/// Runs `f`, captures included, in a child that is a copy of this process, like Python's start method `fork`.
 ///
-/// The child has this thread alone. It takes as long as it takes to copy this process's page tables. It ends behind `f`
-/// without running the exit functions that were registered before.
+/// The child has this thread alone. The time that it takes grows with the page tables of this process. The child ends
+/// after `f` without running exit functions that were registered before.
 ///
 /// # Safety
-/// In a process with other threads, whatever one of them had locked at this moment stays locked in the child for ever: the
-/// allocator of the C library is prepared for that, and so is this crate, other code may not be. `f` may then call only
-/// what takes no such lock.
+/// In a process with other threads, whatever one of them had locked at this moment stays locked in the child forever.
+/// The allocator of the C library is prepared for that, and so is this crate; other code may not be. `f` may then only
+/// call what takes no such lock.
 ///
 /// # Errors
-/// [`DaemonChild`](SpawnError::DaemonChild), or what the system says.
+/// [`DaemonChild`](SpawnError::DaemonChild), or the system's error.
 ///
 /// # When a process dies
-/// As for [`Process`]. No guard of this process is the child's: locks that this process holds stay its own.
+/// As for [`Process`]. The child owns no guard of this process: locks that this process holds remain its own.
 ///
 /// ```
 /// let captured = vec![1, 2, 3];
@@ -45,7 +45,7 @@ pub unsafe fn fork<R: Message>(f: impl FnOnce() -> R) -> Result<Process<R>, Spaw
     let identity = current::next_identity(None, false, false);
     let me = Origin { identity: identity.clone(), parents_end: fork_server_client::parents_end()? };
     exit::flush();
-    // SAFETY: by the caller's promise.
+    // SAFETY: the caller guarantees that the child copes with locks of other threads.
     match unsafe { spawn::fork() }? {
         None => {
             drop(here);

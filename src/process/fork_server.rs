@@ -1,17 +1,19 @@
-//! The fork server: this program, executed anew, with one thread and nothing in it; children are forked from here.
+//! The fork server: this program, executed again, with one thread and no state of the program. Children are forked from
+//! it.
 //!
-//! It has one owner, the process that started it, and takes orders from nobody else. It takes no lock in shared memory,
-//! holds none of the owner's streams, and closes all but its link.
+//! It has one owner, the process that started it, and serves no other. It takes no lock in shared memory, holds none of
+//! the owner's streams, and closes everything but its link.
 //!
 //! # Protocol
-//! 1. It greets, then answers each call by {number, errno} and the child's pidfd. Children are their owner's (`birth`).
-//! 2. It sees each child's end, and its owner's, and sweeps names that nobody holds any more. A pidfd tells of an end when the
-//!    process has closed its files; the link, before.
-//! 3. It ends when its owner and all children that it watches have.
+//! 1. It sends a greeting, then replies to each fork request with {pid, errno} and the child's pidfd. Children are
+//!    children of the owner (`spawn`).
+//! 2. It watches the end of each child and of its owner, and sweeps names that no process holds any more. A pidfd
+//!    becomes readable after the process has closed its files; the link reports its end before that.
+//! 3. It ends when its owner and all watched children have ended.
 //!
 //! # If a process dies here
-//! The server: its owner notices at the next spawn, and starts another, which watches the same children. Children notice
-//! nothing. The owner: the server serves nobody any more and stays for its children's names.
+//! The server: its owner notices at the next spawn, and starts another one, which watches the same children. Children
+//! do not notice. The owner: the server serves nothing more and stays for the names of its children.
 
 use super::child_main;
 use super::protocol::{Answer, FORK_REQUEST, WATCH, greeting};
@@ -25,15 +27,15 @@ use crate::sys::{Deadline, Fd, process_id, spawn};
 use std::io;
 use std::time::Duration;
 
-/// The numbers under which the link and the owner are polled; children have higher ones.
+/// The numbers of link and owner in the poll set. Children have higher ones.
 const LINK: u64 = 0;
 const OWNER: u64 = 1;
 /// A child that lives shorter than this is never watched: its end would wake the server just when the owner wakes too.
 const UNWATCHED: Duration = Duration::from_millis(5);
 const MOST_UNWATCHED: usize = 64;
-/// Deaths that come together are one reason to sweep.
+/// Deaths within this time share one sweep.
 const SWEEP_DELAY: Duration = Duration::from_millis(20);
-/// An owner that lives so long behind the end of its link executes another program.
+/// An owner that is alive this long after the end of its link has executed another program.
 const OWNER_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(super) struct ForkServer {
@@ -42,12 +44,12 @@ pub(super) struct ForkServer {
     /// Not a map of std's, whose seed all children would share.
     children: Vec<(u64, PidFd)>,
     next: u64,
-    /// Children that are not watched yet, and when they are to be.
+    /// Children that are not watched yet, and when that starts.
     unwatched: Vec<PidFd>,
     watch_at: Option<Deadline>,
-    /// Until its end was seen, or it executes another program.
+    /// Until its end was seen, or it has executed another program.
     owner: Option<PidFd>,
-    /// When names are to be swept, and when the owner is given up.
+    /// When names are swept, and when the owner is released.
     sweep: Option<Deadline>,
     owner_timeout: Option<Deadline>,
 }
@@ -61,7 +63,7 @@ impl ForkServer {
     pub(super) fn new(link: Link) -> io::Result<Self> {
         spawn::init_server(&link)?;
         link.send(&greeting(), &[] as &[Fd])?;
-        let _ = process_id::boot_id(); // which every child asks for that attaches memory
+        let _ = process_id::boot_id(); // which every child needs that attaches memory
         let poll = Poll::new()?;
         poll.add(&link, LINK)?;
         let owner = spawn::parent_of(&link).filter(|owner| poll.add(owner, OWNER).is_ok());
@@ -114,7 +116,7 @@ impl ForkServer {
         let _ = self.orphaned();
     }
 
-    /// A packet of the owner, or its end.
+    /// Handles a packet of the owner, or the end of the link.
     pub(super) fn receive(&mut self, start: &Start) -> io::Result<()> {
         let Some(link) = &self.link else { return Ok(()) };
         let mut packet = [0; 16];
@@ -136,7 +138,7 @@ impl ForkServer {
                 Ok(())
             }
             Ok(None) => return self.orphaned(),
-            // Out of descriptors, and the packet's is lost.
+            // Out of descriptors: those of the packet are lost.
             Err(error) => send_error(link, &error),
         };
         if handled.is_err() { self.orphaned() } else { Ok(()) }

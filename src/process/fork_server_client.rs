@@ -1,4 +1,4 @@
-//! How a parent gets children: its fork server, its lifeline, and the hand-over of an order (`wire`).
+//! How a parent starts children: its fork server, its lifeline, and the exchange of a start (`protocol`).
 
 use super::child_record::ChildRecord;
 use super::protocol::{self, ACK, Answer, Body, FORK_REQUEST, Identity, SpawnRequest, WATCH};
@@ -21,7 +21,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How a child comes to be.
+/// How a child is started.
 ///
 /// ```
 /// use crossproc::{Process, StartMethod};
@@ -32,15 +32,15 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum StartMethod {
-    /// Forked from a helper that is this program, executed once, with one thread: quick, whatever the size of this process,
-    /// and safe with threads.
+    /// Forked from a helper: this program, executed once, with one thread. Fast, whatever the size of this process, and
+    /// safe with threads.
     #[default]
     ForkServer,
-    /// This program, executed anew for the child: slower, and with a memory layout of its own.
+    /// This program, executed again for the child: slower, and with a memory layout of its own.
     Spawn,
 }
 
-/// A child to be.
+/// The specification of a child to start.
 pub(super) struct ChildSpec {
     pub(super) code: Code,
     pub(super) identity: Identity,
@@ -49,7 +49,7 @@ pub(super) struct ChildSpec {
     pub(super) method: StartMethod,
 }
 
-/// Everything of a plan that is ready to be written.
+/// A spawn request with everything that is needed to write it.
 pub(super) struct PreparedRequest<'a> {
     pub(super) spec: &'a ChildSpec,
     pub(super) body: Body<'a>,
@@ -71,11 +71,11 @@ pub(super) struct ServerHandle {
     pub(super) credentials: Credentials,
     pub(super) attributes_now: Attributes,
     pub(super) process_limit: (u64, u64),
-    /// The control stream of a child that was called for already, and waits for its order.
+    /// The control stream of a child that was forked ahead and waits for its spawn request.
     pub(super) ahead: Option<UnixStream>,
 }
 
-/// What a server said.
+/// What a server replied.
 pub(super) enum Reply {
     Child(PidFd, u32),
     Refused(i32),
@@ -83,16 +83,16 @@ pub(super) enum Reply {
     Dead,
 }
 
-/// How much a child was told.
+/// How much a child was sent.
 pub(super) enum Sent {
     All,
-    /// This process is not any more what it was when it started the server, so the child is not to be.
+    /// The credentials of this process have changed since it started the server, so the child must not run.
     NoGoAhead,
     /// The child has died.
     ChildDied,
 }
 
-/// A child that was told everything, and the control stream to it.
+/// A child that was sent everything, and its control stream.
 pub(super) type Spawned = (PidFd, u32, UnixStream);
 
 static CLIENT: Mutex<ForkServerClient> = Mutex::new(ForkServerClient { lifeline: None, server: None, reader: None });
@@ -101,19 +101,19 @@ pub(super) fn lock() -> MutexGuard<'static, ForkServerClient> {
     CLIENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The parent's end for a child by `fork`.
+/// The read end of the lifeline for a child by `fork`.
 pub(super) fn parents_end() -> io::Result<ParentsEnd> {
     lock().lifeline()?.end().duplicate()
 }
 
-/// A control stream, whose end here does not block.
+/// A control stream, whose end in this process does not block.
 pub(super) fn control_pair() -> io::Result<(UnixStream, UnixStream)> {
     let (here, there) = UnixStream::pair()?;
     here.set_nonblocking(true)?;
     Ok((here, there))
 }
 
-/// Starts the child. What it is told is delivered if this succeeds.
+/// Starts the child. The handles in `packed` are delivered if this succeeds.
 pub(super) fn spawn_child(spec: ChildSpec, packed: EncodedMessage) -> Result<Arc<ChildRecord>, SpawnError> {
     let environment = attributes::environment(&spec.environment);
     let body = Body::new(&environment, &packed)?;
@@ -157,7 +157,8 @@ impl ForkServerClient {
         }
     }
 
-    /// Sends an order to a child of the server; none if that or the server has died, or another server is needed.
+    /// Sends a request to a child of the server; `None` if the child or the server has died, or another server is
+    /// needed.
     fn send(&mut self, request: &PreparedRequest<'_>) -> Result<Option<Spawned>, SpawnError> {
         let end = self.lifeline()?.end().duplicate()?;
         let reader = ProcReader::of_this_thread(&mut self.reader)?;
@@ -165,7 +166,7 @@ impl ForkServerClient {
             Some(server) => server,
             none => none.insert(ServerHandle::start(reader)?),
         };
-        let room = end.duplicate()?; // for the descriptor that comes with the answer
+        let room = end.duplicate()?; // for the descriptor that comes with the reply
         let was_ahead = server.ahead.is_some();
         let Some(here) = server.next_control()? else {
             self.drop_server();
@@ -174,7 +175,7 @@ impl ForkServerClient {
         let sent = server.send(request, &here, &end, reader);
         drop(room);
         match (sent, server.answer()?) {
-            // It was when there was no room; there may be by now.
+            // That was at a time without room; there may be room now.
             (_, Reply::Refused(_)) if was_ahead => Ok(None),
             (_, Reply::Refused(errno)) => Err(SpawnError::Os(Os(errno))),
             (Ok(Sent::All), Reply::Child(pidfd, pid)) => {
@@ -200,7 +201,7 @@ impl ForkServerClient {
         }
     }
 
-    /// A child that is executed for itself: its link carries the greeting and the call, and is gone then.
+    /// A child that is executed for itself. Its link carries the greeting and the fork request, and is closed then.
     fn execute(&mut self, request: &PreparedRequest<'_>) -> Result<Spawned, SpawnError> {
         let parents_end = self.lifeline()?.end().duplicate()?;
         // Under the lock from the pair on: a fork must not copy the child's end.
@@ -215,7 +216,7 @@ impl ForkServerClient {
         };
         match send() {
             Ok(()) => Ok((pidfd, pid, here)),
-            // It was killed meanwhile: that is its end like any other.
+            // It was killed meanwhile, which is an end like any other.
             Err(SpawnError::Os(error)) if is_dead(&error.into()) => Ok((pidfd, pid, here)),
             Err(error) => {
                 end(&pidfd, Duration::ZERO);
@@ -224,7 +225,7 @@ impl ForkServerClient {
         }
     }
 
-    /// Lets the server go. If it lives, it stays for the names of its children; somebody has to reap it in the end.
+    /// Releases the server. If it lives, it stays for the names of its children, and must be reaped in the end.
     fn drop_server(&mut self) {
         let Some(ServerHandle { executed: Executed { link, pid, pidfd }, .. }) = self.server.take() else { return };
         drop(link);
@@ -238,7 +239,8 @@ impl ForkServerClient {
     }
 }
 
-/// A server that died may have made the child: the hello tells, or the end of the stream that there is none.
+/// A server that died may have created the child. Its acknowledgement shows that; the end of the stream shows that
+/// there is none.
 pub(super) fn wait_for_ack(here: UnixStream) -> Result<Option<Spawned>, SpawnError> {
     poll::readable(as_number(&here), None);
     let mut ack = [0; ACK]; // which stays in the stream, where the report's reader expects it
@@ -251,7 +253,7 @@ pub(super) fn wait_for_ack(here: UnixStream) -> Result<Option<Spawned>, SpawnErr
     }
 }
 
-/// The errors of a socket whose other end is gone.
+/// Whether the error means that the other end of a socket is gone.
 fn is_dead(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
     matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
@@ -270,7 +272,7 @@ impl ServerHandle {
         Ok(ServerHandle { executed, credentials, attributes_now, process_limit: (u64::MAX, u64::MAX), ahead: None })
     }
 
-    /// The control stream of the next child, for which the next answer is; none if the server has died.
+    /// The control stream of the next child, to which the next reply belongs; `None` if the server has died.
     fn next_control(&mut self) -> io::Result<Option<UnixStream>> {
         match self.ahead.take() {
             Some(here) => Ok(Some(here)),
@@ -278,14 +280,14 @@ impl ServerHandle {
         }
     }
 
-    /// Has it fork.
+    /// Makes the server fork.
     pub(super) fn request_fork(&mut self) -> io::Result<Option<UnixStream>> {
         let limit = attributes::process_limit();
         if self.process_limit != limit {
             attributes::set_process_limit(self.executed.pid, limit);
             self.process_limit = limit;
         }
-        // Under the nursery's lock from the pair on: a fork must not copy the child's end.
+        // Under the client's lock from the pair on: a fork must not copy the child's end.
         let (here, there) = control_pair()?;
         match self.executed.link.send(&FORK_REQUEST, &[there]) {
             Err(error) if is_dead(&error) => Ok(None),
@@ -293,13 +295,14 @@ impl ServerHandle {
         }
     }
 
-    /// Has it fork for the next order, so that this one does not wait for it. If it cannot, that one does.
+    /// Makes the server fork for the next request, so that this one does not wait for it. If it cannot, the next
+    /// request waits.
     fn fork_ahead(&mut self) {
         self.ahead = self.request_fork().ok().flatten();
     }
 
-    /// Tells a child everything, and compares this process with what it was when the server was started while the child
-    /// reads the order.
+    /// Sends a child everything. While the child reads the request, compares this process's credentials with those at
+    /// the start of the server.
     pub(super) fn send(
         &self,
         request: &PreparedRequest<'_>,
@@ -354,20 +357,20 @@ pub(super) fn watch_forks() {
 #[allow(unsafe_code)]
 fn before_fork() {
     let client = lock();
-    // SAFETY: we hold the nursery's mutex.
+    // SAFETY: this thread holds the client's mutex, which guards the handoff.
     unsafe { HANDOFF.put((client, registry::lock())) };
 }
 
 #[allow(unsafe_code)]
 fn after_fork() {
-    // SAFETY: between the halves of a fork nobody else gets the mutexes.
+    // SAFETY: between the two hooks no other thread can get the mutexes.
     drop(unsafe { HANDOFF.take() });
 }
 
-/// The child's copies of the link and of the lifeline close: its parent alone has these.
+/// The child's copies of link and lifeline are closed: they are its parent's alone.
 #[allow(unsafe_code)]
 fn in_child() {
-    // SAFETY: as above.
+    // SAFETY: between the two hooks no other thread can get the mutexes.
     if let Some((mut client, mut children)) = unsafe { HANDOFF.take() } {
         *client = ForkServerClient::default();
         children.forget();

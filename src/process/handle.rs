@@ -27,26 +27,27 @@ use std::time::Duration;
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 ///
-/// The child is forked from a helper process that is this program, executed once, with one thread: it inherits neither
-/// threads, nor locks, nor the values of statics, nor open files. It gets its arguments, and from its caller: working
-/// directory, environment, umask, limits, processors, standard output and error. Its standard input is `/dev/null`, its
-/// signals have their default actions. It works from any thread, and in a child.
+/// The child is forked from a helper process, which is this program, executed once, with a single thread. So it
+/// inherits neither threads, nor locks, nor the values of statics, nor open files. It gets its arguments, and from its
+/// caller: working directory, environment, umask, limits, processors, standard output and standard error. Its standard
+/// input is `/dev/null`, and its signals have their default actions. Children can be started from any thread, and in a
+/// child.
 ///
-/// A handle that is dropped leaves the child running; it is joined when this process ends by `exit` or by the end of
-/// `main`, as in Python. A daemon ends with this process instead: at an end in order it is asked to (SIGTERM) and killed a second
-/// later.
+/// A handle that is dropped leaves the child running; the child is joined when this process ends by `exit` or at the
+/// end of `main`, as in Python. A daemon ends with this process instead: at an orderly end it gets SIGTERM, and is
+/// killed a second later.
 ///
-/// The way back to the parent is a descriptor in the child, and so is what ends a daemon with a parent that is killed. A child
-/// that closes descriptors which it has not opened loses both: its result is then [`JoinError::Exited`] with a line on its
-/// standard error. One that executes another program is a daemon no longer.
+/// The child returns its result through a descriptor, and another one ends a daemon when its parent is killed. A child
+/// that closes descriptors which it has not opened loses both: its result is then [`JoinError::Exited`], with a line on
+/// its standard error. A daemon that executes another program is a daemon no longer.
 ///
 /// # When a process dies
-/// The child: [`join`](Process::join) tells how, at once. This process: its daemons are killed by the kernel, whatever killed
-/// it; other children go on, and those whose `spawn` had returned run in any case. The helper: children notice nothing, and
-/// the next spawn starts another.
+/// The child: [`join`](Process::join) reports how, at once. This process: the kernel kills its daemons; other children
+/// continue, and those whose `spawn` has returned run in any case. The helper: children do not notice, and the next
+/// spawn starts another helper.
 ///
-/// Beside the children that a program asked for, the system shows two more, from the first spawn on: the helper
-/// (`crossproc-srv`), and one child that waits for the next order (`crossproc-next`).
+/// From the first spawn on, the system shows two more processes beside the program's children: the helper
+/// (`crossproc-srv`), and one child that waits for the next spawn (`crossproc-next`).
 pub struct Process<R = ()> {
     record: Arc<ChildRecord>,
     taken: bool,
@@ -69,7 +70,7 @@ impl<R> Process<R> {
         Process { record, taken: false, of: PhantomData }
     }
 
-    /// The process number.
+    /// The process id.
     ///
     /// ```
     /// let child = crossproc::Process::spawn(std::process::id, ())?;
@@ -80,7 +81,7 @@ impl<R> Process<R> {
         self.record.pid
     }
 
-    /// The name: `Process-1` for this process's first child, `Process-1:2` for that one's second, unless told otherwise.
+    /// The name: by default `Process-1` for this process's first child, `Process-1:2` for that child's second.
     ///
     /// ```
     /// let child = crossproc::Process::spawn(|| (), ())?;
@@ -101,7 +102,7 @@ impl<R> Process<R> {
         self.record.daemon
     }
 
-    /// Whether it runs still.
+    /// Whether it is running.
     ///
     /// ```
     /// let child = crossproc::Process::spawn(|| loop { std::thread::park() }, ())?;
@@ -115,9 +116,9 @@ impl<R> Process<R> {
         self.record.ended().is_none()
     }
 
-    /// None while it runs, then its exit code from 0 to 255, or minus the signal that killed it. 101 is a panic, -6 one in a program that
-    /// was built with `panic = "abort"`; 255 also
-    /// stands for a code that nobody knows ([`JoinError::Lost`]).
+    /// `None` while it runs, then its exit code from 0 to 255, or minus the signal that killed it. 101 is a panic, -6 a
+    /// panic in a program that was built with `panic = "abort"`. 255 also stands for an unknown code
+    /// ([`JoinError::Lost`]).
     ///
     /// ```
     /// let child = crossproc::Process::spawn(|| std::process::exit(256 + 3), ())?;
@@ -129,7 +130,7 @@ impl<R> Process<R> {
         self.record.ended().map(|end| end.code)
     }
 
-    /// Waits for its end, and gives the exit code; as often as asked, from any thread.
+    /// Waits for its end, and returns the exit code. Can be called many times, from any thread.
     ///
     /// ```
     /// let child = crossproc::Process::spawn(|| std::process::abort(), ())?;
@@ -142,7 +143,7 @@ impl<R> Process<R> {
         end.code
     }
 
-    /// The same, for that long at most; none if it still runs then.
+    /// Waits for its end, at most for `duration`. Returns the exit code; `None` if the child is still running.
     ///
     /// ```
     /// use std::time::Duration;
@@ -158,10 +159,10 @@ impl<R> Process<R> {
         Some(end.code)
     }
 
-    /// Asks it to end (SIGTERM). If it has, nothing happens.
+    /// Asks the child to end (SIGTERM). Does nothing if it has ended.
     ///
     /// # Errors
-    /// What the system says: the child runs as another user by now.
+    /// The system's error: the child now runs as another user.
     ///
     /// ```
     /// let child = crossproc::Process::spawn(|| loop { std::thread::park() }, ())?;
@@ -173,10 +174,10 @@ impl<R> Process<R> {
         self.record.signal(Signal::Terminate)
     }
 
-    /// Kills it (SIGKILL). If it has ended, nothing happens.
+    /// Kills the child (SIGKILL). Does nothing if it has ended.
     ///
     /// # Errors
-    /// As for [`terminate`](Process::terminate).
+    /// See [`terminate`](Process::terminate).
     ///
     /// ```
     /// let child = crossproc::Process::spawn(|| loop { std::thread::park() }, ())?;
@@ -188,7 +189,7 @@ impl<R> Process<R> {
         self.record.signal(Signal::Kill)
     }
 
-    /// Gives the child up: this process does not wait for it at its own end. It is reaped all the same.
+    /// Detaches the child: this process does not wait for it at its own end. The child is still reaped.
     ///
     /// ```
     /// crossproc::Process::spawn(|| (), ())?.detach();
@@ -201,7 +202,7 @@ impl<R> Process<R> {
 }
 
 impl<R: Message> Process<R> {
-    /// Waits for its end, and gives what the function returned.
+    /// Waits for the end of the child, and returns what the function returned.
     ///
     /// # Errors
     /// [`JoinError`]. A child that ends itself with `exit` has no result, also with code 0.
@@ -223,11 +224,11 @@ impl<R: Message> Process<R> {
         self.conclude(end)
     }
 
-    /// The same, for that long at most; `Ok(None)` if it still runs then. The result is given out once:
-    /// [`Taken`](JoinError::Taken) afterwards.
+    /// Waits for the end of the child, at most for `duration`. `Ok(None)` if it is still running. The result is
+    /// returned once: [`Taken`](JoinError::Taken) afterwards.
     ///
     /// # Errors
-    /// As [`join`](Process::join).
+    /// See [`join`](Process::join).
     ///
     /// ```
     /// use crossproc::{JoinError, Process};
@@ -259,7 +260,7 @@ impl<R: Message> Process<R> {
             }
             other => {
                 if let Some(ChildReport::Returned(result)) = other {
-                    result.discard(); // it ended badly behind its function
+                    result.discard(); // the child failed after its function had returned
                 }
                 Err(match end {
                     ChildEnd { lost: true, .. } => JoinError::Lost,

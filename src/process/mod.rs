@@ -1,7 +1,8 @@
 //! Processes: functions that run in children of this one, on memory that they share.
 //!
-//! `entry` is the function that travels, `action` one that a handle carries, `wire` what parent and child tell each other, `nursery`, `server`
-//! and `execute` how a child is made, `child` its life, `record` what the parent has of it, `children` who they are and what becomes of them at the end.
+//! `protocol` is what parent, fork server and child send each other. `fork_server_client`, `fork_server` and `reexec`
+//! create a child, `startup` and `child_main` run in it. `child_record` is what the parent keeps of it, `registry` the
+//! list of all children and what happens to them when this process ends.
 
 mod builder;
 mod child_main;

@@ -1,35 +1,40 @@
-//! What parent, server and child tell each other.
+//! The protocol between parent, fork server and child.
 //!
 //! # Layout
-//! A *call* is a packet to a fork server, with one descriptor: the child's end of its *control stream*. (A child that is
-//! executed for itself gets the same packet.) On the control stream the parent writes the *order*,
+//! A *fork request* is a packet to a fork server, with one descriptor: the child's end of its *control stream*. (A
+//! child that is executed for itself gets the same packet.) The parent writes the *spawn request* into the control
+//! stream,
 //! ```text
-//! prologue | order | environment | manifest | arguments
+//! prologue | request | environment | manifest | arguments
 //! ```
-//! of which the last three are in a sealed memory if they are long. The prologue comes with descriptors: parent's end, working
-//! folder, the standard streams that are not null, that memory; those of the arguments follow, up to 253 with each byte.
-//! Then comes the *word*: its length, and what the child does not have from its server.
-//! The child answers with its *hello* (4 bytes: its number) before it reads the order, with one byte more when it has taken
-//! the handles in its arguments, and at its end with one *report*:
+//! of which the last three are in sealed memory if they are long. Descriptors come with the prologue: the lifeline, the
+//! working directory, the standard streams that are not null, and that memory. Those of the arguments follow, up to 253
+//! with each byte. Then comes the *go-ahead*: its length, and the attributes that the child does not have from its
+//! server. The child writes an *acknowledgement* (4 bytes: its pid) before it reads the request, one byte more when it
+//! has taken the handles in its arguments, and one *report* at its end:
 //! ```text
 //! head | manifest | bytes
 //! ```
 //!
 //! # Protocol
-//! 1. The parent calls the server, which forks: for the next order, so that none has to wait for a fork but the first.
-//! 2. The child says hello and waits for its order. Meanwhile it does nothing and has nothing of the program's.
-//! 3. The parent writes the order, looks at its own surroundings, and writes the *word*: what the child needs of those. Without
-//!    the word, since the parent found that it needs another server, or died, the child ends and has run nothing.
-//! 4. The server's answer names the child. If the server died before it answered, the stream tells: a hello, then there is
-//!    a child; or its end, then there is none and never will be one, and the order goes to another child.
+//! 1. The parent sends the server a fork request. The server forks: one child ahead, so only the first start waits for
+//!    a fork.
+//! 2. The child writes its acknowledgement and waits for its spawn request. Until then it has nothing of the program's.
+//! 3. The parent writes the spawn request, reads its own attributes, and writes the *go-ahead*: what the child needs of
+//!    those. Without a go-ahead, because the parent found that it needs another server, or died, the child ends and has
+//!    run nothing.
+//! 4. The server's reply names the child. If the server died before it replied, the stream decides: an acknowledgement
+//!    means that there is a child; its end means that there is none and never will be one, and the request goes to
+//!    another child.
 //!
 //! # If a process dies here
-//! The server, before the answer: step 4; nobody but it and the child has the other end. The child, before it has the order:
-//! the parent cannot write it, or the server's answer names a child that has ended like any other. Before that one byte: the
-//! parent gives up the handles in the arguments. Right behind it, before the child has: they count until the family ends. If server and child both
-//! die before the hello, the order goes to another child, and nobody knows the number of the first to reap it. The
-//! parent: step 3; behind it the child goes on, unless it is a daemon. A report is read when its writer has ended: a cut
-//! one is none.
+//! The server, before the reply: step 4; only the server and the child have the other end. The child, before it has the
+//! request: the parent cannot write it, or the server's reply names a child that has ended like any other. The child,
+//! before the byte that says that it has taken the handles: the parent releases the handles in the arguments. The
+//! child, after that byte and before it owns them: they count until the last process of the family ends. Server and
+//! child, both before the acknowledgement: the request goes to another child, and no process knows the pid of the first
+//! to reap it. The parent: step 3; after the go-ahead the child goes on, unless it is a daemon. A report is read after
+//! its writer has ended: an incomplete one does not count.
 
 use crate::entry::{Code, Panic};
 use crate::segment::transfer::{Bytes, EncodedMessage, ReceivedMessage};
@@ -43,7 +48,7 @@ use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 
-/// The first part of an order.
+/// The first part of a spawn request.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SpawnRequest {
     pub(super) code: Code,
@@ -52,10 +57,10 @@ pub(super) struct SpawnRequest {
     pub(super) streams: [bool; 3],
 }
 
-/// Who a child is.
+/// The identity of a child.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Identity {
-    /// Which child of which child: `[1, 2]` is the second child of the first child.
+    /// Its place in the tree: `[1, 2]` is the second child of the first child.
     pub(super) line: Vec<u32>,
     pub(super) name: String,
     pub(super) daemon: bool,
@@ -65,7 +70,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Nobody's child.
+    /// The identity of a process that is no child.
     pub(super) fn called(name: &str) -> Self {
         Identity { line: Vec::new(), name: name.into(), daemon: false, bound: false, parent: None }
     }
@@ -79,9 +84,9 @@ struct RequestPrologue {
     environment: u32,
     manifest: u32,
     arguments: u64,
-    /// How many bytes with descriptors follow.
+    /// The number of bytes with descriptors that follow.
     chunks: u32,
-    /// 1 if the last three parts are in a memory, whose descriptor is the last of the prologue's.
+    /// 1 if the last three parts are in sealed memory, whose descriptor is the last of the prologue's.
     sealed: u32,
 }
 
@@ -89,25 +94,25 @@ const REQUEST: u32 = u32::from_be_bytes(*b"ordr");
 const RESULT: u32 = u32::from_be_bytes(*b"rslt");
 const FAILURE: u32 = u32::from_be_bytes(*b"fail");
 
-/// What a program says that was executed anew: which build it is.
+/// The greeting of a program that was executed again: which build it is.
 pub(super) fn greeting() -> [u8; 24] {
     let mut greeting = *b"xprocess................";
     greeting[8..].copy_from_slice(&image::build().to_ne_bytes());
     greeting
 }
 
-/// A packet to a server: make a child, whose control stream comes along.
+/// A packet to a server: fork a child, whose control stream comes along.
 pub(super) const FORK_REQUEST: [u8; 4] = *b"call";
-/// Watch processes, whose descriptors come along: children of the same parent, whose server is gone.
+/// A packet to a server: watch processes, whose pidfds come along: children of the same parent, whose server is gone.
 pub(super) const WATCH: [u8; 4] = *b"wtch";
 
-/// What a server answers to an order.
+/// A server's reply to a fork request.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Answer {
-    /// The child's number, or 0.
+    /// The child's pid, or 0.
     pub(super) pid: u32,
-    /// What went wrong, if there is none.
+    /// The error, if there is no child.
     pub(super) errno: i32,
 }
 
@@ -117,7 +122,7 @@ pub(super) struct Body<'a> {
     sealed: Option<Fd>,
 }
 
-/// What is shorter stands in the stream itself, which holds that much without a reader.
+/// Shorter contents are in the stream itself, which holds that much without a reader.
 const SHORT: usize = 32 << 10;
 
 fn write_long(parts: &[&[u8]]) -> Result<Option<Fd>, SegmentError> {
@@ -132,7 +137,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Writes an order; `fds` are the prologue's, `fds_of_arguments` the arguments' descriptors.
+/// Writes a spawn request; `fds` are the prologue's, `fds_of_arguments` those of the arguments.
 pub(super) fn send_request(
     stream: &UnixStream,
     request: &SpawnRequest,
@@ -142,7 +147,7 @@ pub(super) fn send_request(
 ) -> Result<(), SpawnError> {
     let request = postcard::to_stdvec(request).map_err(|error| SpawnError::Encode(CodecError(error.to_string())))?;
     if request.len() > SHORT {
-        return Err(SpawnError::Os(Os::TOO_LONG)); // a name of such a length
+        return Err(SpawnError::Os(Os::TOO_LONG)); // a very long name
     }
     let prologue = RequestPrologue {
         kind: REQUEST,
@@ -163,13 +168,13 @@ pub(super) fn send_request(
     Ok(send_fds(stream, fds_of_arguments)?)
 }
 
-/// Writes the word that sets the child off.
+/// Writes the go-ahead.
 pub(super) fn send_go_ahead(mut stream: &UnixStream, go_ahead: &Changes) -> Result<(), SpawnError> {
     let go_ahead = postcard::to_stdvec(go_ahead).map_err(|error| SpawnError::Encode(CodecError(error.to_string())))?;
     Ok(stream.write_all(&[(go_ahead.len() as u32).to_ne_bytes().as_slice(), &go_ahead].concat())?)
 }
 
-/// Waits for the word. An error where the parent went away, or let it be.
+/// Waits for the go-ahead. An error also if the parent has gone away, or does not want the child.
 pub(super) fn recv_go_ahead(mut stream: &UnixStream) -> io::Result<Changes> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
@@ -178,16 +183,16 @@ pub(super) fn recv_go_ahead(mut stream: &UnixStream) -> io::Result<Changes> {
     postcard::from_bytes(&go_ahead).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// An order as the child has it.
+/// A spawn request as the child has it.
 pub(super) struct ReceivedRequest {
     pub(super) request: SpawnRequest,
     pub(super) environment: Vec<u8>,
     pub(super) arguments: ReceivedMessage,
-    /// Parent's end, working folder, standard streams.
+    /// Lifeline, working directory, standard streams.
     pub(super) fds: Vec<Fd>,
 }
 
-/// Reads an order. An error also where the parent went away, or let it be.
+/// Reads a spawn request. An error also if the parent has gone away, or does not want the child.
 pub(super) fn recv_request(mut stream: &UnixStream) -> io::Result<ReceivedRequest> {
     let damaged = || io::Error::from(io::ErrorKind::InvalidData);
     let mut prologue = [0; size_of::<RequestPrologue>()];
@@ -222,12 +227,12 @@ pub(super) fn recv_request(mut stream: &UnixStream) -> io::Result<ReceivedReques
     })
 }
 
-/// Puts descriptors into a control stream, which does not block.
+/// Writes descriptors into a control stream, which does not block.
 fn send_fds(stream: &UnixStream, fds: &[Fd]) -> io::Result<()> {
     fds.chunks(MOST_FDS).try_for_each(|chunk| socket::send(stream, &[0], chunk))
 }
 
-/// Takes them out.
+/// Reads them.
 fn recv_fds(stream: &UnixStream, chunks: usize) -> io::Result<Vec<Fd>> {
     let mut fds = Vec::new();
     for _ in 0..chunks {
@@ -237,7 +242,7 @@ fn recv_fds(stream: &UnixStream, chunks: usize) -> io::Result<Vec<Fd>> {
 }
 
 pub(super) const ACK: usize = 4;
-/// Behind the hello of a child whose arguments have handles in them: these are the child's.
+/// Follows the acknowledgement of a child whose arguments contain handles: the handles are the child's.
 pub(super) const ARGUMENTS_TAKEN: [u8; 1] = *b"!";
 
 /// The list of handles in arguments, if there are any: without them it is two bytes.
@@ -245,7 +250,7 @@ pub(super) fn handles_of(manifest: &[u8]) -> Option<Vec<u8>> {
     (manifest.len() > 2).then(|| manifest.to_vec())
 }
 
-/// What became of a call.
+/// The outcome of a call.
 pub(super) enum ChildReport {
     Returned(ReceivedMessage),
     Failed(ChildFailure),
@@ -263,9 +268,9 @@ pub(super) enum ChildFailure {
 #[repr(C)]
 struct ReportHead {
     kind: u32,
-    /// How many bytes with descriptors follow.
+    /// The number of bytes with descriptors that follow.
     chunks: u32,
-    /// 1 if manifest and bytes are in a memory whose descriptor came with this.
+    /// 1 if manifest and bytes are in sealed memory, whose descriptor came with this.
     sealed: u32,
     manifest: u32,
     bytes: u64,
@@ -300,7 +305,7 @@ fn report(mut stream: &UnixStream, kind: u32, manifest: &[u8], bytes: &[u8], fds
     Ok(())
 }
 
-/// Reads the report of a child that has ended; none if it made none. The hello is read before.
+/// Reads the report of a child that has ended; `None` if it made none. The acknowledgement has been read.
 pub(super) fn read_report(stream: &UnixStream) -> Option<ChildReport> {
     let mut head = [0; size_of::<ReportHead>()];
     let sealed = socket::recv(stream, &mut head).ok()?;

@@ -1,4 +1,4 @@
-//! This program, executed anew: as a fork server, or as a child.
+//! Executing this program again, as a fork server or as a child.
 
 use super::protocol;
 use crate::sys::Deadline;
@@ -12,11 +12,11 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// ... and from the end of its standard input to its own.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Before it is taken for somebody's will that there shall be no servers and children.
+/// After so many kills in a row, something does not want servers and children here.
 pub(super) const TRIES: usize = 5;
 pub(super) const TOO_OFTEN: SpawnError = SpawnError::Os(spawn::NO_CHILD);
 
-/// A process that greeted as this very build does.
+/// A process that sent the greeting of this very build.
 #[derive(Debug)]
 pub(super) struct Executed {
     pub(super) link: Link,
@@ -39,7 +39,7 @@ pub(super) fn execute(role: Role) -> Result<Executed, SpawnError> {
                 let ours = greeting.len() == expected.len() && greeting[..8] == expected[..8];
                 return Err(if ours { SpawnError::ImageChanged } else { SpawnError::NotHooked });
             }
-            // Once more, if it was killed. Else it runs `main`, or has run it.
+            // Another try, if it was killed. Otherwise it runs `main`, or has run it.
             None if in_time && end(&pidfd, SHORT_TIMEOUT).is_some_and(|code| code < 0) => {}
             None => {
                 end(&pidfd, Duration::ZERO);
@@ -50,7 +50,7 @@ pub(super) fn execute(role: Role) -> Result<Executed, SpawnError> {
     Err(TOO_OFTEN)
 }
 
-/// The descriptor of a child that nobody else knows yet. Without one it is not to be had, so it ends.
+/// The pidfd of a child that is not known elsewhere yet. Without one the child is of no use, so it is killed.
 pub(super) fn own_child(pid: u32) -> Result<PidFd, SpawnError> {
     PidFd::open(pid).map_err(|error| {
         spawn::abort_child(pid);
@@ -58,7 +58,7 @@ pub(super) fn own_child(pid: u32) -> Result<PidFd, SpawnError> {
     })
 }
 
-/// The exit status of a child that ends by itself in that time; none of one that has to be killed.
+/// The exit status of a child that ends by itself within the timeout; `None` for one that had to be killed.
 pub(super) fn end(child: &PidFd, timeout: Duration) -> Option<i32> {
     let ended = child.wait(Some(Deadline::after(timeout)));
     if !ended {

@@ -1,12 +1,12 @@
 //! The children of this process that may still run, and what happens to them at its end.
 //!
 //! # Invariants
-//! * C1: a child is in the list from its birth until its end was seen, whether somebody has a handle on it or not: so it is
-//!   joined at the end of this process, and reaped.
-//! * C2: a fork child begins with an empty list: its parent's children are not its own.
+//! * registry-C1: a child is in the list from its start until its end was seen, whether there is a handle on it or not.
+//!   So it is joined at the end of this process, and reaped.
+//! * registry-C2: a fork child starts with an empty list: its parent's children are not its own.
 //!
 //! # If a process dies here
-//! All of this is private. Who is killed joins nobody; daemons are the kernel's care.
+//! All of this is private. A killed process joins no child; the kernel ends its daemons.
 
 use super::child_record::ChildRecord;
 use crate::sys::exit;
@@ -22,7 +22,7 @@ use std::time::Duration;
 #[derive(Default)]
 pub(super) struct Children {
     running: Vec<Arc<ChildRecord>>,
-    /// When the list is looked through again.
+    /// The length at which the list is scanned again.
     next_scan: usize,
     reaper: Option<Arc<Reaper>>,
 }
@@ -37,9 +37,9 @@ pub(super) fn lock() -> MutexGuard<'static, Children> {
 }
 
 impl Children {
-    /// A child was born.
+    /// Adds a new child.
     pub(super) fn add(&mut self, record: Arc<ChildRecord>) {
-        // Those that ended meanwhile are zombies; a look at each costs a system call.
+        // Children that ended meanwhile are zombies; a look at each costs a system call.
         if self.running.len() >= self.next_scan {
             self.scan();
             self.next_scan = (self.running.len() * 9 / 8).max(16);
@@ -56,14 +56,14 @@ impl Children {
         &self.running
     }
 
-    /// In a fork child (C2).
+    /// Runs in a fork child (registry-C2).
     pub(super) fn forget(&mut self) {
         *self = Children::default();
     }
 }
 
-/// Somebody waits for a handle that is on its way. Those that were on their way to a child that has ended are given up, and
-/// the ends of the others are news.
+/// Called when a thread waits for a handle in flight. Arguments in flight to a child that has ended are released, and
+/// the ends of the other children change the epoch.
 pub(super) fn watch_pending_arguments() {
     let running = lock().running().to_vec();
     for record in running.iter().filter(|record| record.may_have_left_arguments()) {
@@ -73,7 +73,7 @@ pub(super) fn watch_pending_arguments() {
     }
 }
 
-/// Its end was seen.
+/// Removes a child whose end was seen.
 pub(super) fn remove(record: &Arc<ChildRecord>) {
     let removed = {
         let mut children = lock();
@@ -82,7 +82,7 @@ pub(super) fn remove(record: &Arc<ChildRecord>) {
     drop(removed);
 }
 
-/// Has this process join its children when it ends by `exit` or the end of `main`.
+/// Makes this process join its children when it ends by `exit` or at the end of `main`.
 pub(super) fn join_at_exit() {
     static HOOKED: AtomicBool = AtomicBool::new(false);
     if !HOOKED.swap(true, SeqCst) {
@@ -90,10 +90,10 @@ pub(super) fn join_at_exit() {
     }
 }
 
-// Runs behind the destructors of this thread's thread-locals, and uses none of those.
+// Runs after the destructors of this thread's thread-locals, and uses none of those.
 exit::exit_function!(at_exit, join_all());
 
-/// Daemons are asked to end, and killed a second later; the others are waited for, as in Python.
+/// Daemons get a request to end, and are killed a second later. Other children are waited for, as in Python.
 pub(super) fn join_all() {
     let mut running = lock().running().to_vec();
     running.retain(|record| !record.is_detached());
@@ -111,13 +111,13 @@ pub(super) fn join_all() {
     }
 }
 
-/// Has somebody reap a child that nobody waits for any more.
+/// Has a thread reap a child that is not waited for any more.
 pub(super) fn reap_in_background(record: Arc<ChildRecord>) {
     let mut children = lock();
     if children.reaper.is_none() {
         children.reaper = Reaper::start();
     }
-    // Without a thread or descriptors for it, the child is reaped when another is born.
+    // Without a thread or descriptors for it, the child is reaped when another one is started.
     if let Some(reaper) = children.reaper.clone() {
         drop(children);
         reaper.take(record);

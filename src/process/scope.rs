@@ -1,4 +1,4 @@
-//! `scope`: children that are joined at its end, whatever happens.
+//! `scope`: children that are joined at its end in any case.
 
 use super::handle::Process;
 use crate::entry::{Entry, captures_nothing};
@@ -7,21 +7,21 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where children of a [`scope`] are started.
+/// Starts the children of a [`scope`].
 pub struct Scope<'s> {
-    /// In the order of their starts; those that were joined are gone.
+    /// In the order of their starts, without those that were joined.
     children: Mutex<Vec<Arc<dyn Joined + Send + Sync>>>,
     of: PhantomData<&'s mut &'s ()>,
 }
 
-/// A child of a [`scope`]: it is joined at the scope's end, or here.
+/// A child of a [`scope`]: joined here, or at the end of the scope.
 pub struct ScopedProcess<'s, R> {
     slot: Arc<Slot<R>>,
     id: Option<u32>,
     of: PhantomData<&'s ()>,
 }
 
-/// Whoever joins first takes the child.
+/// The first to join takes the child.
 struct Slot<R> {
     name: String,
     child: Mutex<Option<Result<Process<R>, SpawnError>>>,
@@ -62,8 +62,8 @@ impl<R> std::fmt::Debug for ScopedProcess<'_, R> {
 }
 
 impl<'s> Scope<'s> {
-    /// Starts a child. A failure is told where the child is joined: here by [`ScopedProcess::join`], else at the scope's
-    /// end.
+    /// Starts a child. A failure is reported where the child is joined: by [`ScopedProcess::join`], or at the end of
+    /// the scope.
     ///
     /// ```
     /// use crossproc::{Value, scope};
@@ -90,7 +90,7 @@ impl<'s> Scope<'s> {
 }
 
 impl<R: Message> ScopedProcess<'_, R> {
-    /// Waits for its end, and gives what the function returned; what goes wrong is then no longer the scope's concern.
+    /// Waits for its end, and returns what the function returned. A failure then no longer concerns the scope.
     ///
     /// # Errors
     /// [`JoinError`]; `Spawn` if it was never started.
@@ -111,7 +111,7 @@ impl<R: Message> ScopedProcess<'_, R> {
         }
     }
 
-    /// The process number; none if it was not started.
+    /// The process id; `None` if it was not started.
     ///
     /// ```
     /// let ids = crossproc::scope(|s| { let child = s.spawn(std::process::id, ()); (child.id(), child.join().ok()) })?;
@@ -125,11 +125,11 @@ impl<R: Message> ScopedProcess<'_, R> {
 
 /// Runs `f`, which starts children, and joins those that `f` did not join.
 ///
-/// A panic in `f` goes on when all children have ended.
+/// A panic in `f` continues after all children have ended.
 ///
 /// # Errors
-/// The failure of the first child, in the order of their starts, that `f` did not join. All are joined in any case. An `Err`
-/// that a function returns is its result, not a failure of its process: join inside for it.
+/// The failure of the first child, in the order of their starts, that `f` did not join. All children are joined in any
+/// case. An `Err` that a function returns is its result, not a failure of its process: join inside for it.
 ///
 /// ```
 /// use crossproc::{ScopeError, scope};
@@ -140,7 +140,7 @@ impl<R: Message> ScopedProcess<'_, R> {
 /// assert!(matches!(result, Err(ScopeError::Child { .. })));
 /// ```
 ///
-/// As in all children, closures capture nothing: what they need are their arguments.
+/// As in all children, closures capture nothing: what they need are arguments.
 ///
 /// ```compile_fail
 /// let v = crossproc::Value::new(1).unwrap();
@@ -150,7 +150,7 @@ pub fn scope<T>(f: impl for<'s> FnOnce(&'s Scope<'s>) -> T) -> Result<T, ScopeEr
     let scope = Scope { children: Mutex::default(), of: PhantomData };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     let mut first = Ok(());
-    // A destructor of what `f` made cannot start more: the scope is ours again.
+    // A destructor of what `f` made cannot start more: the scope is exclusive again.
     let children = std::mem::take(&mut *scope.children.lock().unwrap_or_else(PoisonError::into_inner));
     for child in children {
         let joined = child.join();

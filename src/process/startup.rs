@@ -1,8 +1,8 @@
-//! Life before `main`: a program that was executed anew to be a fork server or a child is diverted here.
+//! Before `main`: a program that was executed again to be a fork server or a child is diverted here.
 //!
-//! A child that never reaches `main` lacks what std does before it; what matters of that is done anew: descriptors 0 to 2 are
-//! open, `SIGPIPE` is ignored, panics are caught. The constructors that would have run behind ours run before user code.
-//! Not done: the message at a stack overflow (the parent sees the signal).
+//! A child that never reaches `main` lacks what std does before it. What matters of that is done here: descriptors 0 to
+//! 2 are open, `SIGPIPE` is ignored, panics are caught. The constructors that would have run after ours run before user
+//! code. Not done: the message at a stack overflow (the parent sees the signal).
 
 use super::{child_main, fork_server, fork_server_client};
 use crate::sys::image::{self, Start};
@@ -11,7 +11,7 @@ use crate::{SpawnError, segment};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// The hook ran in this process, so it would in one that executes the same program.
+/// The constructor, or `init`, ran in this process, so it would run in another one that executes the same program.
 static HOOKED: AtomicBool = AtomicBool::new(false);
 
 #[cfg(feature = "auto")]
@@ -32,13 +32,13 @@ fn divert(start: Start) {
     }
 }
 
-/// Makes this program one that can start processes, where the feature `auto` is off: call it first in `main`.
+/// Makes this program one that can start processes, where the feature `auto` is off. Call it first in `main`.
 ///
-/// In a process that was started to be a child it does not return. With `auto`, a constructor before `main` does the
-/// same, and this does nothing.
+/// It does not return in a process that was started to be a child. With `auto`, a constructor before `main` has done
+/// this already, and this function does nothing.
 ///
-/// It also prepares the program for `fork` by other code: without it, a thread that forks in the moment in which another
-/// makes the first shared object gets a child that can make none.
+/// It also prepares the program for a `fork` by other code. Without it, a thread that forks while another one makes the
+/// first shared object gets a child that can make none.
 ///
 /// ```
 /// # fn main() -> crossproc::Result<()> {
@@ -51,7 +51,7 @@ pub fn init() {
     divert(Start::of_main());
 }
 
-/// Whether this program may execute itself anew without doing over again all that it does.
+/// Whether this program can be executed again without repeating all that it does.
 pub(super) fn check() -> Result<(), SpawnError> {
     if image::is_privileged() {
         return Err(SpawnError::Privileged);
