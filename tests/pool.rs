@@ -438,20 +438,6 @@ fn results_are_waited_for_in_many_ways() {
         });
         assert_eq!(slow.get_timeout(LIMIT), Ok(7));
         assert_eq!((slow.get_timeout(LIMIT), slow.ready()), (Err(TaskError::Taken), true));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-        let sum = runtime.block_on(async {
-            let results: Vec<_> = (0..50).map(|n| pool.apply_async(cube, (n,))).collect();
-            let mut sum = 0;
-            for result in results {
-                sum += result.await.unwrap();
-            }
-            sum + pool.map_async(cube, 0..10).await.unwrap().iter().sum::<u64>()
-        });
-        assert_eq!(sum, (0..50).chain(0..10).map(cube).sum());
-        assert_eq!(
-            runtime.block_on(pool.apply_async(|| -> u8 { panic!("no") }, ())).unwrap_err().to_string(),
-            "panicked: no"
-        );
     });
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use util::{LIMIT, Random, alone, program, role, until, until_killed, within};
+use util::{LIMIT, Random, alone, program, role, until, within};
 
 fn square(n: u64) -> u64 {
     n * n
@@ -319,37 +319,6 @@ fn a_timeout_ends_in_time_while_the_results_of_others_stream_by() {
         assert!(!others.ready(), "they stream by still");
         gate.store(1, SeqCst);
         assert_eq!((slow.get(), others.get().map(|all| all.len())), (Ok(7), Ok(300_000)));
-    });
-}
-
-#[test]
-fn results_are_awaited_in_tasks_of_a_runtime() {
-    within(60, || {
-        let pool = Arc::new(Pool::new(2).unwrap());
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-        runtime.block_on(async {
-            let tasks: Vec<_> = (0..200)
-                .map(|n| {
-                    let pool = pool.clone();
-                    tokio::spawn(async move {
-                        let square = pool.apply_async(square, (n,)).await?;
-                        pool.map_async(|n: u64| n + 1, square..square + 3).await
-                    })
-                })
-                .collect();
-            for (n, task) in (0..).zip(tasks) {
-                assert_eq!(task.await.unwrap(), Ok((n * n + 1..n * n + 4).collect::<Vec<_>>()));
-            }
-            // What nobody runs is awaited as well, until it is cancelled by the end of the pool.
-            let stuck: Vec<_> =
-                (0..10).map(|_| tokio::spawn(pool.apply_async(|| -> u8 { until_killed() }, ()))).collect();
-            tokio::task::yield_now().await;
-            pool.terminate();
-            for task in stuck {
-                assert_eq!(task.await.unwrap(), Err(TaskError::Cancelled));
-            }
-            assert_eq!(pool.apply_async(|| 1, ()).await, Err(TaskError::PoolClosed));
-        });
     });
 }
 

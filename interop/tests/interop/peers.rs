@@ -1,13 +1,11 @@
-//! What other crates do when the holder of a lock is killed, and what this one does.
+//! A lock whose holder is killed: another crate's lock, and the lock of this library.
 
-mod util;
-
+use crate::util::{Mark, fork, until_killed, within};
 use crossproc::{Lock, LockError};
 use raw_sync::Timeout;
 use raw_sync::locks::{LockInit, Mutex};
 use shared_memory::ShmemConf;
 use std::time::Duration;
-use util::{Mark, fork, until_killed, within};
 
 const WHILE: Duration = Duration::from_secs(2);
 
