@@ -14,10 +14,7 @@
 //!
 //! Not modelled: tasks that wait for room, retries, time-outs, the end of the pool.
 
-#[path = "util/explore.rs"]
-mod explore;
-
-use explore::{Model, explore};
+use crate::explore::{Model, explore};
 
 const THREADS: usize = 6;
 const KEEPER: usize = 2;

@@ -13,10 +13,7 @@
 //!
 //! Not modelled: weak memory, the backstop, which makes up for a `set` without the slot, deadlines.
 
-#[path = "util/explore.rs"]
-mod explore;
-
-use explore::{Model, explore};
+use crate::explore::{Model, explore};
 
 const THREADS: usize = 4;
 

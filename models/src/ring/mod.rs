@@ -30,8 +30,6 @@
 //! the last of its words ([`Change::NoLastLook`] leaves that out), and who gives up waiting for a lock follows rule R
 //! ([`Change::LateWakeKept`]).
 
-#[path = "../util/fx.rs"]
-mod fx;
 mod search;
 mod state;
 mod step;

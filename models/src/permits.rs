@@ -23,10 +23,7 @@
 //! Not modelled: weak memory, the backstop, more tokens than one can sleep on, the reserve, looks before a sleep (they have no
 //! effect), a second permit of the same thread (`lock_model` has the list).
 
-#[path = "util/explore.rs"]
-mod explore;
-
-use explore::{Model, explore};
+use crate::explore::{Model, explore};
 
 const THREADS: usize = 4; // thread `i` has the number `i + 1`
 const TOKENS: usize = 2;

@@ -1,6 +1,6 @@
 //! The stage: threads, lock, gate, seats, and the kernel.
 
-use super::explore::Model;
+use crate::explore::Model;
 
 pub const THREADS: usize = 4; // thread `i` has the number `i + 1`, and the seat `i`
 const TID: u8 = 0x0f;

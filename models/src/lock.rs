@@ -24,10 +24,7 @@
 //! Not modelled: weak memory (steps are sequentially consistent), the backstop (it would hide what is looked for),
 //! corrupt words, owner records and marks, `fork`, locks taken in opposite orders, sleep on two words at once.
 
-#[path = "util/explore.rs"]
-mod explore;
-
-use explore::{Model, explore};
+use crate::explore::{Model, explore};
 use std::mem::take;
 
 const THREADS: usize = 5; // thread `i` has the tid `i + 1`

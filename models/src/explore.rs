@@ -1,9 +1,6 @@
 //! Follows every run of a model: each interleaving of its threads, and each mishap in between.
 
-#[path = "fx.rs"]
-mod fx;
-
-use fx::Fx;
+use crate::fx::Fx;
 use std::collections::hash_map::{Entry, HashMap};
 use std::hash::{BuildHasherDefault, Hash};
 

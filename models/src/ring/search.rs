@@ -1,7 +1,7 @@
 //! Every state that can be reached.
 
-use super::fx::Fx;
 use super::state::*;
+use crate::fx::Fx;
 use std::collections::hash_map::{Entry, HashMap};
 use std::hash::BuildHasherDefault;
 

@@ -28,8 +28,6 @@
 //! up (its guard is `lock_model`'s matter), seats that nobody has a word left to watch.
 
 mod calls;
-#[path = "../util/explore.rs"]
-mod explore;
 mod meeting;
 mod stage;
 
@@ -39,7 +37,7 @@ use stage::{Change, Play, Stage};
 
 /// Explores one configuration: what threads come for, budgets of kills and lapses.
 fn run<P: Play>(play: P, aims: &[P::Aim], mishaps: [u8; 2], change: Option<Change>) -> Vec<&'static str> {
-    let (states, mut found) = explore::explore(Stage::new(play, aims, mishaps, change));
+    let (states, mut found) = crate::explore::explore(Stage::new(play, aims, mishaps, change));
     let bad = found.len();
     found.sort_unstable();
     found.dedup();
