@@ -1,7 +1,7 @@
 //! Sleepers: whoever waits for a lock gets it, wherever the holder or another waiter dies.
 
 use super::common::{BEDTIME, Flags, demand_all, die_after, pinned, put_to_bed, watch};
-use super::stepper::{Asleep, Kill, RingError, Scenario, Strategy, Survivor, Victim, Watched, World};
+use super::stepper::{Asleep, Kill, Scenario, Stop, Strategy, Survivor, Victim, Watched, World};
 use crossproc::{Lock, Value, ValueGuard};
 use std::time::Duration;
 
@@ -217,7 +217,7 @@ impl TwoUnlockers {
         let mut first = Victim::start(lock_and_leave_w, drop);
         waiter[0].kill();
         let stops = [first.run_to_call(), first.run_to_call()];
-        assert_eq!(stops, [RingError::Call, RingError::Call], "the unlock has no wake");
+        assert_eq!(stops, [Stop::Call, Stop::Call], "the unlock has no wake");
         let flags = Flags::new();
         let sleepers = vec![sleeper(&flags, &value)];
         TwoUnlockers { guard: None, barger: None, first, sleepers, flags, value }

@@ -1,11 +1,12 @@
 //! Kills a process at every instruction of every operation on locks, values, arrays, memory, messages and tasks, and of the
 //! start of a child, and sees whether the survivors cope.
 //!
-//! `cargo test` runs a short pass, which takes every n-th point. All points, which is what counts, and optimised code:
+//! `cargo test` runs a short pass, which takes every n-th point. All points:
 //!
 //! ```text
-//! cargo test --release --test kill -- --full          or KILL=full in the environment
-//! cargo test --release --test kill -- --full array    only scenarios whose names contain "array"
+//! cargo test --profile kill --test kill -- --full          or KILL=full in the environment
+//! cargo test --profile kill --test kill -- --full array    only scenarios whose names contain "array"
+//! cargo test --release --test kill -- --full               the code as users run it
 //! ```
 //!
 //! Besides, `KILL_POINTS=n` chooses how many points of each scenario the short pass visits, and `KILL_PATIENCE_MS` how
@@ -23,6 +24,7 @@ mod meet;
 mod memory;
 mod named;
 mod nested;
+mod optimised;
 mod parcel;
 mod peers;
 mod pool;
@@ -139,6 +141,9 @@ fn main() -> ExitCode {
     if arguments.list {
         scenarios.iter().for_each(|scenario| println!("{}: test", scenario.name()));
         return ExitCode::SUCCESS;
+    }
+    if let Some(code) = optimised::run_in_place_of_this() {
+        return code;
     }
     if !scenarios.is_empty() {
         common::settle(arguments.full);

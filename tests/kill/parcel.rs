@@ -105,7 +105,7 @@ enum Deed {
     Done,
 }
 
-struct CodecScope {
+struct Journey {
     deed: Deed,
     owner: Owner,
     own: Option<Parcel>,
@@ -113,7 +113,7 @@ struct CodecScope {
     line: Box<Line>,
 }
 
-impl CodecScope {
+impl Journey {
     fn scenario(name: &str, deed: Deed) -> Scenario {
         Scenario::new(format!("parcel/{name}"), move || {
             let line = Box::new(match deed {
@@ -123,12 +123,12 @@ impl CodecScope {
             let mut owner = Owner::start(&line);
             let which: &[u64] = if deed == Deed::Send { &[1] } else { &[1, 2] };
             which.iter().for_each(|which| assert!(owner.put(*which), "the owner puts nothing"));
-            CodecScope { deed, owner, own: None, tasks: Vec::new(), line }
+            Journey { deed, owner, own: None, tasks: Vec::new(), line }
         })
     }
 }
 
-impl World for CodecScope {
+impl World for Journey {
     fn prepare(&mut self) {
         super::common::warm_up();
         if self.deed == Deed::Send {
@@ -187,9 +187,9 @@ impl World for CodecScope {
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
-        CodecScope::scenario("send", Deed::Send),
-        CodecScope::scenario("receive", Deed::Receive),
-        CodecScope::scenario("take", Deed::Take),
-        CodecScope::scenario("done", Deed::Done),
+        Journey::scenario("send", Deed::Send),
+        Journey::scenario("receive", Deed::Receive),
+        Journey::scenario("take", Deed::Take),
+        Journey::scenario("done", Deed::Done),
     ]
 }

@@ -4,7 +4,7 @@
 use super::common::{BEDTIME, Flags, demand_all, eventually, put_to_bed, see_asleep};
 use super::mail::{DOORS_AT, Deed, HEAD_AT, LETTER, LONG, Line, MINE, SHORT, Seen};
 use super::mail::{act, demand_works, elsewhere};
-use super::stepper::{Kill, RingError, Scenario, Survivor, Victim, Watched, World, asleep};
+use super::stepper::{Kill, Scenario, Stop, Survivor, Victim, Watched, World, asleep};
 use crossproc::{Pipe, Receiver, RecvError, SendError, Sender, transfer};
 use std::os::unix::net::UnixStream;
 
@@ -147,10 +147,10 @@ impl Between {
             let mut first = Victim::start(prepare, |()| line.put(message));
             let blocks = line.blocks();
             while length == LETTER && line.blocks() == blocks {
-                assert_eq!(first.run_to_call(), RingError::Call, "it writes its letter");
+                assert_eq!(first.run_to_call(), Stop::Call, "it writes its letter");
             }
             while line.word(counted) == 0 {
-                assert!(matches!(first.step(), RingError::Trap | RingError::Call), "it counts its message");
+                assert!(matches!(first.step(), Stop::Trap | Stop::Call), "it counts its message");
             }
             Between { first, message, line }
         })

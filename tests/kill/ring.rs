@@ -3,7 +3,7 @@
 //! The worlds look at the queue without calling it as long as they wait for somebody to be woken: a call would wake too.
 
 use super::common::{BEDTIME, Flags, address, demand_all, eventually, patience, put_to_bed, watch};
-use super::stepper::{Asleep, Kill, RingError, Scenario, Strategy, Survivor, Victim, Watched, World, asleep};
+use super::stepper::{Asleep, Kill, Scenario, Stop, Strategy, Survivor, Victim, Watched, World, asleep};
 use crossproc::SimpleQueue;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
@@ -343,7 +343,7 @@ impl Waiter {
             let (flags, queue) = (Flags::new(), queue_with(8, 0..0));
             let mut first = Victim::start(super::common::warm_up, |()| drop(queue.put(1)));
             while tail_lock(&queue) == 0 {
-                assert_eq!(first.step(), RingError::Trap, "the put has a lock");
+                assert_eq!(first.step(), Stop::Trap, "the put has a lock");
             }
             let others = vec![producer(&flags, &queue)];
             if in_front {

@@ -43,5 +43,5 @@ pub use runner::{Report, run};
 pub use scenario::{Asleep, Kill, Scenario, World};
 pub use survivor::{Sleeper, Survivor};
 pub use tracer::require_ptrace;
-pub use victim::{RingError, Victim};
+pub use victim::{Stop, Victim};
 pub use watch::{Watched, shared_mappings};

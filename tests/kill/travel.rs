@@ -18,7 +18,7 @@ enum Role {
     Stranger,
 }
 
-struct CodecScope<B> {
+struct Journey<B> {
     role: Role,
     capacity: u64,
     keeper: Keeper,
@@ -28,7 +28,7 @@ struct CodecScope<B> {
     flags: Flags,
 }
 
-impl<B: Block> CodecScope<B> {
+impl<B: Block> Journey<B> {
     fn scenario(name: &str, role: Role) -> Scenario {
         let capacity = std::cell::OnceCell::new();
         Scenario::new(format!("travel/{name}"), move || Self::new(role, *capacity.get_or_init(Keeper::capacity::<B>)))
@@ -44,7 +44,7 @@ impl<B: Block> CodecScope<B> {
             flags.put(PLACE, keeper.ask(Order::Locate).expect("the keeper answers"));
         }
         let meanwhile = Meanwhile::default();
-        CodecScope { role, capacity, keeper, meanwhile, anchor: None, payload: None, flags }
+        Journey { role, capacity, keeper, meanwhile, anchor: None, payload: None, flags }
     }
 
     fn receive(&self) -> B {
@@ -66,7 +66,7 @@ impl<B: Block> CodecScope<B> {
     }
 }
 
-impl<B: Block> World for CodecScope<B> {
+impl<B: Block> World for Journey<B> {
     fn prepare(&mut self) {
         if self.role != Role::Stranger {
             self.anchor = Some(self.receive());
@@ -120,10 +120,10 @@ impl<B: Block> World for CodecScope<B> {
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
-        CodecScope::<Large>::scenario("send", Role::Sender),
-        CodecScope::<Small>::scenario("send-value", Role::Sender),
-        CodecScope::<Large>::scenario("receive", Role::Receiver),
-        CodecScope::<Small>::scenario("receive-value", Role::Receiver),
-        CodecScope::<Large>::scenario("receive-first", Role::Stranger),
+        Journey::<Large>::scenario("send", Role::Sender),
+        Journey::<Small>::scenario("send-value", Role::Sender),
+        Journey::<Large>::scenario("receive", Role::Receiver),
+        Journey::<Small>::scenario("receive-value", Role::Receiver),
+        Journey::<Large>::scenario("receive-first", Role::Stranger),
     ]
 }

@@ -1,7 +1,12 @@
 //! What all tests share: children by fork that can be killed, marks to meet at, other programs, time limits.
 //!
-//! Tests run as threads of one process, so a child inherits what all of them have at that moment. What counts descriptors
-//! or mappings, or waits for the end of a stream, runs [`alone`].
+//! The tests of a binary run as threads of one process. A child by fork inherits all that they have at that moment: it is another
+//! holder of each object, and keeps descriptors and streams open. So a test that counts what its process has, or waits until
+//! something has no other holder, or changes what the whole process has (limits, folder, umask, user, signals), needs a process
+//! of its own:
+//! * [`alone`] is a fork, with one thread: enough to count descriptors, mappings and names.
+//! * [`by_itself`] is this program once more: it has nothing of what other tests hold.
+//! * A [role](program()) is this program in the part of another test.
 #![allow(dead_code, unused_imports, reason = "a toolbox: not every test needs every tool")]
 
 mod counts;
@@ -17,10 +22,11 @@ pub use family::{
     children_of, descriptors, is_running, kill, name_of, open_descriptors, servers_of, status_number, zombies_of,
 };
 pub use privileges::{NOBODY, NOT_RUN, become_nobody, could_not_run, is_root, unshare};
-pub use program::{Program, prints, program, role, role_stream};
+pub use program::{Program, by_itself, in_a_program, prints, program, role, role_stream, test_name};
 pub use resources::{CORE, DESCRIPTORS, FILE_SIZE, MEMORY, PROCESSES, STACK, resource_limit, set_resource_limit};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Once;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -29,6 +35,9 @@ use std::time::{Duration, Instant};
 
 /// No single wait of a test takes longer, also on a loaded machine.
 pub const LIMIT: Duration = Duration::from_secs(20);
+/// Less than the half second after which a sleeper looks whether its holder lives: who wakes within this was woken.
+pub const AT_ONCE: Duration = Duration::from_millis(400);
+pub const MS: Duration = Duration::from_millis(1);
 /// The exit code of a child that panicked.
 pub const PANICKED: i32 = 101;
 
@@ -235,12 +244,17 @@ pub fn within<R>(seconds: u64, test: impl FnOnce() -> R) -> R {
 pub fn alone(seconds: u64, test: impl FnOnce()) {
     let mut child = fork(|| {
         test();
-        // SAFETY: a status is not wanted.
-        let left = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
-        assert_eq!(left, -1, "a child is left behind");
-        assert_eq!(names_left(), Vec::<String>::new(), "names are left behind");
+        nothing_is_left();
     });
     assert_eq!(child.wait_for(Duration::from_secs(seconds)), 0);
+}
+
+/// Checks that this process has no child, and none of its names are in `/dev/shm`.
+fn nothing_is_left() {
+    // SAFETY: a status is not wanted.
+    let left = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
+    assert_eq!(left, -1, "a child is left behind");
+    assert_eq!(names_left(), Vec::<String>::new(), "names are left behind");
 }
 
 /// A name for this test alone, to be swept by nobody else.
@@ -251,6 +265,16 @@ pub fn unique(name: &str) -> String {
 
 fn prefix() -> String {
     format!("test.{}.", std::process::id())
+}
+
+/// The file of a named object.
+pub fn shm_path(name: &str) -> PathBuf {
+    PathBuf::from(format!("/dev/shm/crossproc.{name}"))
+}
+
+/// Whether a named object has a file, be it a link to nowhere.
+pub fn name_exists(name: &str) -> bool {
+    shm_path(name).symlink_metadata().is_ok()
 }
 
 /// The names from [`unique`] that this process has left in `/dev/shm`.

@@ -3,7 +3,7 @@
 //! A role is a `#[test]` that begins with `let Some(argument) = role() else { return };`: run by the harness it does
 //! nothing, run by [`program`] it plays its part.
 
-use super::{LIMIT, unique, until, until_within};
+use super::{LIMIT, NOT_RUN, could_not_run, nothing_is_left, unique, until, until_within, within};
 use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -21,9 +21,23 @@ pub struct Program {
     child: std::process::Child,
 }
 
-/// Starts the test `name` of this binary as another program, with an argument, and a socket if it needs one.
-pub fn program(name: &str, argument: &str, stream: Option<&UnixStream>) -> Program {
-    start(name, argument, stream.map(AsRawFd::as_raw_fd), "")
+/// Starts a role of this binary as another program, with an argument, and a socket if it needs one.
+pub fn program<R: Fn()>(role: R, argument: &str, stream: Option<&UnixStream>) -> Program {
+    start(test_name(&role), argument, stream.map(AsRawFd::as_raw_fd), "")
+}
+
+/// The name that the harness gives a test: its path without the crate.
+pub fn test_name<R: Fn()>(_: &R) -> &'static str {
+    std::any::type_name::<R>().split_once("::").expect("a function of this crate").1
+}
+
+/// Runs a role as a program that has at most `seconds` to end well. Ends with [`NOT_RUN`], it could not get what it needs.
+pub fn in_a_program<R: Fn()>(seconds: u64, role: R) {
+    let name = test_name(&role);
+    within(seconds + 5, || match program(role, "", None).wait_for(Duration::from_secs(seconds)) {
+        NOT_RUN => could_not_run(name, "the system or this user has not what it needs"),
+        code => assert_eq!(code, 0, "exit code of {name}"),
+    });
 }
 
 fn start(name: &str, argument: &str, stream: Option<i32>, run: &str) -> Program {
@@ -53,6 +67,23 @@ pub fn role() -> Option<String> {
 pub fn role_stream() -> UnixStream {
     // SAFETY: `program` put a socket there, and this is asked once.
     unsafe { UnixStream::from_raw_fd(STREAM) }
+}
+
+/// Runs the calling test as another program: nothing that counts descriptors, children or holders there meets another test's,
+/// and a fork takes no other test's handles along. It leaves no process and no name behind.
+pub fn by_itself(seconds: u64, test: impl FnOnce()) {
+    if role().is_some() {
+        test();
+        crossproc::testing::close_fork_server();
+        nothing_is_left();
+        return;
+    }
+    let thread = std::thread::current();
+    let name = thread.name().expect("the test's name");
+    within(seconds + 5, || {
+        let mut program = start(name, "by itself", None, "");
+        assert_eq!(program.wait_for(Duration::from_secs(seconds)), 0, "exit code of {name} by itself");
+    });
 }
 
 /// What the calling test prints as another program, line by line, its children included: the test is started anew, and

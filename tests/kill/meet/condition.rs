@@ -1,6 +1,6 @@
 //! Calls: given and waited for, with the lock free and held.
 
-use super::super::stepper::{RingError, Victim};
+use super::super::stepper::{Stop, Victim};
 use super::*;
 
 const GRANTS: usize = 128 + 16 + 4;
@@ -189,7 +189,7 @@ impl Holder {
         let mut holder = Victim::start(warm_up, |()| condition.notify(0).expect("a condition"));
         let mut step_until = |held: bool| {
             while (word(&*condition, 0) & TID != 0) != held {
-                assert_eq!(holder.step(), RingError::Trap, "the notify has a lock");
+                assert_eq!(holder.step(), Stop::Trap, "the notify has a lock");
             }
         };
         step_until(true);

@@ -2,7 +2,7 @@
 
 use super::plan::{Anchor, Route, Strategy};
 use super::scenario::{Asleep, Scenario, World};
-use super::victim::{RingError, Victim};
+use super::victim::{Stop, Victim};
 use super::watch::{self, Watched};
 
 /// An operation of that many instructions never ends.
@@ -32,7 +32,7 @@ pub(super) struct Ride {
 }
 
 /// `Err` is the end of the ride.
-type Onward = Result<RingError, Reached>;
+type Onward = Result<Stop, Reached>;
 
 impl Ride {
     /// A fresh victim behind `point` instructions. With a route it runs to the nearest breakpoint
@@ -99,15 +99,15 @@ impl Ride {
         let mut visits = 0;
         while visits < anchor.visits {
             let stop = self.victim.run_to_call();
-            visits += u32::from(self.settle(stop, world)? == RingError::Trap);
+            visits += u32::from(self.settle(stop, world)? == Stop::Trap);
         }
         self.victim.clear_breakpoint();
         Ok(true)
     }
 
     /// Lets the world wake a sleeping victim, and finds out whether the ride is over.
-    fn settle(&mut self, mut stop: RingError, world: &mut dyn World) -> Onward {
-        if stop == RingError::Asleep {
+    fn settle(&mut self, mut stop: Stop, world: &mut dyn World) -> Onward {
+        if stop == Stop::Asleep {
             self.sleeps += 1;
             match world.victim_asleep(self.sleeps) {
                 Asleep::Leave => return Err(Reached::Asleep),
@@ -115,7 +115,7 @@ impl Ride {
             }
         }
         match stop {
-            RingError::Ended(status) => Err(Reached::Dead(status)),
+            Stop::Ended(status) => Err(Reached::Dead(status)),
             _ if self.victim.finished() => Err(Reached::End),
             stop => Ok(stop),
         }

@@ -26,7 +26,7 @@ struct Control {
 
 /// Why the victim does not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RingError {
+pub enum Stop {
     /// One instruction was executed, or a breakpoint was reached.
     Trap,
     /// It is at the entry or at the exit of a system call.
@@ -68,25 +68,25 @@ impl Victim {
     }
 
     /// Executes one instruction.
-    pub fn step(&mut self) -> RingError {
+    pub fn step(&mut self) -> Stop {
         self.resume(libc::PTRACE_SINGLESTEP.into());
         self.wait()
     }
 
     /// Runs to the next system call entry, exit or breakpoint.
-    pub fn run_to_call(&mut self) -> RingError {
+    pub fn run_to_call(&mut self) -> Stop {
         self.resume(libc::PTRACE_SYSCALL.into());
         self.wait()
     }
 
     /// Waits for the next stop, or until it sleeps for longer than a moment.
-    pub fn wait(&mut self) -> RingError {
+    pub fn wait(&mut self) -> Stop {
         self.wait_unless(Self::sleeps)
     }
 
     /// Waits for the next stop of a victim that was asleep and has been woken; panics if it is
     /// still asleep after ten seconds.
-    pub fn wait_woken(&mut self) -> RingError {
+    pub fn wait_woken(&mut self) -> Stop {
         self.wait_unless(|_, _| false)
     }
 
@@ -130,7 +130,7 @@ impl Victim {
         }
     }
 
-    fn wait_unless(&mut self, gives_up: impl Fn(&Self, Duration) -> bool) -> RingError {
+    fn wait_unless(&mut self, gives_up: impl Fn(&Self, Duration) -> bool) -> Stop {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.poll() {
@@ -140,7 +140,7 @@ impl Victim {
             if gives_up(self, waited) {
                 // It may have stopped just before it was looked at: a stop looks like sleep.
                 let status = self.child.poll();
-                return status.map_or(RingError::Asleep, |status| self.classify(status));
+                return status.map_or(Stop::Asleep, |status| self.classify(status));
             }
             assert!(waited < LIMIT, "the victim neither stops nor sleeps");
             pause_a_little(waited);
@@ -151,24 +151,24 @@ impl Victim {
         (waited > FUTEX_PATIENCE && asleep(self.pid())) || (waited > CALL_PATIENCE && state(self.pid()) == 'S')
     }
 
-    fn classify(&mut self, status: i32) -> RingError {
+    fn classify(&mut self, status: i32) -> Stop {
         const CALL: i32 = libc::SIGTRAP | 0x80; // marked so by PTRACE_O_TRACESYSGOOD
         if !libc::WIFSTOPPED(status) {
-            return RingError::Ended(status);
+            return Stop::Ended(status);
         }
         match libc::WSTOPSIG(status) {
-            libc::SIGTRAP => RingError::Trap,
-            CALL => RingError::Call,
+            libc::SIGTRAP => Stop::Trap,
+            CALL => Stop::Call,
             signal => {
                 self.signal = signal;
-                RingError::Signal(signal)
+                Stop::Signal(signal)
             }
         }
     }
 
     fn await_first_stop(&mut self) {
         match self.wait_woken() {
-            RingError::Signal(libc::SIGSTOP) => self.signal = 0,
+            Stop::Signal(libc::SIGSTOP) => self.signal = 0,
             stop => self.explain_failed_start(stop),
         }
         let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD;
@@ -176,7 +176,7 @@ impl Victim {
             .unwrap_or_else(|error| panic!("PTRACE_SETOPTIONS: {error}\n{REMEDY}"));
     }
 
-    fn explain_failed_start(&self, stop: RingError) -> ! {
+    fn explain_failed_start(&self, stop: Stop) -> ! {
         match self.control.refused.load(SeqCst) {
             0 => panic!("the victim did not get through its preparation: {stop:?}"),
             errno => {

@@ -1,0 +1,571 @@
+//! The stage: threads, lock, gate, seats, and the kernel.
+
+use crate::explore::Model;
+
+pub const THREADS: usize = 4; // thread `i` has the number `i + 1`, and the seat `i`
+const TID: u8 = 0x0f;
+const DIED: u8 = 0x40;
+const WAITERS: u8 = 0x80;
+const LOCK: usize = THREADS; // a word to sleep on, behind the seats
+const GATE: usize = THREADS + 1;
+const CHANGES: usize = THREADS + 2;
+const ORDER: [usize; THREADS + 3] = [GATE, LOCK, CHANGES, 0, 1, 2, 3]; // in which they are compared
+
+/// What a seat says of one who waits.
+pub const WAITING: u8 = 1;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum At {
+    #[default]
+    Gone, // rests
+    Begin,
+    Enter,   // takes the lock when it can, and goes on with its task
+    Work,    // under the lock: the next store of its task
+    Changed, // changes + 1
+    Leave,   // the lock loses the number
+    Pay,     // does somebody sleep, and could go on?
+    Ring,    // the gate: one more
+    Wake,    // FUTEX_WAKE
+    Calm,    // nobody was woken: ASLEEP goes
+    Paid,    // the play notes who was woken
+    Clear,   // the slot is emptied
+    First,   // before it sleeps: can it go on?
+    Arm,     // the gate: one more, ASLEEP
+    NoteChanges,
+    Mark,         // W into the lock
+    Note,         // the word of the next seat that is to be watched
+    Dead,         // is there a dead one?
+    Look,         // can it go on?
+    Queue,        // compares the next word, and is in its queue
+    Asleep,       // rests
+    Awake,        // can it go on?
+    GiveUpSeat,   // its own, without the lock
+    KilledAsleep, // dead, and still in the queues
+    Exit,         // the kernel visits the seat
+    ExitLock,     // and the slot
+}
+
+/// What comes behind the lock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Then<T> {
+    #[default]
+    Gone,
+    Wait,
+    GiveUpSeat,
+    /// Another task under the lock.
+    Do(T),
+}
+
+/// What comes behind a store under the lock.
+pub enum Next<T> {
+    /// Another one, by its number.
+    Store(u8),
+    /// Nothing was changed.
+    Leave(Then<T>),
+    Changed(Then<T>),
+}
+
+/// A mistake, to see that it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    AsleepWithoutSlot,
+    ArrivalEmptiesSlot,
+    SlotEmptiedBeforePay,
+    NothingPaid,
+    ChangesNotCounted,
+    ChangesComparedFirst,
+    SeatsUnwatched,
+    DiedLockNotPaid,
+    BuriedBeforeSettled,
+    NotSettledAnew,
+    PhaseIsAnnounced,
+    NoGuardian,
+    GrantGoesWithTheDead,
+}
+
+/// What is played: the state that the lock guards.
+pub trait Play: Copy + Default {
+    type Aim: Copy + std::fmt::Debug + PartialEq;
+    type Task: Copy + PartialEq;
+    /// Who sleeps watches the seats that say this.
+    const WATCHED: u8;
+    /// The slot keeps the lock from a wait's first change on.
+    const SLOT_STAYS: bool;
+    /// What one does who gives up.
+    const TIME_IS_UP: Self::Task;
+
+    /// What one begins with who comes for this; nothing, if there is nothing to do.
+    fn first(&self, aim: Self::Aim) -> Option<Self::Task>;
+    /// Small numbers for both.
+    fn codes(aim: Self::Aim, task: Option<Self::Task>) -> [u8; 2];
+    /// Whether the dead are buried before anything else.
+    fn buries_first(task: Self::Task) -> bool;
+    /// Whether one who waits can go on.
+    fn is_ready(&self, seat: &Seat) -> bool;
+    /// The owner of this seat is dead.
+    fn bury(&mut self, seats: &mut [Seat; THREADS], i: usize, change: Option<Change>);
+    /// A holder of the lock died in a change.
+    fn recount(&mut self, seats: &mut [Seat; THREADS], change: Option<Change>);
+    /// How many of those who sleep could go on, and a token of what it is about.
+    fn calls(&self, change: Option<Change>) -> (usize, u8);
+    fn paid(&mut self, _: u8) {}
+    /// Under the lock: the store of this number.
+    fn work(stage: &mut Stage<Self>, i: usize, task: Self::Task, store: u8) -> Next<Self::Task>;
+    /// One who waited can.
+    fn go_on(stage: &mut Stage<Self>, i: usize);
+    /// The owner of this seat dies.
+    fn dies(&mut self, _: &Seat) {}
+    fn key(&self) -> u128;
+    /// The rule that this breaks.
+    fn broken(&self) -> Option<&'static str> {
+        None
+    }
+    /// The rule that is broken if this one sleeps for ever.
+    fn stuck(&self, seats: &[Seat; THREADS], i: usize) -> Option<&'static str>;
+}
+
+#[derive(Clone, Copy)]
+pub struct Thread<P: Play> {
+    at: At,
+    pub aim: Option<P::Aim>,
+    task: Option<P::Task>, // none: to bury the dead, in the middle of a wait
+    then: Then<P::Task>,
+    slot: bool,
+    store: u8,    // the next one under the lock
+    pub kept: u8, // for the play, and how many are to be woken
+    token: u8,
+    pub more: bool, // one more is to look
+    in_wait: bool,  // pays in the middle of a wait
+    passed: bool,   // it has had all look, and nothing changed since
+    pub expired: bool,
+    rung: bool,    // somebody rang since it armed
+    others: bool,  // the gate is another since it rang
+    changed: bool, // the state changed since it looked
+    noted_lock: u8,
+    watched: u8,          // bits of seats
+    noted: [u8; THREADS], // their words
+    queued: u8,           // bits of words
+    woken: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seat {
+    pub word: u8,
+    pub says: u8,
+    pub of: u8, // the play's
+}
+
+impl Seat {
+    pub fn of(i: usize, of: u8) -> Self {
+        Seat { word: (i as u8 + 1) | WAITERS, says: WAITING, of }
+    }
+
+    pub fn waits(&self) -> bool {
+        self.word != 0 && self.says == WAITING
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.word & DIED != 0
+    }
+}
+
+impl<P: Play> Thread<P> {
+    /// One that does nothing, or nothing yet.
+    fn resting(aim: Option<P::Aim>) -> Self {
+        Thread {
+            at: At::Gone,
+            aim,
+            task: None,
+            then: Then::Gone,
+            slot: false,
+            store: 0,
+            kept: 0,
+            token: 0,
+            more: false,
+            in_wait: false,
+            passed: false,
+            expired: false,
+            rung: false,
+            others: false,
+            changed: false,
+            noted_lock: 0,
+            watched: 0,
+            noted: [0; THREADS],
+            queued: 0,
+            woken: false,
+        }
+    }
+
+    fn get_up(&mut self) {
+        (self.queued, self.woken, self.at) = (0, false, At::Awake);
+    }
+
+    pub fn go_in(&mut self, task: Option<P::Task>) {
+        (self.at, self.task, self.store, self.in_wait) = (At::Enter, task, 0, false);
+    }
+
+    pub fn pay_and(&mut self, then: Then<P::Task>) {
+        (self.at, self.then) = (At::Pay, then);
+    }
+
+    fn has_paid(&mut self) {
+        self.at = if self.in_wait { At::Arm } else { At::Clear };
+    }
+
+    /// Without what depends on the numbers of threads, or with it.
+    fn key(self, with_numbers: bool) -> u128 {
+        let [aim, task] = self.aim.map_or([31, 0], |aim| P::codes(aim, self.task));
+        let then = match self.then {
+            Then::Gone => 0,
+            Then::Wait => 1,
+            Then::GiveUpSeat => 2,
+            Then::Do(_) => 3, // there is one such task in each play
+        };
+        let waits = [self.in_wait, self.passed, self.expired, self.changed];
+        let flags = [self.slot, self.more, self.rung, self.others, self.woken].into_iter().chain(waits);
+        let parts = [self.at as u8, task, then, aim, self.store, self.kept, self.token];
+        let small = parts.into_iter().fold(0, |packed, part| packed << 5 | u128::from(part));
+        let packed = flags.fold(small, |packed, flag| packed << 1 | u128::from(flag));
+        if !with_numbers {
+            return packed;
+        }
+        let words = [self.noted_lock, self.watched, self.queued].into_iter().chain(self.noted);
+        words.fold(packed, |packed, word| packed << 8 | u128::from(word))
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Stage<P: Play> {
+    pub change: Option<Change>,
+    lock: u8,
+    asleep: bool, // the gate's bit
+    pub seats: [Seat; THREADS],
+    kills: u8,
+    lapses: u8,
+    pub threads: [Thread<P>; THREADS],
+    pub play: P,
+}
+
+impl<P: Play> Stage<P> {
+    pub fn new(play: P, aims: &[P::Aim], [kills, lapses]: [u8; 2], change: Option<Change>) -> Self {
+        let mut threads = [Thread::resting(None); THREADS];
+        for (t, &aim) in threads.iter_mut().zip(aims) {
+            *t = Thread { at: At::Begin, ..Thread::resting(Some(aim)) };
+        }
+        Stage { change, lock: 0, asleep: false, seats: [Seat::default(); THREADS], kills, lapses, threads, play }
+    }
+
+    fn is(&self, change: Change) -> bool {
+        self.change == Some(change)
+    }
+
+    fn is_ready(&self, i: usize) -> bool {
+        self.play.is_ready(&self.seats[i])
+    }
+
+    fn has_dead(&self) -> bool {
+        self.seats.iter().any(Seat::is_dead)
+    }
+
+    fn bury(&mut self) {
+        for i in 0..THREADS {
+            if self.seats[i].is_dead() {
+                self.play.bury(&mut self.seats, i, self.change);
+                self.seats[i] = Seat::default();
+            }
+        }
+        self.count_change();
+    }
+
+    fn count_change(&mut self) {
+        if !self.is(Change::ChangesNotCounted) {
+            self.threads.iter_mut().for_each(|t| (t.changed, t.passed) = (true, false));
+        }
+    }
+
+    /// Takes the lock, which a dead one may have left.
+    fn enter(&mut self, i: usize) {
+        let died = self.lock & DIED != 0;
+        (self.threads[i].slot, self.threads[i].at) = (true, At::Work);
+        self.lock = (i as u8 + 1) | self.lock & WAITERS;
+        if died && self.is(Change::BuriedBeforeSettled) {
+            self.bury();
+            self.play.recount(&mut self.seats, self.change);
+        } else if died {
+            self.play.recount(&mut self.seats, self.change);
+            self.bury();
+        }
+    }
+
+    fn work(&mut self, i: usize) {
+        let (task, store) = (self.threads[i].task, self.threads[i].store);
+        if store == 0 && task.is_none_or(P::buries_first) && self.has_dead() {
+            self.bury();
+        }
+        let next = task.map_or(Next::Changed(Then::Wait), |task| P::work(self, i, task, store));
+        let t = &mut self.threads[i];
+        match next {
+            Next::Store(store) => t.store = store,
+            Next::Leave(then) => (t.at, t.then) = (At::Leave, then),
+            Next::Changed(then) => (t.at, t.then) = (At::Changed, then),
+        }
+    }
+
+    fn pay(&mut self, i: usize) {
+        let (own, token) = self.play.calls(self.change);
+        let died = self.lock & DIED != 0 && !self.is(Change::DiedLockNotPaid);
+        let pays_nothing = !self.asleep || self.is(Change::NothingPaid);
+        let has_dead = self.has_dead();
+        let t = &mut self.threads[i];
+        let most = own.max(usize::from(t.more)).max(usize::from(died || has_dead));
+        if most == 0 || pays_nothing {
+            return t.has_paid();
+        }
+        let most = if t.in_wait { THREADS } else { most };
+        (t.at, t.kept, t.token) = (At::Ring, most as u8, token);
+    }
+
+    fn is_watched(&self, i: usize, seat: usize) -> bool {
+        let Seat { word, says, .. } = self.seats[seat];
+        i != seat && word != 0 && says == P::WATCHED && !self.is(Change::SeatsUnwatched)
+    }
+
+    fn is_as_noted(&self, i: usize, word: usize) -> bool {
+        let t = &self.threads[i];
+        match word {
+            GATE => !t.rung,
+            LOCK => t.noted_lock == self.lock,
+            CHANGES => !t.changed,
+            seat => t.noted[seat] == self.seats[seat].word,
+        }
+    }
+
+    /// The next word that is to be slept on.
+    fn next_word(&self, i: usize) -> Option<usize> {
+        let t = &self.threads[i];
+        let mut order = ORDER;
+        if self.is(Change::ChangesComparedFirst) {
+            order.swap(0, 2);
+        }
+        let is_left = |word: &usize| (*word >= THREADS || t.watched & 1 << word != 0) && t.queued & 1 << word == 0;
+        order.into_iter().find(is_left)
+    }
+
+    /// Who is in the queue of a word.
+    fn sleepers(&self, word: usize) -> Vec<usize> {
+        (0..THREADS).filter(|i| self.threads[*i].queued & 1 << word != 0).collect()
+    }
+
+    /// The kernel wakes so many of those in the queue of a word, whoever they are.
+    fn wake(self, word: usize, most: usize, out: &mut Vec<Self>) {
+        let sleepers = self.sleepers(word);
+        if sleepers.is_empty() || most == 0 {
+            return out.push(self);
+        }
+        for sleeper in sleepers {
+            let mut n = self;
+            let t = &mut n.threads[sleeper];
+            (t.queued, t.woken) = (0, true);
+            if t.at == At::Asleep {
+                t.get_up();
+            }
+            n.wake(word, most - 1, out);
+        }
+    }
+
+    fn killed(mut self, i: usize) -> Self {
+        let t = self.threads[i];
+        let at = if t.queued != 0 { At::KilledAsleep } else { At::Exit };
+        self.threads[i] = Thread { at, slot: t.slot, queued: t.queued, ..Thread::resting(t.aim) };
+        self
+    }
+
+    fn lapsed(mut self, i: usize) -> Self {
+        self.threads[i].expired = true;
+        self.threads[i].get_up();
+        self
+    }
+}
+
+impl<P: Play> Model for Stage<P> {
+    type Key = (u128, u128, u128, u128, u128, u128, u128);
+    const THREADS: usize = THREADS;
+
+    /// Threads are interchangeable: sorts them, their seats, and what others noted of those, and renames the numbers to match.
+    fn canonical(&self) -> Self {
+        let seat = |i: usize| u128::from(self.seats[i].says) << 16 | u128::from(self.seats[i].of) << 8;
+        let keys: [u128; THREADS] = std::array::from_fn(|i| self.threads[i].key(false) << 32 | seat(i));
+        let mut order = [0, 1, 2, 3];
+        order.sort_unstable_by_key(|&old: &usize| keys[old]);
+        let mut numbers = [0; THREADS + 1];
+        order.iter().zip(1..).for_each(|(&old, number)| numbers[old + 1] = number);
+        let rename = |word: u8| word & !TID | numbers[usize::from(word & TID)];
+        let bits = |bits: u8| order.iter().enumerate().fold(0, |new, (at, old)| new | (bits >> old & 1) << at);
+        let seats_of = |words: u8| words & !0x0f | bits(words & 0x0f);
+        let (threads, seats) = (order.map(|old| self.threads[old]), order.map(|old| self.seats[old]));
+        let mut n = Stage { threads, seats, lock: rename(self.lock), ..*self };
+        n.seats.iter_mut().for_each(|seat| seat.word = rename(seat.word));
+        for t in &mut n.threads {
+            t.noted_lock = rename(t.noted_lock);
+            t.watched = seats_of(t.watched);
+            t.queued = seats_of(t.queued);
+            t.noted = order.map(|old| rename(t.noted[old]));
+        }
+        n
+    }
+
+    fn key(&self) -> Self::Key {
+        let [a, b, c, d] = self.threads.map(|t| t.key(true));
+        let seats = self.seats.iter().flat_map(|seat| [seat.word, seat.says, seat.of]);
+        let seats = seats.fold(0, |packed, part| packed << 8 | u128::from(part));
+        let shared = [self.lock, self.kills, self.lapses, self.asleep.into()];
+        let shared = shared.into_iter().fold(0, |packed, part| packed << 8 | u128::from(part));
+        (a, b, c, d, seats, shared, self.play.key())
+    }
+
+    fn step(&self, i: usize, out: &mut Vec<Self>) {
+        let me = i as u8 + 1;
+        let mut n = *self;
+        let t = &mut n.threads[i];
+        match t.at {
+            At::Gone | At::Asleep => return,
+            At::Begin => match t.aim.and_then(|aim| self.play.first(aim)) {
+                Some(task) => t.go_in(Some(task)),
+                None => t.at = At::Gone,
+            },
+            At::Enter if self.lock & TID != 0 => return, // waits for it
+            At::Enter => n.enter(i),
+            At::Work => n.work(i),
+            At::Changed => {
+                t.at = At::Leave;
+                n.count_change();
+            }
+            At::Leave => {
+                t.at = At::Pay;
+                t.slot = !self.is(Change::SlotEmptiedBeforePay);
+                n.lock &= WAITERS;
+            }
+            At::Pay => n.pay(i),
+            At::Ring => {
+                n.asleep = true;
+                n.threads.iter_mut().for_each(|t| (t.rung, t.others) = (true, true));
+                (n.threads[i].at, n.threads[i].others) = (At::Wake, false);
+            }
+            At::Wake => {
+                t.at = if self.sleepers(GATE).is_empty() { At::Calm } else { At::Paid };
+                let most = std::mem::take(&mut t.kept).into();
+                return n.wake(GATE, most, out);
+            }
+            At::Calm => {
+                t.at = At::Paid;
+                if !t.others {
+                    n.asleep = false;
+                    n.threads.iter_mut().for_each(|t| t.rung = true);
+                }
+            }
+            At::Paid => {
+                let token = std::mem::take(&mut t.token);
+                t.has_paid();
+                n.play.paid(token);
+            }
+            At::Clear => {
+                let stays = P::SLOT_STAYS && !self.is(Change::ArrivalEmptiesSlot);
+                (t.slot, t.more) = (t.then == Then::Wait && (stays || t.task.is_none()), false);
+                match t.then {
+                    Then::Gone => *t = Thread::resting(t.aim),
+                    Then::Wait => t.at = At::First,
+                    Then::GiveUpSeat => t.at = At::GiveUpSeat,
+                    Then::Do(task) => t.go_in(Some(task)),
+                }
+            }
+            At::First => {
+                t.slot = !self.is(Change::AsleepWithoutSlot);
+                t.at = if self.is_ready(i) { At::Awake } else { At::Arm };
+            }
+            At::Arm => {
+                (t.rung, t.at, t.in_wait) = (false, At::NoteChanges, false);
+                n.asleep = true;
+                n.threads.iter_mut().for_each(|t| t.others = true);
+            }
+            At::NoteChanges => (t.changed, t.at) = (false, At::Mark),
+            At::Mark if self.lock & DIED != 0 => t.go_in(None),
+            At::Mark => {
+                n.lock |= WAITERS;
+                (t.at, t.watched, t.noted_lock) = (At::Note, 0, n.lock);
+            }
+            At::Note => match (0..THREADS).find(|seat| t.watched & 1 << seat == 0 && self.is_watched(i, *seat)) {
+                Some(seat) => {
+                    t.watched |= 1 << seat;
+                    t.noted[seat] = self.seats[seat].word;
+                }
+                None => t.at = At::Dead,
+            },
+            At::Dead if self.has_dead() => t.go_in(None),
+            At::Dead => t.at = At::Look,
+            At::Look if self.is_ready(i) => t.at = At::Awake,
+            At::Look if t.expired => t.go_in(Some(P::TIME_IS_UP)),
+            At::Look => t.at = At::Queue,
+            At::Queue => match self.next_word(i) {
+                _ if t.woken => t.get_up(),
+                None => t.at = At::Asleep,
+                Some(word) if !self.is_as_noted(i, word) => t.get_up(),
+                Some(word) => t.queued |= 1 << word,
+            },
+            At::Awake => {
+                (t.watched, t.noted, t.noted_lock) = (0, [0; THREADS], 0);
+                (t.rung, t.changed) = (false, false);
+                if self.is_ready(i) {
+                    P::go_on(&mut n, i);
+                } else {
+                    (t.at, t.in_wait) = (if t.passed { At::Arm } else { At::Pay }, true);
+                    t.passed = true;
+                }
+            }
+            At::GiveUpSeat => {
+                *t = Thread::resting(t.aim);
+                n.seats[i] = Seat::default();
+            }
+            At::KilledAsleep => (t.at, t.queued) = (At::Exit, 0),
+            At::Exit => {
+                t.at = At::ExitLock;
+                if self.seats[i].word & TID == me {
+                    n.seats[i].word = DIED | WAITERS;
+                    n.play.dies(&self.seats[i]);
+                    return n.wake(i, 1, out);
+                }
+            }
+            At::ExitLock => {
+                *t = Thread::resting(t.aim);
+                let slot = self.threads[i].slot;
+                let holds = self.lock & TID == me;
+                if slot && holds {
+                    n.lock = DIED | self.lock & WAITERS;
+                }
+                if slot && (holds && self.lock & WAITERS != 0 || self.lock & TID == 0) {
+                    return n.wake(LOCK, 1, out);
+                }
+            }
+        }
+        out.push(n);
+    }
+
+    fn mishap(&self, i: usize, out: &mut Vec<Self>) {
+        let at = self.threads[i].at;
+        if self.kills > 0 && !matches!(at, At::Gone | At::Exit | At::ExitLock | At::KilledAsleep) {
+            out.push(Stage { kills: self.kills - 1, ..*self }.killed(i));
+        }
+        if self.lapses > 0 && at == At::Asleep {
+            out.push(Stage { lapses: self.lapses - 1, ..*self }.lapsed(i));
+        }
+    }
+
+    fn broken(&self, is_last: bool) -> Option<&'static str> {
+        let mut sleepers = (0..THREADS).filter(|i| is_last && self.threads[*i].at == At::Asleep);
+        self.play.broken().or_else(|| {
+            sleepers.find_map(|i| {
+                let stuck = (self.is_ready(i) || self.lock & DIED != 0).then_some("stuck");
+                stuck.or_else(|| self.play.stuck(&self.seats, i))
+            })
+        })
+    }
+}

@@ -1,0 +1,3 @@
+//! The crate's own rules.
+
+mod errors;
