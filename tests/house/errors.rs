@@ -1,4 +1,4 @@
-//! Errors: what they say, and that they travel.
+//! Errors: their texts, their conversions, and their serialisation.
 
 use crossproc::{ArrayError, Error, LockError, LockTimeoutError, Os, SegmentError, TravelError, TryLockError};
 use serde::Serialize;

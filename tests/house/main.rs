@@ -1,3 +1,3 @@
-//! The crate's own rules.
+//! Rules that the whole crate keeps.
 
 mod errors;

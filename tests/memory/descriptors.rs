@@ -1,5 +1,5 @@
-//! A process that is out of file descriptors gets an error of the system, and is as good as any other when it has some
-//! again: also when they ran out before its very first call, and also in the eyes of other processes.
+//! A process without free file descriptors gets an error of the system, and works again as soon as it has some. This
+//! holds as well if they run out before its first call, and other processes see no difference.
 
 use crate::util::{self, Mark, Program, alone, fork, name_exists, program, role, role_stream, unique};
 use crossproc::{Array, Os, SegmentError, TravelError, Value, travel};

@@ -1,5 +1,5 @@
-//! Where memory, cgroups, `/dev/shm` or descriptors end: typed errors at once, never the OOM killer or a `SIGBUS`, and
-//! afterwards all is well.
+//! The limits of memory, cgroups, `/dev/shm` and descriptors: a typed error at once, no OOM killer, no `SIGBUS`, and
+//! normal operation afterwards.
 
 use crate::util::{
     self, Counts, NOT_RUN, alone, could_not_run, exit, fork, is_root, name_exists, program, role, say, unique,

@@ -1,7 +1,7 @@
-//! Named objects: which names there are, who finds what under them, and who is refused.
+//! Named objects: which names are valid, what is found under them, and who is refused.
 //!
-//! Each test runs alone in a process of its own: a child that another test forks would inherit its handles, and so keep
-//! its names.
+//! Each test runs in a process of its own, because a child that another test forks inherits its handles and keeps its
+//! names.
 
 use crate::util::{
     self, NOT_RUN, alone, become_nobody, could_not_run, fork, is_root, name_exists, program, role, shm_path, unique,

@@ -1,5 +1,5 @@
-//! Handles go round between processes that make, copy, send and drop them, and are killed at any moment: no block ever
-//! belongs to two objects, and none is lost.
+//! Processes make, copy, send and drop handles, and are killed at any moment: no block ever belongs to two objects, and
+//! none is lost.
 
 use crate::util::{Child, Counts, Mark, PANICKED, alone, fork};
 use crossproc::travel::{recv, send};

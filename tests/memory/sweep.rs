@@ -1,6 +1,6 @@
-//! What killed programs leave in `/dev/shm` goes with the next call of any program, and nothing else goes.
+//! The next call of any program removes the names that killed programs left in `/dev/shm`, and removes nothing else.
 //!
-//! A sweep of any program on the machine takes all that is left, so that tests never rely on rubbish to stay.
+//! Any program on the machine sweeps everything that is left, so no test relies on a left name to stay.
 
 use crate::util::{self, Child, Mark, alone, fork, name_exists, program, role, shm_path, unique};
 use crossproc::{Array, SegmentError, Value};

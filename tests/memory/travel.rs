@@ -1,4 +1,4 @@
-//! Handles in messages: to a child that was there before the object, and to another program.
+//! Handles in messages, to a child that is older than the object and to another program.
 
 use crate::util::{Counts, Mark, alone, fork, program, role, role_stream, unique, until_killed, within};
 use crossproc::travel::{recv, send};
@@ -278,7 +278,7 @@ fn a_message_that_is_not_sent_or_not_encoded_gives_its_handles_back() {
 }
 
 #[test]
-fn elsewhere_a_handle_cannot_be_written_and_the_error_says_so() {
+fn elsewhere_a_handle_cannot_be_serialized_and_the_error_says_so() {
     let (value, array, lock) = (Value::new(1).unwrap(), Array::from_slice(&[1]).unwrap(), Lock::new().unwrap());
     let says_so = |error: &dyn std::fmt::Display| assert!(error.to_string().contains("message"), "{error}");
     says_so(&serde_json::to_string(&value).unwrap_err());

@@ -1,12 +1,12 @@
-//! Whether `SimpleQueue` and `Queue` are each one queue for all: several processes write down when each call began and ended and what it
-//! said, some are killed on the way, and a search looks for one order of all calls that explains every answer.
+//! Linearizability of `SimpleQueue` and `Queue`: several processes record the beginning, the end and the result of each
+//! call, some are killed on the way, and a search looks for one order of all calls that explains every result.
 //!
-//! The order must keep to the times: a call that ended before another began comes first. The last call of a killed process
-//! may have happened or not, at any time after its beginning. The search (of Wing and Gong) goes forward by one call of one
-//! process at a time and never visits a place twice: how far each process is, and what is in the queue. So it decides
-//! exactly; many short histories keep it small.
+//! The order must agree with the times: a call that ended before another one began comes first. The last call of a
+//! killed process may have taken effect or not, at any time after its beginning. The search (of Wing and Gong) takes
+//! one call of one process at a time and never visits a place twice: how far each process is, and what the queue
+//! contains. So it decides exactly; many short histories keep it small.
 //!
-//! `CROSSPROC_HISTORIES_SECONDS` says for how long histories are made.
+//! `CROSSPROC_HISTORIES_SECONDS` is the time for which histories are made.
 
 use crate::util::{self, Random, within};
 use crossproc::{

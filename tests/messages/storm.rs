@@ -1,5 +1,5 @@
-//! Producers, consumers and workers of queues are killed at random, and others take their places. Ledgers in shared
-//! memory say what was begun and what was acknowledged. `CROSSPROC_STORM_SECONDS` has it go on for longer.
+//! Producers, consumers and workers of queues are killed at random and replaced. Ledgers in shared memory record what
+//! was begun and what was acknowledged. `CROSSPROC_STORM_SECONDS` is the time for which it goes on.
 
 use crate::util::{Random, within};
 use crossproc::{JoinableQueue, Message, Process, Queue, SimpleQueue, Value};

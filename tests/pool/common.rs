@@ -1,4 +1,4 @@
-//! Tasks and looks at a pool that several files use.
+//! Tasks and checks that several modules use.
 
 use crate::util::{is_running, until};
 use crossproc::{Atomic, Pool, TaskError};

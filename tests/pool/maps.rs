@@ -1,5 +1,5 @@
-//! Maps of pools: whose error it is, how far they look ahead, what their inputs and results may have in them, how often a shared
-//! value is sent, what a pool at its end says.
+//! Maps: which error is returned, how far inputs are taken ahead, what inputs and results may contain, how often a
+//! shared value is sent, and the errors of a pool that ends.
 
 use super::common::square;
 use crate::util::{LIMIT, descriptors, name_of, program, role, status_number, until, until_killed, within};

@@ -1,4 +1,5 @@
-//! The program's code that a pool runs in its own process, and that uses the pool again: callbacks, serde code, destructors.
+//! Code of the program that a pool runs in its own process and that uses the pool again: callbacks, serde code,
+//! destructors.
 
 use super::common::square;
 use crate::util::{LIMIT, until, within};
@@ -148,7 +149,7 @@ fn a_callback_may_wait_for_a_result_that_has_callbacks() {
                 let start = Atomic::new(0).unwrap();
                 let outer = pool.apply_async(held, (start.clone(),)).on_done(move |n| {
                     let to_first = to.clone();
-                    // One that waits behind this very callback already, or one that has yet to begin.
+                    // One that waits for this very callback already, or one that has yet to begin.
                     let first = match begun {
                         true => {
                             gate.store(1, SeqCst);
@@ -401,7 +402,7 @@ impl Drop for Dropped {
 }
 
 #[test]
-fn code_that_a_pool_runs_is_told_that_it_cannot_wait_for_that_pool() {
+fn code_that_a_pool_runs_gets_an_error_when_it_waits_for_that_pool() {
     within(120, || {
         ENCODES.refuses("encoding", |pool| assert_eq!(pool.apply(|n: Encoded| n.0, (Encoded(5),)), Ok(5)));
         ENCODES.refuses("encoding", |pool| {

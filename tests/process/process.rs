@@ -1,4 +1,4 @@
-//! What goes to a child and comes back: functions, arguments, results, exit codes, panics.
+//! Data to and from a child: functions, arguments, results, exit codes, panics.
 
 use crate::METHODS;
 use crate::util::{self, program, role, within};

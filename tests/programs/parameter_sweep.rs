@@ -1,4 +1,4 @@
-//! The example `parameter_sweep` as a program: the same digest for any number of workers, and however often it is killed.
+//! The example `parameter_sweep` as a program: the same digest for any number of workers and any number of kills.
 
 use crate::util::{self, Random, within};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What other crates do when the holder of a lock is killed, and what this one does.
+//! A killed holder of a lock in other crates, and in this one.
 
 use crate::util::{Mark, fork, until_killed, within};
 use crossproc::{Lock, LockError};

@@ -1,4 +1,4 @@
-//! What a process has: descriptors, mappings, memory. For tests that run alone in their process.
+//! Resources of the calling process: descriptors, mappings, memory. For tests in a process of their own.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Programs of `examples/`, as programs.
+//! Programs of `examples/`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

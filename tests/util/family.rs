@@ -1,4 +1,4 @@
-//! Who belongs to whom: children, fork servers, what is left of a process.
+//! Relatives of a process: children, fork servers, zombies.
 
 use super::state;
 
@@ -16,8 +16,8 @@ pub fn name_of(pid: u32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }
 
-/// The fork servers of a process; those that have ended count no more. A child that a server has just forked has its name
-/// still, but the server alone leads a group.
+/// The fork servers of a process; those that have ended count no more. A child that a server has just forked has its
+/// name still, but the server alone leads a group.
 pub fn servers_of(pid: u32) -> Vec<u32> {
     let leads = |child: u32| {
         let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();

@@ -1,12 +1,13 @@
-//! What all tests share: children by fork that can be killed, marks to meet at, other programs, time limits.
+//! What all tests share: forked children that can be killed, shared counters, other programs, time limits.
 //!
-//! The tests of a binary run as threads of one process. A child by fork inherits all that they have at that moment: it is another
-//! holder of each object, and keeps descriptors and streams open. So a test that counts what its process has, or waits until
-//! something has no other holder, or changes what the whole process has (limits, folder, umask, user, signals), needs a process
-//! of its own:
+//! The tests of a binary run as threads of one process. A forked child inherits all that they have at that moment: it
+//! is another holder of each object, and keeps descriptors and streams open. So a test needs a process of its own if it
+//! counts what its process has, waits until an object has no other holder, or changes what the whole process has
+//! (limits, working directory, umask, user, signal handlers):
 //! * [`alone`] is a fork, with one thread: enough to count descriptors, mappings and names.
 //! * [`by_itself`] is this program once more: it has nothing of what other tests hold.
 //! * A [role](program()) is this program in the part of another test.
+//! * A static switch of the library ([`crossproc::testing::switch_backstop`]) is set in forked children only.
 #![allow(dead_code, unused_imports, reason = "a toolbox: not every test needs every tool")]
 
 mod counts;
@@ -101,7 +102,7 @@ pub fn quiet_panics() {
     QUIET.store(true, SeqCst);
 }
 
-/// Writes to the standard error behind the harness's back.
+/// Writes to the standard error past the harness, which would keep it.
 pub fn say(text: &str) {
     // SAFETY: a valid buffer.
     unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
@@ -224,13 +225,13 @@ pub fn until_within(limit: Duration, what: &str, mut condition: impl FnMut() -> 
     }
 }
 
-/// Runs a test under a time limit: after it, the whole program is aborted.
+/// Runs a test under a time limit: after it, the test is named, and the whole program is aborted.
 pub fn within<R>(seconds: u64, test: impl FnOnce() -> R) -> R {
     let name = std::thread::current().name().unwrap_or("?").to_owned();
     let (done, over) = channel::<()>();
     let watchdog = std::thread::spawn(move || {
         if over.recv_timeout(Duration::from_secs(seconds)) == Err(RecvTimeoutError::Timeout) {
-            say(&format!("\n{name} took longer than {seconds} s\n"));
+            say(&format!("\ntest {name} took longer than {seconds} s: all tests of this program are aborted\n"));
             std::process::abort();
         }
     });

@@ -1,4 +1,4 @@
-//! What needs root, or a feature that not every system has: a part that cannot run says so, loudly, and is counted.
+//! Parts of tests that need root or a feature that not every system has: one that cannot run is reported and counted.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;

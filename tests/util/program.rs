@@ -1,19 +1,22 @@
-//! Another program: this test binary started anew by exec, in the role of one of its tests.
+//! Other programs: this test binary once more, by exec, in the role of one of its tests.
 //!
 //! A role is a `#[test]` that begins with `let Some(argument) = role() else { return };`: run by the harness it does
-//! nothing, run by [`program`] it plays its part.
+//! nothing, run by [`program`] it does its part.
 
 use super::{LIMIT, NOT_RUN, could_not_run, nothing_is_left, unique, until, until_within, within};
 use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
+use std::sync::Once;
 use std::time::Duration;
 
 const ARGUMENT: &str = "CROSSPROC_TEST_ROLE";
 const STREAM: i32 = 97;
-/// What tells the processes of one program from all others.
+const HAS_STREAM: &str = "CROSSPROC_TEST_STREAM";
+const PARENT: &str = "CROSSPROC_TEST_PARENT";
+/// The mark of the processes of one program, in their environment.
 const RUN: &str = "CROSSPROC_TEST_RUN";
 
 /// A program that runs. Dropped, it is killed and reaped.
@@ -23,7 +26,8 @@ pub struct Program {
 
 /// Starts a role of this binary as another program, with an argument, and a socket if it needs one.
 pub fn program<R: Fn()>(role: R, argument: &str, stream: Option<&UnixStream>) -> Program {
-    start(test_name(&role), argument, stream.map(AsRawFd::as_raw_fd), "")
+    let stream = stream.map(|stream| stream.try_clone().expect("a descriptor").into());
+    start(test_name(&role), argument, stream, "")
 }
 
 /// The name that the harness gives a test: its path without the crate.
@@ -31,46 +35,63 @@ pub fn test_name<R: Fn()>(_: &R) -> &'static str {
     std::any::type_name::<R>().split_once("::").expect("a function of this crate").1
 }
 
-/// Runs a role as a program that has at most `seconds` to end well. Ends with [`NOT_RUN`], it could not get what it needs.
+/// Runs a role as a program, which must end with 0 within `seconds`, or with [`NOT_RUN`] if it cannot get what it needs.
 pub fn in_a_program<R: Fn()>(seconds: u64, role: R) {
     let name = test_name(&role);
     within(seconds + 5, || match program(role, "", None).wait_for(Duration::from_secs(seconds)) {
-        NOT_RUN => could_not_run(name, "the system or this user has not what it needs"),
+        NOT_RUN => could_not_run(name, "the system refuses it to this user"),
         code => assert_eq!(code, 0, "exit code of {name}"),
     });
 }
 
-fn start(name: &str, argument: &str, stream: Option<i32>, run: &str) -> Program {
+/// The new program starts by `posix_spawn`: a fork would make it a holder of all that this process holds, for as long as
+/// it runs, since a holder is known by its process number and its time of birth, which an exec does not change.
+fn start(name: &str, argument: &str, stream: Option<OwnedFd>, run: &str) -> Program {
     let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
     command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
-    command.env(ARGUMENT, argument).env(RUN, run);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    // SAFETY: system calls only.
-    unsafe {
-        command.pre_exec(move || {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            match stream {
-                Some(fd) if libc::dup2(fd, STREAM) == -1 => Err(std::io::Error::last_os_error()),
-                _ => Ok(()),
-            }
-        });
-    }
+    command.env(ARGUMENT, argument).env(RUN, run).env(PARENT, std::process::id().to_string());
+    command.stdout(Stdio::null());
+    match stream {
+        Some(stream) => command.stdin(stream).env(HAS_STREAM, "yes"),
+        None => command.stdin(Stdio::null()).env_remove(HAS_STREAM),
+    };
     Program { child: command.spawn().expect("the program starts") }
 }
 
 /// In a role: its argument. `None` when the harness runs the test as such.
 pub fn role() -> Option<String> {
-    std::env::var(ARGUMENT).ok()
+    static BEGIN: Once = Once::new();
+    let argument = std::env::var(ARGUMENT).ok()?;
+    BEGIN.call_once(begin);
+    Some(argument)
 }
 
-/// In a role: the socket that came with it.
+/// The program ends with the thread that started it, and its stream moves out of the place of the standard input.
+fn begin() {
+    // SAFETY: no pointers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    let parent = std::os::unix::process::parent_id().to_string();
+    if std::env::var(PARENT).is_ok_and(|name| name != parent) {
+        std::process::exit(1);
+    }
+    if std::env::var_os(HAS_STREAM).is_some() {
+        // SAFETY: numbers and a constant text; the stream is owned by whoever calls `role_stream`.
+        let moved = unsafe {
+            let moved = libc::dup3(0, STREAM, libc::O_CLOEXEC) == STREAM && libc::close(0) == 0;
+            moved && libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY) == 0 // the first number that is free
+        };
+        assert!(moved, "the stream: {}", std::io::Error::last_os_error());
+    }
+}
+
+/// In a role: the socket that [`program`] was given.
 pub fn role_stream() -> UnixStream {
     // SAFETY: `program` put a socket there, and this is asked once.
     unsafe { UnixStream::from_raw_fd(STREAM) }
 }
 
-/// Runs the calling test as another program: nothing that counts descriptors, children or holders there meets another test's,
-/// and a fork takes no other test's handles along. It leaves no process and no name behind.
+/// Runs the calling test as another program: nothing that counts descriptors, children or holders there meets another
+/// test's, and a fork takes no other test's handles along. It leaves no process and no name behind.
 pub fn by_itself(seconds: u64, test: impl FnOnce()) {
     if role().is_some() {
         test();
@@ -103,8 +124,7 @@ pub fn prints(variant: &str, body: impl FnOnce() -> crossproc::Result<()>) -> Ve
     let (mut reader, writer) = std::io::pipe().expect("a pipe");
     let (run, names) = (unique("run"), names());
     let thread = std::thread::current();
-    let program = start(thread.name().expect("the test's name"), variant, Some(writer.as_raw_fd()), &run);
-    drop(writer);
+    let program = start(thread.name().expect("the test's name"), variant, Some(writer.into()), &run);
     let mut text = String::new();
     reader.read_to_string(&mut text).expect("its text"); // its end: no process has the other end any more
     program.join();

@@ -1,4 +1,4 @@
-//! The limits that the system sets a process.
+//! Resource limits.
 
 // Of other types with other C libraries.
 pub const PROCESSES: u32 = libc::RLIMIT_NPROC as _;

@@ -1,7 +1,7 @@
 //! Calls: some wait, others notify.
 //!
-//! Invariant: while one sleeps who was there at a notify, as many have gone on as were called. A dead one's call is another
-//! one's.
+//! Invariant: while one sleeps who was there at a notify, as many have gone on as were called. A dead one's call is
+//! another one's.
 
 use super::stage::{Change, Next, Play, Seat, Stage, THREADS, Then};
 

@@ -6,7 +6,7 @@ pub const THREADS: usize = 4; // thread `i` has the number `i + 1`, and the seat
 const TID: u8 = 0x0f;
 const DIED: u8 = 0x40;
 const WAITERS: u8 = 0x80;
-const LOCK: usize = THREADS; // a word to sleep on, behind the seats
+const LOCK: usize = THREADS; // a word to sleep on, after the seats
 const GATE: usize = THREADS + 1;
 const CHANGES: usize = THREADS + 2;
 const ORDER: [usize; THREADS + 3] = [GATE, LOCK, CHANGES, 0, 1, 2, 3]; // in which they are compared
@@ -45,7 +45,7 @@ enum At {
     ExitLock,     // and the slot
 }
 
-/// What comes behind the lock.
+/// What comes after the lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Then<T> {
     #[default]
@@ -56,7 +56,7 @@ pub enum Then<T> {
     Do(T),
 }
 
-/// What comes behind a store under the lock.
+/// What comes after a store under the lock.
 pub enum Next<T> {
     /// Another one, by its number.
     Store(u8),
@@ -391,7 +391,8 @@ impl<P: Play> Model for Stage<P> {
     type Key = (u128, u128, u128, u128, u128, u128, u128);
     const THREADS: usize = THREADS;
 
-    /// Threads are interchangeable: sorts them, their seats, and what others noted of those, and renames the numbers to match.
+    /// Threads are interchangeable: sorts them, their seats, and what others noted of those, and renames the numbers to
+    /// match.
     fn canonical(&self) -> Self {
         let seat = |i: usize| u128::from(self.seats[i].says) << 16 | u128::from(self.seats[i].of) << 8;
         let keys: [u128; THREADS] = std::array::from_fn(|i| self.threads[i].key(false) << 32 | seat(i));
