@@ -38,10 +38,14 @@ fn se02_a_pool_gives_what_a_loop_gives() {
             let serial: Vec<u32> = (0..inputs).map(collatz).collect();
             assert_eq!(pool.map(collatz, 0..inputs).unwrap(), serial);
         }
-        // That the time falls: two naps at once take one.
-        let start = Instant::now();
-        pool.map(|_: u8| sleep(ms(500)), 0..2).unwrap();
-        assert!(start.elapsed() < ms(990), "{:?}", start.elapsed());
+        // Two naps at once take the time of one. A loaded machine may delay one try, but not each of them.
+        let nap_twice = |_| {
+            let start = Instant::now();
+            pool.map(|_: u8| sleep(ms(500)), 0..2).unwrap();
+            start.elapsed()
+        };
+        let quickest = (0..5).map(nap_twice).find(|took| *took < ms(990));
+        assert!(quickest.is_some(), "the naps were one after the other");
     });
 }
 
