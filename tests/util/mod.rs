@@ -34,15 +34,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// No single wait of a test takes longer, also on a loaded machine.
+/// The limit of a single wait of a test, long enough for a loaded machine.
 pub const LIMIT: Duration = Duration::from_secs(20);
-/// Less than the half second after which a sleeper looks whether its holder lives: who wakes within this was woken.
+/// Less than the half second after which a sleeper looks whether its holder lives. A sleeper that wakes within this
+/// time was woken.
 pub const AT_ONCE: Duration = Duration::from_millis(400);
 pub const MS: Duration = Duration::from_millis(1);
 /// The exit code of a child that panicked.
 pub const PANICKED: i32 = 101;
 
-/// A child by `fork`. Dropped, it is killed and reaped.
+/// A child by `fork`. A drop kills and reaps it.
 pub struct Child {
     pub pid: u32,
     parent: u32,
@@ -51,10 +52,10 @@ pub struct Child {
 
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
 
-/// Runs `body` in a child process, which then ends without destructors: with 0, or [`PANICKED`]. The child is killed
-/// when the thread that made it ends.
+/// Runs `body` in a child process, which then ends without destructors: with 0, or [`PANICKED`]. The kernel kills the
+/// child when the thread that forked it ends.
 pub fn fork(body: impl FnOnce()) -> Child {
-    tell_of_panics();
+    report_panics();
     let parent = std::process::id();
     // SAFETY: the child has one thread; it allocates, which libc prepares for.
     match unsafe { libc::fork() } {
@@ -74,14 +75,15 @@ pub fn fork(body: impl FnOnce()) -> Child {
     }
 }
 
-/// Ends the process here and now.
+/// Ends the process at once.
 pub fn exit(code: i32) -> ! {
     // SAFETY: ends the process.
     unsafe { libc::_exit(code) }
 }
 
-/// In a child, the test harness would swallow what a panic has to say, or wait for a lock that fork left taken.
-fn tell_of_panics() {
+/// Has panics of forked children written by a system call: the harness would keep their text, or wait for a lock that
+/// the fork left locked.
+fn report_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let usual = std::panic::take_hook();
@@ -97,7 +99,7 @@ fn tell_of_panics() {
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// In a child whose panic is part of the test.
+/// Hides panics of a forked child. For a child whose panic is part of the test.
 pub fn quiet_panics() {
     QUIET.store(true, SeqCst);
 }
@@ -109,7 +111,7 @@ pub fn say(text: &str) {
 }
 
 impl Child {
-    /// The exit code, or minus the signal. Waits at most [`LIMIT`].
+    /// Waits for the end, at most [`LIMIT`]. Returns the exit code, or minus the signal.
     pub fn wait(&mut self) -> i32 {
         self.wait_for(LIMIT)
     }
@@ -119,7 +121,7 @@ impl Child {
         self.code.expect("it ended")
     }
 
-    /// The exit code if it has ended.
+    /// Returns the exit code if the child has ended.
     pub fn ended(&mut self) -> Option<i32> {
         if self.code.is_none() {
             let mut status = 0;
@@ -135,23 +137,23 @@ impl Child {
         self.code
     }
 
-    /// Waits for a child that must end well.
+    /// Waits for a child that must end with 0.
     pub fn join(mut self) {
         assert_eq!(self.wait(), 0, "exit code of child {}", self.pid);
     }
 
-    /// SIGKILL, and reaps it.
+    /// Sends SIGKILL and reaps the child.
     pub fn kill(&mut self) -> i32 {
         self.signal(libc::SIGKILL);
         self.wait()
     }
 
-    /// SIGKILL without a wait for its end.
+    /// Sends SIGKILL and does not wait for the end.
     pub fn shoot(&mut self) {
         self.signal(libc::SIGKILL);
     }
 
-    /// SIGSTOP, and waits until it has stopped.
+    /// Sends SIGSTOP and waits until the child has stopped.
     pub fn stop(&mut self) {
         self.signal(libc::SIGSTOP);
         until("the child stops", || state(self.pid) == Some('T'));
@@ -192,7 +194,7 @@ pub fn state(id: u32) -> Option<char> {
     stat[stat.rfind(')')? + 1..].trim_start().chars().next()
 }
 
-/// Whether this thread (a process's first one has the process's number) sleeps in a futex.
+/// Whether a thread sleeps in a futex. The first thread of a process has the number of the process.
 pub fn asleep(id: u32) -> bool {
     let system_call = std::fs::read_to_string(format!("/proc/{id}/task/{id}/syscall")).unwrap_or_default();
     let number = system_call.split_ascii_whitespace().next().and_then(|number| number.parse::<i64>().ok());
@@ -200,13 +202,13 @@ pub fn asleep(id: u32) -> bool {
     in_futex && state(id) == Some('S')
 }
 
-/// The number of the calling thread.
+/// Returns the number of the calling thread.
 pub fn tid() -> u32 {
     // SAFETY: no arguments.
     unsafe { libc::syscall(libc::SYS_gettid) as u32 }
 }
 
-/// Waits until `condition` holds; [`LIMIT`] is the limit.
+/// Waits until `condition` holds, at most [`LIMIT`].
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
     until_within(LIMIT, what, condition);
 }
@@ -258,7 +260,7 @@ fn nothing_is_left() {
     assert_eq!(names_left(), Vec::<String>::new(), "names are left behind");
 }
 
-/// A name for this test alone, to be swept by nobody else.
+/// Returns a name that no other test has.
 pub fn unique(name: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("{}{}.{name}", prefix(), COUNT.fetch_add(1, SeqCst))
@@ -278,7 +280,7 @@ pub fn name_exists(name: &str) -> bool {
     shm_path(name).symlink_metadata().is_ok()
 }
 
-/// The names from [`unique`] that this process has left in `/dev/shm`.
+/// Returns the names of [`unique`] that this process has left in `/dev/shm`.
 pub fn names_left() -> Vec<String> {
     let prefix = format!("crossproc.{}", prefix());
     let names = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
@@ -288,14 +290,14 @@ pub fn names_left() -> Vec<String> {
         .collect()
 }
 
-/// A number in memory that a process shares with the children that it forks later: where they meet, or count.
+/// A number in memory that a process shares with the children that it forks later, to count or to meet.
 #[derive(Clone, Copy)]
 pub struct Mark {
     number: &'static AtomicU64,
 }
 
 impl Mark {
-    /// At 0. Its page is never unmapped.
+    /// Returns a mark at 0. Its page is never unmapped.
     pub fn new() -> Self {
         // SAFETY: a fresh mapping, shared with children.
         let page = unsafe {
@@ -321,17 +323,17 @@ impl Mark {
         self.number.store(number, SeqCst);
     }
 
-    /// Adds one, and gives what there was.
+    /// Adds one, and returns the number before.
     pub fn hit(&self) -> u64 {
         self.number.fetch_add(1, SeqCst)
     }
 
-    /// Waits until it is at least `number`. It does not sleep in a futex, so that [`asleep`] means a lock.
+    /// Waits until the number is at least `number`. The wait is not one in a futex, so that [`asleep`] means a lock.
     pub fn reaches(&self, number: u64) {
         until(&format!("the mark is at {number}"), || self.get() >= number);
     }
 
-    /// One more has come; waits until all `parties` have.
+    /// Adds one, and waits until all `parties` have.
     pub fn meet(&self, parties: u64) {
         self.hit();
         self.reaches(parties);
@@ -344,14 +346,14 @@ impl Default for Mark {
     }
 }
 
-/// Sleeps until somebody kills this process.
+/// Sleeps until this process is killed.
 pub fn until_killed() -> ! {
     loop {
         std::thread::sleep(Duration::from_secs(60));
     }
 }
 
-/// A generator of the same numbers each time.
+/// A generator of the same pseudo-random numbers in each run.
 pub struct Random(pub u64);
 
 impl Random {

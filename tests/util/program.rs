@@ -19,7 +19,7 @@ const PARENT: &str = "CROSSPROC_TEST_PARENT";
 /// The mark of the processes of one program, in their environment.
 const RUN: &str = "CROSSPROC_TEST_RUN";
 
-/// A program that runs. Dropped, it is killed and reaped.
+/// A running program. A drop kills and reaps it.
 pub struct Program {
     child: std::process::Child,
 }
@@ -30,12 +30,13 @@ pub fn program<R: Fn()>(role: R, argument: &str, stream: Option<&UnixStream>) ->
     start(test_name(&role), argument, stream, "")
 }
 
-/// The name that the harness gives a test: its path without the crate.
+/// Returns the name of a test in the harness: its path without the crate.
 pub fn test_name<R: Fn()>(_: &R) -> &'static str {
     std::any::type_name::<R>().split_once("::").expect("a function of this crate").1
 }
 
-/// Runs a role as a program, which must end with 0 within `seconds`, or with [`NOT_RUN`] if it cannot get what it needs.
+/// Runs a role as a program, which must end with 0 within `seconds`, or with [`NOT_RUN`] if it cannot get what it
+/// needs.
 pub fn in_a_program<R: Fn()>(seconds: u64, role: R) {
     let name = test_name(&role);
     within(seconds + 5, || match program(role, "", None).wait_for(Duration::from_secs(seconds)) {
@@ -44,8 +45,8 @@ pub fn in_a_program<R: Fn()>(seconds: u64, role: R) {
     });
 }
 
-/// The new program starts by `posix_spawn`: a fork would make it a holder of all that this process holds, for as long as
-/// it runs, since a holder is known by its process number and its time of birth, which an exec does not change.
+/// The new program starts by `posix_spawn`: a fork would make it a holder of all that this process holds, for as long
+/// as it runs, since a holder is known by its process number and its time of birth, which an exec does not change.
 fn start(name: &str, argument: &str, stream: Option<OwnedFd>, run: &str) -> Program {
     let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
     command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
@@ -58,7 +59,7 @@ fn start(name: &str, argument: &str, stream: Option<OwnedFd>, run: &str) -> Prog
     Program { child: command.spawn().expect("the program starts") }
 }
 
-/// In a role: its argument. `None` when the harness runs the test as such.
+/// Returns the argument of a role, or `None` if the harness runs the test.
 pub fn role() -> Option<String> {
     static BEGIN: Once = Once::new();
     let argument = std::env::var(ARGUMENT).ok()?;
@@ -84,14 +85,14 @@ fn begin() {
     }
 }
 
-/// In a role: the socket that [`program`] was given.
+/// Returns the socket that [`program`] gave the role.
 pub fn role_stream() -> UnixStream {
     // SAFETY: `program` put a socket there, and this is asked once.
     unsafe { UnixStream::from_raw_fd(STREAM) }
 }
 
-/// Runs the calling test as another program: nothing that counts descriptors, children or holders there meets another
-/// test's, and a fork takes no other test's handles along. It leaves no process and no name behind.
+/// Runs the calling test as another program, so that its descriptors, children and holders are its own and its forks
+/// inherit nothing of other tests. The program must leave no process and no name.
 pub fn by_itself(seconds: u64, test: impl FnOnce()) {
     if role().is_some() {
         test();
@@ -107,10 +108,10 @@ pub fn by_itself(seconds: u64, test: impl FnOnce()) {
     });
 }
 
-/// What the calling test prints as another program, line by line, its children included: the test is started anew, and
-/// there `body` is all that happens. It leaves no process and no name behind.
+/// Runs the calling test as another program, in which only `body` is called, and returns the lines that this program
+/// and its children print. The program must leave no process and no name.
 ///
-/// A test asks for each `variant` that it has before it looks at the first.
+/// A test with several variants calls this for each of them before it checks the first.
 pub fn prints(variant: &str, body: impl FnOnce() -> crossproc::Result<()>) -> Vec<String> {
     match role() {
         Some(role) if role == variant => {
@@ -138,14 +139,14 @@ pub fn prints(variant: &str, body: impl FnOnce() -> crossproc::Result<()>) -> Ve
     text.lines().map(str::to_owned).collect()
 }
 
-/// Makes this the standard output.
+/// Makes a stream the standard output.
 fn print_to(stream: OwnedFd) {
     // SAFETY: no pointers; the harness has flushed what it said.
     let answer = unsafe { libc::dup2(stream.as_raw_fd(), 1) };
     assert_eq!(answer, 1, "dup2: {}", std::io::Error::last_os_error());
 }
 
-/// Whether a process was given this mark, or its parent was.
+/// Whether a process or its parent was started with this mark.
 fn has_mark(pid: u32, run: &str) -> bool {
     let mark = format!("{RUN}={run}");
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -158,7 +159,7 @@ fn processes_of(run: &str) -> Vec<u32> {
     pids.filter(|pid| has_mark(*pid, run)).collect()
 }
 
-/// The names in `/dev/shm` that are this crate's.
+/// Returns the names in `/dev/shm` that belong to this crate.
 fn names() -> Vec<String> {
     let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -170,7 +171,7 @@ impl Program {
         self.child.id()
     }
 
-    /// The exit code, or minus the signal.
+    /// Waits for the end, at most [`LIMIT`]. Returns the exit code, or minus the signal.
     pub fn wait(&mut self) -> i32 {
         self.wait_for(LIMIT)
     }
