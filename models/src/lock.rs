@@ -70,7 +70,7 @@ enum Op {
 }
 use Op::{Free, Link, Lock, Unlock};
 
-/// What a thread does in one round, which ends as soon as it holds nothing.
+/// A round of a thread, which ends as soon as it holds nothing.
 const SCRIPTS: [&[Op]; 4] = [
     &[Lock(A), Unlock(A)],
     &[Lock(B), Link(B), Free(B)],

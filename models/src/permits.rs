@@ -67,7 +67,7 @@ enum At {
     Gone,         // rests
 }
 
-/// What a thread comes for.
+/// The purpose of a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum Aim {
     #[default]
@@ -161,7 +161,7 @@ impl State {
         }
     }
 
-    /// Who is in the queue of a word.
+    /// The threads in the queue of a word.
     fn sleepers(&self, word: usize) -> Vec<usize> {
         (0..THREADS).filter(|i| self.threads[*i].queued & 1 << word != 0).collect()
     }

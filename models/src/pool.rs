@@ -88,10 +88,10 @@ enum Step {
     Done,
 }
 
-/// What happens, but for chance.
+/// The part of a run that is not left to chance.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
-    /// What each of the two gives and does not wait for, and what it waits for.
+    /// The tasks that each of the two submits without a wait, and the one that it waits for.
     later: [u8; 2],
     aim: [u8; 2],
     /// Results with a callback, and what that waits for.
@@ -137,7 +137,7 @@ impl List {
 struct Thread {
     at: At,
     token: bool,
-    /// What it waits for.
+    /// The result that it waits for.
     aim: u8,
     /// The result in its hands, those that fail, and whom it wakes.
     result: u8,
@@ -525,7 +525,7 @@ impl Model for State {
 
 const QUIET: Plan = Plan { later: [NONE; 2], aim: [0, 1], callbacks: 0, waits_for: [NONE; RESULTS] };
 
-/// What a pool is used for.
+/// Uses of a pool.
 const PLANS: [Plan; 7] = [
     QUIET,
     Plan { aim: [0, 0], ..QUIET },

@@ -37,7 +37,7 @@ enum At {
     Gone,         // rests
 }
 
-/// What a thread comes for.
+/// The purpose of a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Aim {
     #[default]
@@ -282,7 +282,7 @@ fn it_may_be_cleared_at_any_time() {
     assert!(run(&[Wait, Wait, Pulse, Reset], 0, None).is_empty());
 }
 
-/// One sets and is killed before it wakes, another one clears in between: the kernel may wake one who began to wait
+/// A thread sets and is killed before it wakes, another one clears in between: the kernel may wake a waiter that began
 /// after the round, and has nothing to pass on.
 #[test]
 fn what_the_backstop_is_for() {

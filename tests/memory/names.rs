@@ -104,7 +104,7 @@ fn a_name_has_1_to_200_bytes_and_is_no_path() {
             assert_eq!(Value::<i32>::named(name).remove().err(), wrong, "{name:?}");
             assert_eq!(Array::<i32>::named(name).create(&[1]).err(), wrong, "{name:?}");
         }
-        // One byte is a name too. It is nobody's in particular, so that others may have it just now.
+        // One byte is a name too. It is not unique, so another program may be using it.
         match Value::<u8>::named("~").create(1) {
             Ok(_) | Err(SegmentError::AlreadyExists) => {}
             Err(error) => panic!("{error}"),

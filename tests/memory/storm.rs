@@ -21,7 +21,7 @@ fn check((id, value, array): &Token) {
     assert!(items.iter().all(|item| item == id), "token {id} has {items:?}");
 }
 
-/// One of the ring: what comes is checked, now and then renewed, and goes on.
+/// A process of the ring: it checks each handle that arrives, replaces it now and then, and sends it on.
 fn station(from: &UnixStream, to: &UnixStream, number: u64, hops: Mark) {
     let mut kept = Vec::new();
     for n in 0_u64.. {

@@ -235,7 +235,7 @@ fn random_kills_leave_no_half_made_name_and_nothing_after_a_sweep() {
             }
             victim.kill();
             for name in (0..3).map(|i| format!("{prefix}.{i}")) {
-                // What is there is whole, whether it counts or not: the size that the header tells, and no hole.
+                // Each file is whole, whether it counts or not: it has the size that its header states, and no hole.
                 let Ok(bytes) = std::fs::read(shm_path(&name)) else { continue };
                 whole += 1;
                 assert_eq!(&bytes[..8], b"crosproc", "round {round}");

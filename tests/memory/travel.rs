@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// One of each, small ones in blocks and large ones in segments of their own.
+/// An object of each kind, small ones in blocks and large ones in segments of their own.
 #[derive(Serialize, Deserialize)]
 struct Bundle {
     title: String,
@@ -48,7 +48,7 @@ impl Bundle {
         }
     }
 
-    /// What the receiver does with each.
+    /// The use that the receiver makes of each object.
     fn change(&self) {
         assert_eq!(self.title, "one of each");
         *self.value.lock().unwrap() += 1;
@@ -161,7 +161,7 @@ fn an_object_lives_in_its_message() {
         let array = Array::from_slice(&[7_u64; 50_000]).unwrap();
         send(&here, &(&value, &array)).unwrap();
         drop((value, array));
-        // Others come and go meanwhile; none gets its block.
+        // Other objects come and go meanwhile; none gets its block.
         let others: Vec<_> = (0..1_000_u64).map(|n| Value::new(n).unwrap()).collect();
         assert!(others.iter().all(|other| format!("{other:?}") != at));
         go.hit();

@@ -352,7 +352,7 @@ impl<'de> serde::Deserialize<'de> for Stuck {
 #[test]
 fn a_child_that_is_killed_before_it_took_its_end() {
     within(120, || {
-        // It stays before its end. (When it has just said that it has it, an end may count for good: see `Pipe`.)
+        // The message stays before the end. (Once the child has taken its end, the end may count for good: see `Pipe`.)
         for delay in (0..40).map(|i| Duration::from_micros(i % 8 * 50)) {
             let (sender, receiver) = Pipe::<u8>::one_way().unwrap();
             let waiting = std::thread::spawn(move || receiver.recv());

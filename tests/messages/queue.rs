@@ -388,7 +388,7 @@ fn a_sleeper_is_woken_by_the_last_drop() {
     });
 }
 
-/// Of all others' handles, in this process, or in a child's that lives on without them.
+/// Drops all other handles, in this process or in a child that lives on without them: the waiter is woken.
 fn hears_of_goodbyes<Q: Message + Clone>(new: fn() -> Q, get: fn(&Q) -> Result<u64, GetError>) {
     fn hold<Q>(first: Q, second: Q, drops: Atomic<u32>) {
         for (n, handle) in (1..).zip([first, second]) {

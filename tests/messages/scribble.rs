@@ -89,7 +89,7 @@ fn use_pipe(pipe: &Pipe<String>, other: &Pipe<String>) {
 
 #[test]
 fn memory_that_is_overwritten_now_and_then() {
-    // What is damaged may keep its memory, so in a process of its own.
+    // A damaged queue may keep its memory, so in a process of its own.
     by_itself(120, || {
         for seed in 1..25 {
             let mut random = Random(seed);

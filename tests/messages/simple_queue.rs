@@ -224,7 +224,7 @@ fn alone_with_an_empty_queue() {
     });
 }
 
-/// What is no queue stays as it is.
+/// An object of another type stays as it is.
 #[test]
 fn another_object_is_no_queue() {
     within(60, || {
@@ -332,7 +332,7 @@ fn many_queues_come_and_go() {
     });
 }
 
-/// Children of a fork have it too.
+/// A forked child is a holder too.
 #[test]
 fn a_fork_child_is_a_holder() {
     by_itself(60, || {
@@ -348,7 +348,7 @@ fn a_fork_child_is_a_holder() {
     });
 }
 
-/// Whatever stands in the queue's memory: answers or typed errors, and nobody waits for ever.
+/// A queue with any bytes in its memory gives results or typed errors, and no wait lasts forever.
 #[test]
 fn a_queue_whose_memory_is_overwritten() {
     fn address(queue: &SimpleQueue<Colour>) -> usize {
@@ -375,7 +375,7 @@ fn a_queue_whose_memory_is_overwritten() {
         let _ = (queue.len().min(8), queue.is_full(), queue.is_empty());
         assert!(queue.len() <= 8);
     };
-    // What is damaged may keep its memory, so in a process of its own.
+    // A damaged queue may keep its memory, so in a process of its own.
     by_itself(60, || {
         for seed in 1..20 {
             let queue = SimpleQueue::bounded(8).unwrap();

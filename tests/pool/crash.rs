@@ -97,7 +97,7 @@ fn plain_inputs_keep_the_results_that_they_had() {
     });
 }
 
-/// Who takes the seat of a dead one must not write where that one's results are still to be read.
+/// A worker that replaces a dead one must not overwrite results of the dead one that are still to be read.
 #[test]
 fn workers_that_die_one_after_the_other_are_not_mixed_up() {
     fn fourth_dies(n: u64) -> u64 {

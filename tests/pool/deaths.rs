@@ -312,7 +312,7 @@ fn workers_die_while_they_take_a_large_shared_value() {
         std::thread::scope(|threads| {
             threads.spawn(|| {
                 let mut random = Random(31);
-                // So many, lest a slow machine never comes to the end of a value between two kills.
+                // A limit, because a slow machine might never finish a value between two kills.
                 for _ in (0..300).take_while(|_| !is_over.load(SeqCst)) {
                     let (wait, pause) = (Instant::now(), Duration::from_micros(random.next() % 20_000));
                     until("it is time", || wait.elapsed() >= pause);

@@ -47,7 +47,7 @@ fn maps_show_how_far_they_are() {
 fn maps_show_how_far_they_are_role() {
     let Some(_) = role() else { return };
     let shown = terminal();
-    // What comes from here on: after a line of our own, before which all else has come.
+    // The output from here on: after a line of our own, before which all earlier output comes.
     let marks = Cell::new(0);
     let mark = || {
         marks.set(marks.get() + 1);

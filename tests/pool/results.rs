@@ -65,7 +65,7 @@ fn callbacks_of_one_result_run_in_their_order_and_only_those_that_are_meant() {
         assert!(said.lock().unwrap().is_empty());
         gate.store(1, SeqCst);
         assert_eq!(good.get(), Ok(9));
-        // What comes after that may be there already.
+        // Later results may be there already.
         assert_eq!(said.lock().unwrap()[..2], ["a: 9", "b: 9"]);
         assert!(bad.get().is_err());
         assert_eq!(said.lock().unwrap()[2..], ["c: input 2: panicked: two"]);
@@ -89,7 +89,7 @@ fn callbacks_run_in_one_thread_that_is_not_the_callers() {
         });
         results.collect::<Vec<_>>().into_iter().for_each(|result| assert!(result.get().is_ok()));
         let mut threads = threads.lock().unwrap().clone();
-        // One that was added after the end of its task ran in this thread, as it should.
+        // A callback that was added after the end of its task ran in this thread, as it should.
         threads.retain(|thread| *thread != std::thread::current().id());
         threads.dedup();
         assert!(threads.len() <= 1, "{threads:?}");
@@ -324,7 +324,7 @@ fn results_are_awaited_in_tasks_of_a_runtime() {
             for (n, task) in (0..).zip(tasks) {
                 assert_eq!(task.await.unwrap(), Ok((n * n + 1..n * n + 4).collect::<Vec<_>>()));
             }
-            // What nobody runs is awaited as well, until it is cancelled by the end of the pool.
+            // A task that no worker runs is awaited as well, until the end of the pool cancels it.
             let stuck: Vec<_> =
                 (0..10).map(|_| tokio::spawn(pool.apply_async(|| -> u8 { until_killed() }, ()))).collect();
             tokio::task::yield_now().await;

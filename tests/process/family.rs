@@ -11,7 +11,7 @@ use std::time::Duration;
 /// After that nothing of a killed family may be left.
 const SOON: Duration = Duration::from_secs(3);
 
-/// What a parent tells before it is killed.
+/// The message of a parent before it is killed.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Family {
     daemons: Vec<u32>,
@@ -211,7 +211,7 @@ fn the_waiting_child_is_killed_role() {
     assert_eq!(zombies_of(me), [] as [u32; 0]);
 }
 
-/// Whoever kills servers all the time gets an error or a child, never a hang, and each child ran once.
+/// With servers killed all the time, a spawn gives an error or a child, never a hang, and each child runs once.
 #[test]
 fn servers_are_killed_all_the_time() {
     within(120, || program(servers_are_killed_all_the_time_role, "", None).join());

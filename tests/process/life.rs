@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// What does not begin its journey.
+/// A value that cannot be encoded.
 #[derive(Deserialize)]
 struct Stubborn;
 

@@ -182,7 +182,7 @@ fn a_privileged_program_starts_nothing() {
             return could_not_run("a setuid program", "only root can make one for another user");
         }
         std::fs::set_permissions(&copy.0, std::fs::Permissions::from_mode(0o4755)).unwrap();
-        // What a stranger puts into its environment makes no server of it.
+        // Foreign values in its environment do not make it a server.
         let mut command = Command::new(&copy.0);
         command.uid(NOBODY).env("CROSSPROC_ROLE", "server");
         match command.stdin(Stdio::null()).stderr(Stdio::null()).output() {

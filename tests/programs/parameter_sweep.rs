@@ -13,7 +13,7 @@ fn sweep(arguments: &[&str]) -> Command {
     command
 }
 
-/// What it says: how many are there already, and the digest.
+/// Returns its output: the number of results that were there already, and the digest.
 fn said(command: &mut Command) -> (usize, String) {
     let output = command.output().unwrap();
     assert!(output.status.success());

@@ -152,7 +152,7 @@ fn start_long(top: &Path) -> Running {
         fs::read_to_string(format!("/proc/{pid}/{file}")).is_ok_and(|found| found.contains(text))
     };
     wait_until("no workers", || processes(top).iter().filter(|pid| has(pid, "comm", "Process-")).count() == 2);
-    // What has no name leaves none behind, however the program ends.
+    // Nameless memory leaves no name, however the program ends.
     assert!(processes(top).iter().all(|pid| has(pid, "maps", "[stack]") && !has(pid, "maps", "/dev/shm/")));
     running
 }

@@ -49,7 +49,7 @@ impl Calls {
             return Next::Store(1);
         }
         if stage.threads[i].expired {
-            // It may have been the one who watched.
+            // It may have been the watcher.
             stage.threads[i].more = stage.seats.iter().any(|seat| seat.says == GRANTED);
             return Next::Changed(Then::Do(Task::End));
         }

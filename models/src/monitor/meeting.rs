@@ -8,7 +8,7 @@ use super::stage::{Change, Next, Play, Seat, Stage, THREADS, Then, WAITING};
 const PASSED: u8 = 2;
 const BROKEN: u8 = 3;
 
-/// What all threads come for.
+/// The purpose of all threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrives;
 

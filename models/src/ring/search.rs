@@ -6,7 +6,7 @@ use std::collections::hash_map::{Entry, HashMap};
 use std::hash::BuildHasherDefault;
 
 impl State {
-    /// What is wrong in a state from which neither a thread nor the kernel goes on.
+    /// Returns the error in a state in which neither a thread nor the kernel has a step.
     fn is_stuck(&self) -> bool {
         let used = self.end().wrapping_sub(self.head);
         self.threads.iter().filter(|t| t.at == At::Asleep).any(|t| match t.role {

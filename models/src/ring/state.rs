@@ -68,7 +68,7 @@ pub enum Look {
     Slept,
 }
 
-/// What comes after rule R.
+/// The step after rule R.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Then {
     #[default]

@@ -21,7 +21,7 @@ impl State {
         (self.tail..).take(self.capacity.into()).take_while(|&n| self.is_there(n)).last().map_or(self.tail, |n| n + 1)
     }
 
-    /// What thread `i`, or the kernel on its behalf, does next.
+    /// Takes the next step of thread `i`, or of the kernel on its behalf.
     pub fn step(mut self, i: usize, out: &mut Next) {
         let t = &mut self.threads[i];
         match t.at {
