@@ -1,4 +1,4 @@
-//! Follows every run of a model: each interleaving of its threads, and each mishap in between.
+//! Explores every run of a model: each interleaving of its threads, and each mishap in between.
 
 use crate::fx::Fx;
 use std::collections::hash_map::{Entry, HashMap};
@@ -9,24 +9,24 @@ pub trait Model: Copy {
     type Key: Eq + Hash;
     const THREADS: usize;
 
-    /// One state for all that differ in nothing that matters.
+    /// The state that stands for all that differ in nothing that matters.
     fn canonical(&self) -> Self;
 
-    /// All that there is to know of it, in few integers.
+    /// The whole state in few integers.
     fn key(&self) -> Self::Key;
 
-    /// Pushes the state behind the next step of a thread, or those, if the kernel has a choice; none if it rests.
+    /// Pushes the state after the next step of a thread, or each of them if the kernel has a choice; none if it rests.
     fn step(&self, thread: usize, out: &mut Vec<Self>);
 
-    /// Pushes what may happen to a thread, but never has to.
+    /// Pushes each state that a mishap of a thread leads to: what may happen, but never has to.
     fn mishap(&self, thread: usize, out: &mut Vec<Self>);
 
-    /// The rule that a state breaks. It is the last one where no thread has a step.
+    /// Returns the rule that the state breaks. `is_last`: no thread has a step.
     fn broken(&self, is_last: bool) -> Option<&'static str>;
 }
 
-/// Depth first. Returns the number of states, and the rule that each bad one breaks: "end" is that of a state that comes
-/// back on its own path, for then a run need not end.
+/// Searches depth first. Returns the number of states, and the rule that each bad one breaks: "end" if a state comes
+/// back on its own path, because then a run need not end.
 pub fn explore<M: Model>(start: M) -> (usize, Vec<&'static str>) {
     let mut met = HashMap::<_, _, BuildHasherDefault<Fx>>::default(); // state -> whether it is on the path
     let mut stack = vec![(start.canonical(), false)];

@@ -1,5 +1,4 @@
-//! A fast hash for the sets of states of the models, which consist of integers. By the multiplication and rotation of Firefox's
-//! `FxHasher`.
+//! A fast hash for sets of states, which consist of integers: the multiplication and rotation of Firefox's `FxHasher`.
 
 use std::hash::Hasher;
 

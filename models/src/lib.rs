@@ -1,8 +1,9 @@
-//! Exhaustive models of crossproc's protocols: each file goes through every interleaving of a few threads, of the kernel's part,
-//! and of kills between any two accesses to shared memory, and checks the protocol's invariants in each state.
+//! Exhaustive models of the protocols of crossproc. Each goes through every interleaving of a few threads and of the
+//! kernel's part, with kills between any two accesses to shared memory, and checks the invariants of the protocol in
+//! each state.
 //!
-//! The models are tests of this crate (`cargo test -p crossproc-models`) and need nothing from crossproc. A change of a
-//! protocol in `src/` belongs into its model as well.
+//! The models are the tests of this crate (`cargo test -p crossproc-models`) and need nothing from crossproc. A change
+//! of a protocol in `src/` belongs into its model as well.
 #![cfg(test)]
 
 mod explore;

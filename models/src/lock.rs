@@ -70,7 +70,7 @@ enum Op {
 }
 use Op::{Free, Link, Lock, Unlock};
 
-/// What a thread does in one round, which ends as soon as it holds nothing.
+/// A round of a thread, which ends as soon as it holds nothing.
 const SCRIPTS: [&[Op]; 4] = [
     &[Lock(A), Unlock(A)],
     &[Lock(B), Link(B), Free(B)],
@@ -438,9 +438,9 @@ fn what_the_backstop_is_for() {
 }
 
 /// In the same gap, one kill and one deadline: a waiter that is woken past its deadline meets a newcomer that took the
-/// word without W, and leaves W for the sleepers behind it before it gives up.
+/// word without W, and leaves W for the later sleepers before it gives up.
 #[test]
-fn one_who_gives_up_leaves_a_sign() {
+fn a_waiter_that_gives_up_leaves_a_sign() {
     let threads = [(SINGLE, 2), (SINGLE, 1), (SINGLE, 1), (SINGLE, 1)];
     assert!(run(&threads, [1, 1], None).is_empty());
     assert_eq!(run(&threads, [1, 1], Some(Change::SleeperLeavesNoW)), ["stuck"]);

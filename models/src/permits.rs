@@ -1,13 +1,14 @@
-//! Exhaustive model of `sync::permits`, with kills: every interleaving of a few threads that take permits, give them back,
-//! forget and add some, of the kernel's futex queues, and of SIGKILLs between any two accesses to shared memory. It checks
-//! the algorithm, and needs nothing from the crate.
+//! Exhaustive model of `sync::permits`, with kills: every interleaving of a few threads that take permits, give them
+//! back, forget and add some, of the kernel's futex queues, and of SIGKILLs between any two accesses to shared memory.
+//! It checks the algorithm, and needs nothing from the crate.
 //!
 //! What is modelled:
-//! * Tokens, `present`, the gate, the bell, and the pending slot. A step is one access to shared memory or one system call.
+//! * Tokens, `present`, the gate, the bell, and the pending slot. A step is one access to shared memory or one system
+//!   call.
 //! * Sleep on several words: the kernel compares and queues one word after the other, and a wake may come in between.
-//! * The kernel. It wakes sleepers in any order. At a thread's death a token with its number in the slot becomes DIED, and one
-//!   who sleeps on it is woken; a word in the slot that carries no number has one woken too (the relay). A killed sleeper that
-//!   is still in the queues may swallow a wake.
+//! * The kernel. It wakes sleepers in any order. At a thread's death a token with its number in the slot becomes DIED,
+//!   and one who sleeps on it is woken; a word in the slot that carries no number has one woken too (the relay). A
+//!   killed sleeper that is still in the queues may swallow a wake.
 //! * A budget of kills, and one of lapses: a sleeper that leaves the queues by itself and gives up if there is nothing.
 //!
 //! The gate is modelled without its count: each thread knows whether somebody rang since it armed. That others armed
@@ -15,13 +16,13 @@
 //!
 //! Invariants:
 //! 1. Exclusion: who has a token is named by it.
-//! 2. No stuck sleeper: when neither a thread nor the kernel can take a step, nobody sleeps. Kills and lapses do not count
-//!    as a way out.
+//! 2. No stuck sleeper: when neither a thread nor the kernel can take a step, nobody sleeps. Kills and lapses do not
+//!    count as a way out.
 //! 3. Every run ends. (No state comes back on its own path.)
 //! 4. Nothing is lost: in the end all permits are available, but for those that were forgotten.
 //!
-//! Not modelled: weak memory, the backstop, more tokens than one can sleep on, the reserve, looks before a sleep (they have no
-//! effect), a second permit of the same thread (`lock_model` has the list).
+//! Not modelled: weak memory, the backstop, more tokens than one can sleep on, the reserve, looks before a sleep (they
+//! have no effect), a second permit of the same thread (`lock_model` has the list).
 
 use crate::explore::{Model, explore};
 
@@ -30,7 +31,7 @@ const TOKENS: usize = 2;
 const TID: u8 = 0x0f;
 const DIED: u8 = 0x40;
 const AWAY: u8 = TID; // nobody's number
-const GATE: usize = TOKENS; // a word to sleep on, behind the tokens
+const GATE: usize = TOKENS; // a word to sleep on, after the tokens
 const BELL: usize = TOKENS + 1;
 const PRESENT: usize = TOKENS + 2;
 const WORDS: usize = TOKENS + 3;
@@ -66,7 +67,7 @@ enum At {
     Gone,         // rests
 }
 
-/// What a thread comes for.
+/// The purpose of a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum Aim {
     #[default]
@@ -160,7 +161,7 @@ impl State {
         }
     }
 
-    /// Who is in the queue of a word.
+    /// The threads in the queue of a word.
     fn sleepers(&self, word: usize) -> Vec<usize> {
         (0..THREADS).filter(|i| self.threads[*i].queued & 1 << word != 0).collect()
     }
@@ -190,7 +191,8 @@ impl Model for State {
     type Key = (u64, u64, u64, u64, u64);
     const THREADS: usize = THREADS;
 
-    /// Threads are interchangeable: sorts them by all but the numbers that they remember, and renames the numbers to match.
+    /// Threads are interchangeable: sorts them by all but the numbers that they remember, and renames the numbers to
+    /// match.
     fn canonical(&self) -> State {
         let nameless = |t: Thread| Thread { seen: unnamed(t.seen), noted: t.noted.map(unnamed), ..t };
         let keys = self.threads.map(|t| nameless(t).pack());
@@ -441,7 +443,8 @@ impl Thread {
     }
 }
 
-/// Explores one configuration: what threads come for and how often, how many permits there are, budgets of kills and lapses.
+/// Explores one configuration: what threads come for and how often, how many permits there are, budgets of kills and
+/// lapses.
 fn run(threads: &[(Aim, u8)], present: u8, [kills, lapses]: [u8; 2], change: Option<Change>) -> Vec<&'static str> {
     let idle = Thread { at: At::Gone, slot: NONE, ..Thread::default() };
     let mut start =

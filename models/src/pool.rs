@@ -1,14 +1,14 @@
-//! Exhaustive model of how a pool's results find who waits for them (`pool::hub`): who leads, who takes over, who is told. Every
-//! interleaving of threads that give tasks and wait, of the keeper, the caller and the crew, of workers, and of a worker's death. It
-//! checks the algorithm, and needs nothing from the crate.
+//! Exhaustive model of how a pool's results find who waits for them (`pool::hub`): who leads, who takes over, who is
+//! told. Every interleaving of threads that give tasks and wait, of the keeper, the caller and the crew, of workers,
+//! and of a worker's death. It checks the algorithm, and needs nothing from the crate.
 //!
-//! What is modelled: what is done under the hub's mutex, or a promise's, is one step; threads that park and are unparked; the ring of
-//! reports, on which who leads sleeps. A worker that dies takes all tasks that were not reported along; they fail when its death
-//! is read.
+//! What is modelled: what is done under the hub's mutex, or a promise's, is one step; threads that park and are
+//! unparked; the ring of reports, on which who leads sleeps. A worker that dies takes all tasks that were not reported
+//! along; they fail when its death is read.
 //!
 //! Invariants:
-//! 1. Nothing is stuck: when no thread can take a step, all that wait have their results, all callbacks have run, nothing is on its
-//!    way.
+//! 1. Nothing is stuck: when no thread can take a step, all that wait have their results, all callbacks have run,
+//!    nothing is on its way.
 //! 2. Every run ends. (No state comes back on its own path.)
 //! 3. One thread leads at a time.
 //!
@@ -37,7 +37,7 @@ enum At {
     #[default]
     Nothing, // rests
     GiveLater, // a task that it does not wait for
-    HandOn,    // behind that
+    HandOn,    // after that
     Give,      // one that it waits for
     Drive,     // leads, if nobody does
     Register,  // with the promise
@@ -57,7 +57,7 @@ enum At {
     Work,     // workers
     Watch,    // the crew rests
     Tell,     // a death
-    Report,   // behind what was reported
+    Report,   // after what was reported
     Call,     // the caller
     Asleep,   // it rests
     Settle,   // calls what is to be called for a result
@@ -88,10 +88,10 @@ enum Step {
     Done,
 }
 
-/// What happens, but for chance.
+/// The part of a run that is not left to chance.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
-    /// What each of the two gives and does not wait for, and what it waits for.
+    /// The tasks that each of the two submits without a wait, and the one that it waits for.
     later: [u8; 2],
     aim: [u8; 2],
     /// Results with a callback, and what that waits for.
@@ -137,7 +137,7 @@ impl List {
 struct Thread {
     at: At,
     token: bool,
-    /// What it waits for.
+    /// The result that it waits for.
     aim: u8,
     /// The result in its hands, those that fail, and whom it wakes.
     result: u8,
@@ -269,7 +269,7 @@ impl State {
         self.threads[me].at = At::Unpark;
     }
 
-    /// Behind the result in its hands: the next one, or what it did before.
+    /// After the result that it holds: the next one, or what it did before.
     fn go_on(&mut self, me: usize) {
         let t = &mut self.threads[me];
         if t.result == NONE {
@@ -525,7 +525,7 @@ impl Model for State {
 
 const QUIET: Plan = Plan { later: [NONE; 2], aim: [0, 1], callbacks: 0, waits_for: [NONE; RESULTS] };
 
-/// What a pool is used for.
+/// Uses of a pool.
 const PLANS: [Plan; 7] = [
     QUIET,
     Plan { aim: [0, 0], ..QUIET },
@@ -538,7 +538,7 @@ const PLANS: [Plan; 7] = [
 ];
 
 #[test]
-fn every_result_finds_who_waits_for_it() {
+fn every_result_reaches_its_waiter() {
     for (number, plan) in PLANS.into_iter().enumerate() {
         let (states, found) = explore(State::new(plan, 1, None));
         println!("plan {number}: {states} states");

@@ -1,14 +1,14 @@
-//! Exhaustive model of `sync::signal`, the word of an event, with kills: every interleaving of a few threads that set, clear
-//! and wait, of the kernel's futex queue, and of SIGKILLs between any two accesses to shared memory. It checks the algorithm,
-//! and needs nothing from the crate.
+//! Exhaustive model of `sync::signal`, the word of an event, with kills: every interleaving of a few threads that set,
+//! clear and wait, of the kernel's futex queue, and of SIGKILLs between any two accesses to shared memory. It checks
+//! the algorithm, and needs nothing from the crate.
 //!
-//! What is modelled: the word, the bell, the pending slot, and the kernel, which wakes one sleeper at a thread's death if the
-//! bell is in its slot. Who sleeps is queued at the bell first, and then the word is compared. A killed sleeper that is still
-//! in the queue may swallow a wake.
+//! What is modelled: the word, the bell, the pending slot, and the kernel, which wakes one sleeper at a thread's death
+//! if the bell is in its slot. Who sleeps is queued at the bell first, and then the word is compared. A killed sleeper
+//! that is still in the queue may swallow a wake.
 //!
 //! Invariants:
-//! 1. No stuck sleeper: when neither a thread nor the kernel can take a step, nobody sleeps on a word that is set, nor through
-//!    a round that began when it had begun to wait.
+//! 1. No stuck sleeper: when neither a thread nor the kernel can take a step, nobody sleeps on a word that is set, nor
+//!    through a round that began when it had begun to wait.
 //! 2. Every run ends. (No state comes back on its own path.)
 //!
 //! Not modelled: weak memory, the backstop, which makes up for a `set` without the slot, deadlines.
@@ -37,7 +37,7 @@ enum At {
     Gone,         // rests
 }
 
-/// What a thread comes for.
+/// The purpose of a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Aim {
     #[default]
@@ -267,7 +267,7 @@ fn run(aims: &[Aim], kills: u8, change: Option<Change>) -> Vec<&'static str> {
 use Aim::{Nothing, Pulse, Reset, Set, Wait};
 
 #[test]
-fn whoever_waits_hears_of_a_set() {
+fn a_set_wakes_every_waiter() {
     for aims in [[Wait, Wait, Wait, Set], [Wait, Wait, Set, Set], [Wait, Wait, Wait, Pulse]] {
         for kills in 0..=3 {
             assert!(run(&aims, kills, None).is_empty());
@@ -282,8 +282,8 @@ fn it_may_be_cleared_at_any_time() {
     assert!(run(&[Wait, Wait, Pulse, Reset], 0, None).is_empty());
 }
 
-/// One sets and is killed before it wakes, another one clears in between: the kernel may wake one who began to wait behind the
-/// round, and has nothing to pass on.
+/// A thread sets and is killed before it wakes, another one clears in between: the kernel may wake a waiter that began
+/// after the round, and has nothing to pass on.
 #[test]
 fn what_the_backstop_is_for() {
     assert_eq!(run(&[Wait, Wait, Set, Reset], 1, None), ["stuck"]);

@@ -1,11 +1,11 @@
-//! Errors: what they say, and that they travel.
+//! Errors: their texts, their conversions, and their serialisation.
 
 use crossproc::{ArrayError, Error, LockError, LockTimeoutError, Os, SegmentError, TransferError, TryLockError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// What a child hands back is what it had; the text begins in lower case and ends without a full stop.
+/// Checks that an error survives serialisation, and that its text begins in lower case and has no full stop at its end.
 fn travels<E: std::error::Error + Serialize + DeserializeOwned + PartialEq + Clone + Debug>(error: E) {
     let bytes = postcard::to_stdvec(&error).unwrap();
     assert_eq!(postcard::from_bytes::<E>(&bytes).unwrap(), error.clone());

@@ -1,5 +1,5 @@
-//! A process that is out of file descriptors gets an error of the system, and is as good as any other when it has some
-//! again: also when they ran out before its very first call, and also in the eyes of other processes.
+//! A process without free file descriptors gets an error of the system, and works again as soon as it has some. This
+//! holds as well if they run out before its first call, and other processes see no difference.
 
 use crate::util::{self, Mark, Program, alone, fork, name_exists, program, role, role_stream, unique};
 use crossproc::{Array, Os, SegmentError, TransferError, Value, transfer};
@@ -35,7 +35,7 @@ impl Shortage {
     }
 }
 
-/// What was asked for, or what the shortage says.
+/// Returns the object, or `None` if the error is that of the shortage.
 fn made<T>(result: Result<T, SegmentError>) -> Option<T> {
     match result {
         Ok(object) => Some(object),
@@ -61,7 +61,7 @@ fn without_descriptors_each_call_is_an_error_and_all_is_well_afterwards() {
             assert_eq!(Value::<i32>::named(&names[0]).open().unwrap_err(), FULL);
             assert_eq!(Value::<i32>::named(&names[0]).remove().unwrap_err(), FULL);
             assert_eq!(Value::named(&names[0]).create(1).unwrap_err(), FULL);
-            // What is there goes on without any.
+            // Existing objects work without any.
             *old.lock().unwrap() += 1;
             assert_eq!((old.get(), there.get(), locked.get(49)), (2 + round, 5, Ok(1)));
             let many: Vec<_> = (0..100_000).map_while(|i| made(Value::new([i; 40]))).collect();
@@ -135,7 +135,7 @@ fn role_sweeps() {
     }
 }
 
-/// What a process learns about itself at its first call must not depend on how many descriptors it has just then.
+/// The facts that a process collects at its first call must not depend on the number of free descriptors.
 #[test]
 fn a_shortage_at_the_first_call_leaves_no_trace() {
     alone(60, || {

@@ -1,4 +1,4 @@
-//! Handles are counted, and cost little: few descriptors and mappings, and memory that comes back.
+//! The cost of handles: few descriptors and mappings, and memory that is returned.
 
 use crate::util::{Counts, Mark, alone, fork, unique, until, until_killed};
 use crossproc::transfer::{recv, send};

@@ -1,6 +1,6 @@
-//! A named object lives as long as any process holds a handle on it: never shorter, and no longer.
+//! A named object exists exactly as long as a process has a handle to it.
 //!
-//! Each test runs alone in a process of its own: a child that another test forks would inherit its handles.
+//! Each test runs in a process of its own, because a child that another test forks inherits its handles.
 
 use crate::util::{self, Child, Mark, alone, fork, name_exists, program, role, role_stream, unique, until};
 use crossproc::{Array, SegmentError, Value, transfer};

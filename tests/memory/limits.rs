@@ -1,5 +1,5 @@
-//! Where memory, cgroups, `/dev/shm` or descriptors end: typed errors at once, never the OOM killer or a `SIGBUS`, and
-//! afterwards all is well.
+//! The limits of memory, cgroups, `/dev/shm` and descriptors: a typed error at once, no OOM killer, no `SIGBUS`, and
+//! normal operation afterwards.
 
 use crate::util::{
     self, Counts, NOT_RUN, alone, could_not_run, exit, fork, is_root, name_exists, program, role, say, unique,
@@ -284,7 +284,7 @@ fn on_a_full_tmpfs_a_named_object_is_no_space_and_its_name_does_not_appear() {
         kept.push(Value::named(&unique("again")).create([0; 2000]).unwrap());
         drop(kept);
         assert_eq!(util::names_left(), Vec::<String>::new());
-        // What has no name is not in /dev/shm.
+        // Nameless memory is not in /dev/shm.
         Array::<u8>::zeroed(4 * MIB).unwrap().fill(1).unwrap();
     });
 }

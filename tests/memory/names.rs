@@ -1,7 +1,7 @@
-//! Named objects: which names there are, who finds what under them, and who is refused.
+//! Named objects: which names are valid, what is found under them, and who is refused.
 //!
-//! Each test runs alone in a process of its own: a child that another test forks would inherit its handles, and so keep
-//! its names.
+//! Each test runs in a process of its own, because a child that another test forks inherits its handles and keeps its
+//! names.
 
 use crate::util::{
     self, NOT_RUN, alone, become_nobody, could_not_run, fork, is_root, name_exists, program, role, shm_path, unique,
@@ -104,7 +104,7 @@ fn a_name_has_1_to_200_bytes_and_is_no_path() {
             assert_eq!(Value::<i32>::named(name).remove().err(), wrong, "{name:?}");
             assert_eq!(Array::<i32>::named(name).create(&[1]).err(), wrong, "{name:?}");
         }
-        // One byte is a name too. It is nobody's in particular, so that others may have it just now.
+        // One byte is a name too. It is not unique, so another program may be using it.
         match Value::<u8>::named("~").create(1) {
             Ok(_) | Err(SegmentError::AlreadyExists) => {}
             Err(error) => panic!("{error}"),

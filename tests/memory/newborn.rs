@@ -1,4 +1,4 @@
-//! A child that is killed before it ran an instruction of its own: what it would have inherited is not lost.
+//! A forked child that is killed before its first instruction: what it would have inherited is not lost.
 
 use crate::util::{Counts, alone, fork, until_killed};
 use crossproc::{Array, Value};

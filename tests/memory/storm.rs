@@ -1,5 +1,5 @@
-//! Handles go round between processes that make, copy, send and drop them, and are killed at any moment: no block ever
-//! belongs to two objects, and none is lost.
+//! Processes make, copy, send and drop handles, and are killed at any moment: no block ever belongs to two objects, and
+//! none is lost.
 
 use crate::util::{Child, Counts, Mark, PANICKED, alone, fork};
 use crossproc::transfer::{recv, send};
@@ -21,7 +21,7 @@ fn check((id, value, array): &Token) {
     assert!(items.iter().all(|item| item == id), "token {id} has {items:?}");
 }
 
-/// One of the ring: what comes is checked, now and then renewed, and goes on.
+/// A process of the ring: it checks each handle that arrives, replaces it now and then, and sends it on.
 fn station(from: &UnixStream, to: &UnixStream, number: u64, hops: Mark) {
     let mut kept = Vec::new();
     for n in 0_u64.. {

@@ -1,6 +1,6 @@
-//! What killed programs leave in `/dev/shm` goes with the next call of any program, and nothing else goes.
+//! The next call of any program removes the names that killed programs left in `/dev/shm`, and removes nothing else.
 //!
-//! A sweep of any program on the machine takes all that is left, so that tests never rely on rubbish to stay.
+//! Any program on the machine sweeps everything that is left, so no test relies on a left name to stay.
 
 use crate::util::{self, Child, Mark, alone, fork, name_exists, program, role, shm_path, unique};
 use crossproc::{Array, SegmentError, Value};
@@ -235,7 +235,7 @@ fn random_kills_leave_no_half_made_name_and_nothing_after_a_sweep() {
             }
             victim.kill();
             for name in (0..3).map(|i| format!("{prefix}.{i}")) {
-                // What is there is whole, whether it counts or not: the size that the header tells, and no hole.
+                // Each file is whole, whether it counts or not: it has the size that its header states, and no hole.
                 let Ok(bytes) = std::fs::read(shm_path(&name)) else { continue };
                 whole += 1;
                 assert_eq!(&bytes[..8], b"crosproc", "round {round}");

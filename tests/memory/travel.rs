@@ -1,4 +1,4 @@
-//! Handles in messages: to a child that was there before the object, and to another program.
+//! Handles in messages, to a child that is older than the object and to another program.
 
 use crate::util::{Counts, Mark, alone, fork, program, role, role_stream, unique, until_killed, within};
 use crossproc::transfer::{recv, send};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// One of each, small ones in blocks and large ones in segments of their own.
+/// An object of each kind, small ones in blocks and large ones in segments of their own.
 #[derive(Serialize, Deserialize)]
 struct Bundle {
     title: String,
@@ -48,7 +48,7 @@ impl Bundle {
         }
     }
 
-    /// What the receiver does with each.
+    /// The use that the receiver makes of each object.
     fn change(&self) {
         assert_eq!(self.title, "one of each");
         *self.value.lock().unwrap() += 1;
@@ -161,7 +161,7 @@ fn an_object_lives_in_its_message() {
         let array = Array::from_slice(&[7_u64; 50_000]).unwrap();
         send(&here, &(&value, &array)).unwrap();
         drop((value, array));
-        // Others come and go meanwhile; none gets its block.
+        // Other objects come and go meanwhile; none gets its block.
         let others: Vec<_> = (0..1_000_u64).map(|n| Value::new(n).unwrap()).collect();
         assert!(others.iter().all(|other| format!("{other:?}") != at));
         go.hit();
@@ -278,7 +278,7 @@ fn a_message_that_is_not_sent_or_not_encoded_gives_its_handles_back() {
 }
 
 #[test]
-fn elsewhere_a_handle_cannot_be_written_and_the_error_says_so() {
+fn elsewhere_a_handle_cannot_be_serialized_and_the_error_says_so() {
     let (value, array, lock) = (Value::new(1).unwrap(), Array::from_slice(&[1]).unwrap(), Lock::new().unwrap());
     let says_so = |error: &dyn std::fmt::Display| assert!(error.to_string().contains("message"), "{error}");
     says_so(&serde_json::to_string(&value).unwrap_err());

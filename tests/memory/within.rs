@@ -31,7 +31,7 @@ fn several_objects_at_offsets_are_shared_with_another_program_both_ways() {
         let atomic = Atomic::within(&within, 64 << 10).create(5_u32).unwrap();
         program(role_neighbour, &os_id, None).join();
         assert_eq!((value.get(), array.get(99), atomic.load(SeqCst)), ([1, 20], Ok(2.5), 6));
-        // What the other program made stays when it is gone.
+        // The objects of the other program stay after its end.
         let theirs = RawArray::<u16>::within(&within, 128 << 10).open().unwrap();
         assert_eq!((theirs.len(), theirs.get(999), theirs.get(0)), (1000, Some(9), Some(8)));
         let lock = Lock::within(&within, 256 << 10).open().unwrap();
@@ -164,7 +164,7 @@ fn a_handle_travels_to_a_program_that_has_not_seen_the_memory() {
         back.set(50).unwrap();
         list.set(0, 9).unwrap();
         assert_eq!((value.get(), array.get(0)), (50, Ok(9)));
-        // What the receiver has goes on when the memory has lost its owner, and with it its name.
+        // The objects of the receiver still work after the memory has lost its owner, and with it its name.
         drop((within, value, array, back, list));
         assert!(!file(&os_id).exists());
         transfer::send(&here, &2_u8).unwrap();

@@ -1,4 +1,4 @@
-//! `JoinableQueue`: no task is lost, whoever is killed; `join` ends when all is done.
+//! `JoinableQueue`: no task is lost when a process is killed, and `join` ends when all tasks are done.
 
 use crate::util::{Random, until, within};
 use crossproc::{
@@ -159,7 +159,7 @@ fn workers_that_are_killed_at_random_lose_no_task() {
 }
 
 #[test]
-fn one_who_waits_gets_the_task_of_one_who_is_killed() {
+fn a_waiter_gets_the_task_of_a_killed_worker() {
     fn hold(jobs: Jobs, ready: Value<u32>) {
         let _task = jobs.get_task().unwrap();
         *ready.lock().unwrap() += 1;

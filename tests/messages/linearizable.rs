@@ -1,12 +1,12 @@
-//! Whether `SimpleQueue` and `Queue` are each one queue for all: several processes write down when each call began and ended and what it
-//! said, some are killed on the way, and a search looks for one order of all calls that explains every answer.
+//! Linearizability of `SimpleQueue` and `Queue`: several processes record the beginning, the end and the result of each
+//! call, some are killed on the way, and a search looks for one order of all calls that explains every result.
 //!
-//! The order must keep to the times: a call that ended before another began comes first. The last call of a killed process
-//! may have happened or not, at any time after its beginning. The search (of Wing and Gong) goes forward by one call of one
-//! process at a time and never visits a place twice: how far each process is, and what is in the queue. So it decides
-//! exactly; many short histories keep it small.
+//! The order must agree with the times: a call that ended before another one began comes first. The last call of a
+//! killed process may have taken effect or not, at any time after its beginning. The search (of Wing and Gong) takes
+//! one call of one process at a time and never visits a place twice: how far each process is, and what the queue
+//! contains. So it decides exactly; many short histories keep it small.
 //!
-//! `CROSSPROC_HISTORIES_SECONDS` says for how long histories are made.
+//! `CROSSPROC_HISTORIES_SECONDS` is the time for which histories are made.
 
 use crate::util::{self, Random, within};
 use crossproc::{
@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// What both kinds of queue say, in the words of a sheet.
+/// The results of both kinds of queue, as a history records them.
 trait Fifo: Clone + Serialize + DeserializeOwned + Send + 'static {
     /// `get_many` takes all its items at one moment, not one after the other.
     const AT_ONCE: bool;
@@ -211,7 +211,7 @@ impl Place {
     }
 }
 
-// What a process writes down, in memory that stays when it is killed: eight words for each call.
+// The record of a process, in memory that outlives it: eight words for each call.
 const BEGUN: usize = 0; // 0: none
 const KIND: usize = 1;
 const ITEM: usize = 2; // that is put, or the most that are got
@@ -363,7 +363,7 @@ fn get_some<Q: Fifo>(queue: Q, words: RawArray<u64>, go: RawValue<u64>, id: u64)
     }
 }
 
-/// One history: how many put and get, how many calls each, and whom to kill and when.
+/// A history: the numbers of producers, consumers and calls, and the processes to kill with their times.
 struct Plan {
     capacity: usize,
     putters: usize,
@@ -397,7 +397,7 @@ fn record<Q: Fifo>(plan: &Plan, random: &mut Random) -> Vec<Vec<Call>> {
         while now() < moment {}
         children[victim].kill().unwrap();
     }
-    // Whoever is left is helped to its end: by getting, while some put, then by closing.
+    // The remaining processes are helped to their end: by gets while some put, then by a close.
     let mut log = Log { words: RawArray::zeroed(count * plan.calls * WORDS * 2).unwrap(), at: 0 };
     let (putters, getters) = children.split_at(plan.putters);
     let over = |children: &[Process<()>]| children.iter().all(|child| child.exit_code().is_some());
@@ -454,7 +454,7 @@ fn every_history_of_a_queue_has_an_order() {
     every_history_has_an_order::<Queue<u64>>();
 }
 
-/// One call: its process, when it began and ended, and what it was.
+/// A call: its process, its beginning and end, and its kind.
 type Row = (usize, u64, u64, What);
 
 fn verdict(capacity: usize, rows: &[Row]) -> Verdict {

@@ -1,7 +1,7 @@
 //! Queues, pipes, and waits for the first of many.
 //!
-//! A child that a test forks holds each queue of the process, also those of the tests that run beside it. So what forks or counts
-//! runs as a program [by itself](util::by_itself).
+//! A forked child is a holder of each queue of its process, those of the tests beside it included. So a test that
+//! forks, counts or overwrites memory runs as a program [by itself](util::by_itself).
 
 mod joinable_queue;
 mod linearizable;

@@ -1,4 +1,4 @@
-//! The memory of queues: it grows with what is in, and goes with it. Each test has a process of its own, in which it counts.
+//! The memory of queues grows with their contents and shrinks with them.
 
 use crate::util::by_itself;
 use crossproc::{Array, Process, PutError, Queue, SimpleQueue, TryGetError};
@@ -81,7 +81,7 @@ fn a_queue_in_itself_and_more_memories_than_have_room() {
                 Err(error) => break error,
             }
         };
-        assert!(matches!(refused, PutError::NoSpace(_)), "{refused:?} behind {put}");
+        assert!(matches!(refused, PutError::NoSpace(_)), "{refused:?} after {put}");
         assert_eq!(put, 128);
         queue.put((None, vec![1])).unwrap();
         (0..put).for_each(|_| assert!(queue.get().unwrap().0.is_some()));

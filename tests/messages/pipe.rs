@@ -1,4 +1,4 @@
-//! `Pipe`, its halves, and `channel`: messages with boundaries, in order, whole; the end is told, whoever is killed.
+//! `Pipe`, its halves, and `channel`: whole messages in order, and an end that is reported when the peer is killed.
 
 use crate::util::{Random, by_itself, until, within};
 use crossproc::{
@@ -81,7 +81,7 @@ fn what_was_sent_comes_before_the_end() {
 }
 
 #[test]
-fn one_who_sleeps_hears_of_a_kill_at_once() {
+fn a_sleeper_is_woken_at_once_by_a_kill() {
     fn hold(_sender: Sender<u32>, ready: Value<u32>) {
         *ready.lock().unwrap() += 1;
         std::thread::sleep(Duration::from_secs(1000));
@@ -103,7 +103,7 @@ fn one_who_sleeps_hears_of_a_kill_at_once() {
 }
 
 #[test]
-fn a_sender_hears_that_nobody_is_left() {
+fn a_sender_is_refused_when_nobody_is_left() {
     fn hold(_receiver: Receiver<Vec<u8>>, ready: Value<u32>) {
         *ready.lock().unwrap() += 1;
         std::thread::sleep(Duration::from_secs(1000));
@@ -220,7 +220,7 @@ fn a_thread_that_is_in_its_own_way() {
 }
 
 #[test]
-fn one_who_is_killed_while_it_reads_or_writes_in_place() {
+fn a_process_killed_while_it_reads_or_writes_in_place() {
     fn write(sender: Sender<String>, ready: Value<u32>) {
         let mut slot = sender.reserve(1000).unwrap();
         slot.fill(9);
@@ -352,7 +352,7 @@ impl<'de> serde::Deserialize<'de> for Stuck {
 #[test]
 fn a_child_that_is_killed_before_it_took_its_end() {
     within(120, || {
-        // It stays before its end. (When it has just said that it has it, an end may count for good: see `Pipe`.)
+        // The message stays before the end. (Once the child has taken its end, the end may count for good: see `Pipe`.)
         for delay in (0..40).map(|i| Duration::from_micros(i % 8 * 50)) {
             let (sender, receiver) = Pipe::<u8>::one_way().unwrap();
             let waiting = std::thread::spawn(move || receiver.recv());
@@ -379,7 +379,7 @@ fn a_fork_child_has_no_slot_of_its_parents() {
 }
 
 #[test]
-fn a_slot_that_nobody_can_receive_is_told_so() {
+fn a_slot_that_nobody_can_receive_is_an_error() {
     within(60, || {
         let (sender, receiver) = Pipe::<()>::one_way().unwrap();
         let slot = sender.reserve(1000).unwrap();

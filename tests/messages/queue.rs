@@ -17,7 +17,7 @@ fn text(n: u64, length: usize) -> String {
 }
 
 #[test]
-fn what_a_child_puts_comes_behind_what_was_there() {
+fn what_a_child_puts_comes_after_what_was_there() {
     fn put(queue: Queue<i32>) {
         (10..20).for_each(|i| queue.put(i).unwrap());
     }
@@ -99,7 +99,7 @@ fn four_producers_and_four_consumers() {
 }
 
 #[test]
-fn right_behind_a_put_all_is_exact() {
+fn right_after_a_put_all_is_exact() {
     within(60, || {
         let queue = Queue::new().unwrap();
         for round in 0..200 {
@@ -142,7 +142,7 @@ fn full_and_empty_and_closed() {
 }
 
 #[test]
-fn a_close_wakes_all_who_wait() {
+fn a_close_wakes_all_waiters() {
     fn get(queue: Queue<String>, asleep: Value<u32>) -> Option<GetError> {
         *asleep.lock().unwrap() += 1;
         queue.get().err()
@@ -204,7 +204,7 @@ fn what_cannot_be_decoded_is_gone_and_the_next_comes() {
         assert!(matches!(queue.get(), Err(GetError::Decode(_))));
         assert_eq!(queue.get().unwrap().0, "b");
         queue.put_bytes(&[0; 100]).unwrap();
-        assert!(matches!(queue.get(), Err(GetError::Decode(_))), "bytes behind it");
+        assert!(matches!(queue.get(), Err(GetError::Decode(_))), "bytes after it");
         assert!(queue.is_empty());
     });
 }
@@ -324,7 +324,7 @@ fn a_producer_that_is_killed_leaves_no_part_of_an_item() {
 }
 
 #[test]
-fn the_last_one_is_told_so() {
+fn the_last_holder_gets_an_error() {
     fn wait(ready: Value<u32>, queue: Queue<String>) {
         *ready.lock().unwrap() += 1;
         let _ = queue.get();
@@ -358,7 +358,7 @@ fn the_last_one_is_told_so() {
 }
 
 #[test]
-fn one_who_sleeps_hears_of_a_kill_at_once() {
+fn a_sleeper_is_woken_at_once_by_a_kill() {
     fn hold(_queue: Queue<u8>, ready: Value<u32>) {
         *ready.lock().unwrap() += 1;
         std::thread::sleep(Duration::from_secs(1000));
@@ -380,7 +380,7 @@ fn one_who_sleeps_hears_of_a_kill_at_once() {
 }
 
 #[test]
-fn one_who_sleeps_hears_of_the_last_goodbye() {
+fn a_sleeper_is_woken_by_the_last_drop() {
     within(60, || {
         hears_of_goodbyes(|| Queue::<u64>::new().unwrap(), Queue::get);
         hears_of_goodbyes(|| SimpleQueue::<u64>::new().unwrap(), SimpleQueue::get);
@@ -388,7 +388,7 @@ fn one_who_sleeps_hears_of_the_last_goodbye() {
     });
 }
 
-/// Of all others' handles, in this process, or in a child's that lives on without them.
+/// Drops all other handles, in this process or in a child that lives on without them: the waiter is woken.
 fn hears_of_goodbyes<Q: Message + Clone>(new: fn() -> Q, get: fn(&Q) -> Result<u64, GetError>) {
     fn hold<Q>(first: Q, second: Q, drops: Atomic<u32>) {
         for (n, handle) in (1..).zip([first, second]) {
@@ -444,7 +444,7 @@ fn another_queue_is_refused() {
 }
 
 #[test]
-fn an_iterator_ends_behind_its_last_error() {
+fn an_iterator_ends_after_its_last_error() {
     fn put(queue: Queue<u8>) {
         queue.put(1).unwrap();
     }

@@ -1,5 +1,5 @@
-//! Whatever stands in the memory of a queue or a pipe: answers or typed errors; no panic, no large allocation, and nobody waits
-//! much longer than it said.
+//! Queues and pipes whose memory is overwritten at random: results or typed errors, no panic, no large allocation, and
+//! no wait that is much longer than its timeout.
 
 use crate::util::{Random, by_itself};
 use crossproc::{JoinableQueue, Pipe, Queue, channel};
@@ -88,8 +88,8 @@ fn use_pipe(pipe: &Pipe<String>, other: &Pipe<String>) {
 }
 
 #[test]
-fn one_who_scribbles_now_and_then() {
-    // What is damaged may keep its memory, so in a process of its own.
+fn memory_that_is_overwritten_now_and_then() {
+    // A damaged queue may keep its memory, so in a process of its own.
     by_itself(120, || {
         for seed in 1..25 {
             let mut random = Random(seed);
@@ -112,7 +112,7 @@ fn one_who_scribbles_now_and_then() {
 }
 
 #[test]
-fn one_who_scribbles_all_the_time() {
+fn memory_that_is_overwritten_all_the_time() {
     by_itself(120, || {
         let (sender, receiver) = channel::<Vec<u8>>(8).unwrap();
         let over = std::sync::atomic::AtomicBool::new(false);

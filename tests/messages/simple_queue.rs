@@ -1,4 +1,5 @@
-//! `SimpleQueue`: nothing lost, nothing twice, in order, whoever is killed; nobody waits for what is there.
+//! `SimpleQueue`: no item is lost or received twice, order is kept, and a kill delays nobody who has an item to
+//! receive.
 
 use crate::util::{self, Random, by_itself, fork, until, within};
 use crossproc::{
@@ -29,7 +30,7 @@ fn check_order(items: &[u64], producers: u64) {
 }
 
 #[test]
-fn what_a_child_puts_comes_behind_what_was_there() {
+fn what_a_child_puts_comes_after_what_was_there() {
     fn put(queue: Queue) {
         (10..20).for_each(|i| queue.put(i).unwrap());
     }
@@ -121,7 +122,7 @@ fn full_and_empty_and_closed() {
 }
 
 #[test]
-fn a_close_wakes_all_who_wait() {
+fn a_close_wakes_all_waiters() {
     within(60, || {
         let (full, empty) = (queue(1), queue(1));
         full.put(0).unwrap();
@@ -136,7 +137,7 @@ fn a_close_wakes_all_who_wait() {
 }
 
 #[test]
-fn the_death_of_one_who_waits_takes_nothing_from_the_other() {
+fn a_killed_waiter_takes_nothing_from_the_other() {
     fn count(queue: Queue) -> usize {
         queue.iter().map(Result::unwrap).count()
     }
@@ -223,7 +224,7 @@ fn alone_with_an_empty_queue() {
     });
 }
 
-/// What is no queue stays as it is.
+/// An object of another type stays as it is.
 #[test]
 fn another_object_is_no_queue() {
     within(60, || {
@@ -331,7 +332,7 @@ fn many_queues_come_and_go() {
     });
 }
 
-/// Children of a fork have it too.
+/// A forked child is a holder too.
 #[test]
 fn a_fork_child_is_a_holder() {
     by_itself(60, || {
@@ -347,9 +348,9 @@ fn a_fork_child_is_a_holder() {
     });
 }
 
-/// Whatever stands in the queue's memory: answers or typed errors, and nobody waits for ever.
+/// A queue with any bytes in its memory gives results or typed errors, and no wait lasts forever.
 #[test]
-fn one_who_scribbles_over_the_queue() {
+fn a_queue_whose_memory_is_overwritten() {
     fn address(queue: &SimpleQueue<Colour>) -> usize {
         let text = format!("{queue:?}");
         let digits: String = text.split("0x").nth(1).unwrap().chars().take_while(char::is_ascii_hexdigit).collect();
@@ -374,7 +375,7 @@ fn one_who_scribbles_over_the_queue() {
         let _ = (queue.len().min(8), queue.is_full(), queue.is_empty());
         assert!(queue.len() <= 8);
     };
-    // What is damaged may keep its memory, so in a process of its own.
+    // A damaged queue may keep its memory, so in a process of its own.
     by_itself(60, || {
         for seed in 1..20 {
             let queue = SimpleQueue::bounded(8).unwrap();

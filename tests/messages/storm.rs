@@ -1,5 +1,5 @@
-//! Producers, consumers and workers of queues are killed at random, and others take their places. Ledgers in shared
-//! memory say what was begun and what was acknowledged. `CROSSPROC_STORM_SECONDS` has it go on for longer.
+//! Producers, consumers and workers of queues are killed at random and replaced. Ledgers in shared memory record what
+//! was begun and what was acknowledged. `CROSSPROC_STORM_SECONDS` is the time for which it goes on.
 
 use crate::util::{Random, within};
 use crossproc::{JoinableQueue, Message, Process, Queue, SimpleQueue, Value};
@@ -36,15 +36,15 @@ impl Letter {
     }
 }
 
-/// What a storm goes over: items that are known by who put them, in the upper half of a number, and as its how manyth.
+/// The queue under test. An item is a number: its producer in the upper half, its sequence number in the lower half.
 trait Way: Message + Clone {
     fn put(&self, id: u64);
-    /// Gets one, and tells which.
+    /// Gets an item and passes its number on.
     fn get(&self, tell: &mut dyn FnMut(u64));
     fn try_get(&self) -> Option<u64>;
-    /// Whether one may be told more than once.
+    /// Whether an item may be received more than once.
     const AT_LEAST_ONCE: bool;
-    /// So many microseconds at most between two kills.
+    /// The longest pause between two kills, in microseconds.
     const PAUSE: u64;
 }
 

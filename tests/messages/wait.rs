@@ -1,4 +1,4 @@
-//! `wait`: for whatever comes first of many queues, pipes, processes and descriptors.
+//! `wait`: the first of many queues, pipes, processes and descriptors that is ready.
 
 use crate::util::{MS, until, within};
 use crossproc::{JoinableQueue, Pipe, Process, Queue, Receiver, Sender, SimpleQueue, Value, Waitable, channel, wait};
@@ -54,7 +54,7 @@ fn each_kind_becomes_ready() {
 }
 
 #[test]
-fn one_who_sleeps_is_woken_by_each_kind() {
+fn a_sleeper_is_woken_by_each_kind() {
     fn act(what: u32, queue: Queue<u8>, sender: Sender<u8>, ready: Value<u32>) {
         let before = ready.get();
         *ready.lock().unwrap() += 1;
@@ -136,7 +136,7 @@ fn a_hundred_at_once_and_the_killed_peer_of_one() {
 }
 
 #[test]
-fn many_who_wait_and_many_who_get() {
+fn many_waiters_and_many_consumers() {
     fn take(queues: Vec<Queue<u32>>) -> usize {
         let mut taken = 0;
         loop {

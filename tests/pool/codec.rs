@@ -24,7 +24,7 @@ fn long_texts_and_large_results_come_whole() {
     });
 }
 
-/// What cannot be encoded, or decoded, in one of four ways.
+/// A value that cannot be encoded or decoded, in one of four ways.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Awkward {
     Fine,

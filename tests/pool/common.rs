@@ -1,4 +1,4 @@
-//! Tasks and looks at a pool that several files use.
+//! Tasks and checks that several modules use.
 
 use crate::util::{is_running, until};
 use crossproc::{Atomic, Pool, TaskError};
@@ -16,7 +16,7 @@ pub fn pids(pool: &Pool) -> Vec<u32> {
     pool.workers().iter().map(|worker| worker.id).collect()
 }
 
-/// The pool has all its workers, and they do as they should.
+/// Checks that the pool has all its workers, and that they work.
 pub fn is_well(pool: &Pool, workers: usize) {
     until("all workers are there", || pids(pool).len() == workers && pids(pool).iter().all(|pid| is_running(*pid)));
     assert_eq!(pool.chunksize(1).map(square, 0..50).unwrap(), (0..50).map(square).collect::<Vec<_>>());
@@ -29,7 +29,7 @@ pub fn died(result: Result<impl std::fmt::Debug, TaskError>) -> (u32, i32, Optio
     }
 }
 
-/// A task that is at work until it is told otherwise.
+/// A task that works until the gate opens.
 pub fn held(begun: Atomic<u32>, gate: Atomic<u32>) -> u32 {
     begun.fetch_add(1, SeqCst);
     until("the gate is open", || gate.load(SeqCst) == 1);

@@ -1,4 +1,5 @@
-//! Pools whose workers are killed: what was being worked at is said to be lost, nothing else is, nothing runs twice, nobody hangs.
+//! Pools whose workers are killed: the inputs at work are reported as lost, no other is, none runs twice, and no call
+//! hangs.
 
 use super::common::{died, is_well, pids, square};
 use crate::util::{
@@ -6,7 +7,6 @@ use crate::util::{
 };
 use crossproc::{Atomic, Pool, PoolError, Queue, RawArray, TaskError};
 use std::collections::BTreeSet;
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ fn plain_inputs_keep_the_results_that_they_had() {
     });
 }
 
-/// Who takes the seat of a dead one must not write where that one's results are still to be read.
+/// A worker that replaces a dead one must not overwrite results of the dead one that are still to be read.
 #[test]
 fn workers_that_die_one_after_the_other_are_not_mixed_up() {
     fn fourth_dies(n: u64) -> u64 {
@@ -121,7 +121,7 @@ fn workers_that_die_one_after_the_other_are_not_mixed_up() {
 }
 
 #[test]
-fn who_dies_is_tried_again_as_often_as_wanted() {
+fn an_input_is_retried_after_deaths_as_often_as_asked_for() {
     fn third_time((n, tries): (u64, Atomic<u64>)) -> u64 {
         if n == 4 && tries.fetch_add(1, SeqCst) < 2 {
             std::process::abort();
@@ -241,7 +241,7 @@ fn the_fork_server_role() {
 }
 
 #[test]
-fn who_takes_too_long_is_killed_and_nobody_else() {
+fn a_worker_that_takes_too_long_is_killed_and_no_other() {
     fn slow((n, runs): (u64, RawArray<u64>)) -> u64 {
         runs.set(n as usize, runs.get(n as usize).unwrap() + 1);
         if n == 12 {
@@ -337,6 +337,8 @@ fn say_workers(pool: &Pool, to: &Queue<u32>) {
 #[test]
 fn the_program_role() {
     let Some(argument) = role() else { return };
+    // SAFETY: no pointers. The program has been started as no group's leader.
+    assert_ne!(unsafe { libc::setsid() }, -1);
     let pool = Pool::builder().processes(2).daemon(argument != "no daemons").build().unwrap();
     say_workers(&pool, &Queue::new().unwrap());
     if argument == "ends" {
@@ -352,13 +354,6 @@ fn session(argument: &str) -> (std::process::Child, Vec<u32>) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([test_name(&the_program_role), "--exact", "--nocapture", "--test-threads=1", "-q"]);
     command.env("CROSSPROC_TEST_ROLE", argument).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // SAFETY: a system call.
-    unsafe {
-        command.pre_exec(|| match libc::setsid() {
-            -1 => Err(std::io::Error::last_os_error()),
-            _ => Ok(()),
-        })
-    };
     let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let workers: Vec<u32> = lines.filter_map(|line| line.ok()?.parse().ok()).take(2).collect();

@@ -1,5 +1,5 @@
-//! Deaths of workers whose inputs are plain data, so that they stay in their messages while a chunk is worked at; what they had
-//! in their hands; time-outs, initializers and ends of pools among deaths.
+//! Deaths of workers whose inputs are plain data, which stay in their messages while a chunk is worked on; handles that
+//! a dead worker held; timeouts, initializers and ends of pools while workers die.
 
 use super::common::{died, is_well, pids, square};
 use crate::util::{
@@ -312,7 +312,7 @@ fn workers_die_while_they_take_a_large_shared_value() {
         std::thread::scope(|threads| {
             threads.spawn(|| {
                 let mut random = Random(31);
-                // So many, lest a slow machine never comes to the end of a value between two kills.
+                // A limit, because a slow machine might never finish a value between two kills.
                 for _ in (0..300).take_while(|_| !is_over.load(SeqCst)) {
                     let (wait, pause) = (Instant::now(), Duration::from_micros(random.next() % 20_000));
                     until("it is time", || wait.elapsed() >= pause);
@@ -337,7 +337,7 @@ fn workers_die_while_they_take_a_large_shared_value() {
 }
 
 #[test]
-fn what_the_dead_had_in_their_hands_is_let_go() {
+fn handles_that_dead_workers_held_are_released() {
     within(60, || {
         let pool = Pool::new(2).unwrap();
         let queue = Queue::<u64>::new().unwrap();
@@ -436,7 +436,7 @@ fn a_stack_that_overflows_is_a_death() {
 }
 
 #[test]
-fn signals_other_than_kill_are_told_by_their_number() {
+fn signals_other_than_kill_are_reported_by_number() {
     within(60, || {
         let pool = Pool::new(1).unwrap();
         let begun = Atomic::new(0_u32).unwrap();

@@ -1,5 +1,5 @@
-//! Handles in tasks, results and shared values: what they lead to is one and the same everywhere, and they are given up whoever is
-//! killed, cancelled or terminated.
+//! Handles in tasks, results and shared values: they lead to the same object everywhere, and are released after any
+//! kill, cancellation or termination.
 
 use super::common::{cube, gates, held, pids};
 use crate::util::{Random, kill, until, until_killed, within};

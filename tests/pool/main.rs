@@ -1,7 +1,7 @@
 //! Pools of workers.
 //!
-//! A child that a test forks holds the queues of each pool of the process, also of the tests that run beside it. So what forks or
-//! counts runs as a program: [by itself](util::by_itself), or as a role.
+//! A forked child is a holder of the queues of each pool of its process, those of the tests beside it included. So a
+//! test that forks or counts runs as a program: [by itself](util::by_itself), or as a role.
 
 mod codec;
 mod common;

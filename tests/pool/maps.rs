@@ -1,5 +1,5 @@
-//! Maps of pools: whose error it is, how far they look ahead, what their inputs and results may have in them, how often a shared
-//! value is sent, what a pool at its end says.
+//! Maps: which error is returned, how far inputs are taken ahead, what inputs and results may contain, how often a
+//! shared value is sent, and the errors of a pool that ends.
 
 use super::common::square;
 use crate::util::{LIMIT, descriptors, name_of, program, role, status_number, until, until_killed, within};
@@ -17,7 +17,7 @@ use std::sync::{Barrier, Mutex};
 fn the_first_error_is_the_first_inputs_and_not_the_first_in_time() {
     fn fail((n, step): (u32, Atomic<u32>)) -> u32 {
         match n {
-            // What the other worker said before has been sent by then.
+            // Earlier results of the other worker have been sent by then.
             0 => until("the others are done", || step.load(SeqCst) == 4),
             1 | 3 => {}
             _ => drop(step.fetch_add(2, SeqCst)),
@@ -84,7 +84,7 @@ fn inputs_are_taken_as_far_ahead_as_was_asked_and_no_further() {
                 assert!((1..=buffer as u64).contains(&(taken.get() - given)), "{} taken, {given} given", taken.get());
             }
         }
-        // What a time-out gives is no result: nothing more is taken.
+        // A timeout is no result: no further input is taken.
         let slow = |_: u64| -> u64 { until_killed() };
         let mut results = pool.imap(slow, inputs()).buffer(3);
         for _ in 0..5 {
@@ -257,7 +257,7 @@ fn both_ends_of_a_pipe_are_inputs() {
     });
 }
 
-/// What a pool has sent it must also let go: this process would wait for ever for one that nobody has.
+/// A pool releases the handles that it has sent: otherwise this process would wait forever for a holder that is gone.
 #[test]
 fn no_handle_stays_behind() {
     fn put(queue: Queue<u64>, n: u64) {
@@ -282,7 +282,7 @@ fn no_handle_stays_behind() {
         };
         pool.starmap(panics, (0..10).map(|n| (queue.clone(), n))).unwrap_err();
         is_alone("after panics");
-        // What was taken back is in the ring still, until somebody passes it over.
+        // A cancelled task is still in the ring until a worker skips it.
         let (begun, gate) = (Atomic::new(0).unwrap(), Atomic::new(0).unwrap());
         let held = |begun: Atomic<u32>, gate: Atomic<u32>| {
             begun.fetch_add(1, SeqCst);
@@ -309,7 +309,7 @@ fn no_handle_stays_behind() {
         };
         begun.store(0, SeqCst);
         let pending: Vec<_> = (0..50).map(|_| pool.apply_async(stuck, (queue.clone(), begun.clone()))).collect();
-        // One that is killed while it unpacks its task leaves the handles in it under way.
+        // A worker that is killed while it unpacks its task leaves the handles in it in flight.
         until("both have theirs", || begun.load(SeqCst) == 2);
         drop(pool);
         drop(pending);

@@ -1,4 +1,4 @@
-//! Pools as a program sees them: results and their order, errors, what is taken ahead, how it all ends.
+//! Pools from the outside: results and their order, errors, inputs taken ahead, and the end of a pool.
 
 use super::common::{cube, gates, held, pids};
 use crate::util::{
@@ -179,7 +179,7 @@ fn ten_thousand_tasks_of_an_hour_role() {
 }
 
 #[test]
-fn workers_end_behind_so_many_tasks() {
+fn workers_end_after_their_number_of_tasks() {
     within(60, || {
         let pool = Pool::builder().processes(1).max_tasks_per_child(2).build().unwrap();
         let ids: Vec<u32> = (0..5).map(|_| pool.apply(std::process::id, ()).unwrap()).collect();

@@ -1,4 +1,4 @@
-//! Progress bars: what a terminal shows, and that nothing else does.
+//! Progress bars: the output on a terminal, and no output elsewhere.
 #![cfg(feature = "progress")]
 
 use super::common::square;
@@ -10,7 +10,8 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::{Arc, Mutex};
 
-/// From here on, the standard error is a terminal, and what it shows is kept. Panics are told to who started the program.
+/// From here on, the standard error is a terminal, and what it shows is kept. Panics are told to who started the
+/// program.
 fn terminal() -> Arc<Mutex<String>> {
     // SAFETY: numbers alone; what it gives is new, and nobody else's.
     let before = unsafe { File::from_raw_fd(libc::dup(2)) };
@@ -46,7 +47,7 @@ fn maps_show_how_far_they_are() {
 fn maps_show_how_far_they_are_role() {
     let Some(_) = role() else { return };
     let shown = terminal();
-    // What comes from here on: behind a line of our own, before which all else has come.
+    // The output from here on: after a line of our own, before which all earlier output comes.
     let marks = Cell::new(0);
     let mark = || {
         marks.set(marks.get() + 1);

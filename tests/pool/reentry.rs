@@ -1,4 +1,5 @@
-//! The program's code that a pool runs in its own process, and that uses the pool again: callbacks, serde code, destructors.
+//! Code of the program that a pool runs in its own process and that uses the pool again: callbacks, serde code,
+//! destructors.
 
 use super::common::square;
 use crate::util::{LIMIT, until, within};
@@ -144,11 +145,11 @@ fn a_callback_may_wait_for_a_result_that_has_callbacks() {
                 let (gate, inner) = (Atomic::new(0).unwrap(), pool.clone());
                 let (early, to_early) = (pool.apply_async(held, (gate.clone(),)), to.clone());
                 let early = early.on_done(move |n| to_early.send(("early", *n, thread::current().id())).unwrap());
-                // It has not come before it has its callback, which would run here then.
+                // The result comes after its callback is added; otherwise the callback would run here.
                 let start = Atomic::new(0).unwrap();
                 let outer = pool.apply_async(held, (start.clone(),)).on_done(move |n| {
                     let to_first = to.clone();
-                    // One that waits behind this very callback already, or one that has yet to begin.
+                    // A result that waits for this callback already, or one that has yet to begin.
                     let first = match begun {
                         true => {
                             gate.store(1, SeqCst);
@@ -252,7 +253,7 @@ fn a_wait_in_a_callback_ends_when_the_result_comes() {
         let pool = Arc::new(Pool::new(1).unwrap());
         let inner = pool.clone();
         let outer = pool.apply_async(square, (2,)).on_done(move |_| {
-            // Who only looks now and then takes two seconds for each.
+            // A waiter that only polled now and then would take two seconds for each.
             for ms in [0, 5].repeat(20) {
                 let pause = |ms| thread::sleep(std::time::Duration::from_millis(ms));
                 let result = inner.apply_async(pause, (ms,));
@@ -296,7 +297,7 @@ fn a_callback_cannot_wait_for_its_own_result() {
     });
 }
 
-/// What code of the program's that a pool runs finds, when it uses that pool.
+/// The results of calls on a pool by code of the program that the pool runs.
 type Findings = Vec<(&'static str, String)>;
 
 /// The pool that code is to use, where it is wanted.
@@ -401,7 +402,7 @@ impl Drop for Dropped {
 }
 
 #[test]
-fn code_that_a_pool_runs_is_told_that_it_cannot_wait_for_that_pool() {
+fn code_that_a_pool_runs_gets_an_error_when_it_waits_for_that_pool() {
     within(120, || {
         ENCODES.refuses("encoding", |pool| assert_eq!(pool.apply(|n: Encoded| n.0, (Encoded(5),)), Ok(5)));
         ENCODES.refuses("encoding", |pool| {
@@ -511,7 +512,7 @@ fn a_callback_may_wait_for_what_others_do_with_the_pool() {
         let pool = Arc::new(Pool::new(1).unwrap());
         let (to, from) = mpsc::channel::<AsyncResult<u64>>();
         let (back, answers) = mpsc::channel();
-        // One that waits for results in another thread, and one that was polled and waits to be woken.
+        // A thread that waits for results, and a future that was polled and waits to be woken.
         let other = thread::spawn(move || from.iter().for_each(|result| back.send(block_on(result)).unwrap()));
         let inner = pool.clone();
         let outer = pool.apply_async(square, (2,)).on_done(move |_| {

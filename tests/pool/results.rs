@@ -1,4 +1,4 @@
-//! Results to come: callbacks and who runs them, what is taken back and what is not, many who wait, forks.
+//! Pending results: callbacks and their threads, cancellation, several waiters, forks.
 
 use super::common::{gates, held, square};
 use crate::util::{LIMIT, Random, by_itself, program, role, until, within};
@@ -65,7 +65,7 @@ fn callbacks_of_one_result_run_in_their_order_and_only_those_that_are_meant() {
         assert!(said.lock().unwrap().is_empty());
         gate.store(1, SeqCst);
         assert_eq!(good.get(), Ok(9));
-        // What comes behind that may be there already.
+        // Later results may be there already.
         assert_eq!(said.lock().unwrap()[..2], ["a: 9", "b: 9"]);
         assert!(bad.get().is_err());
         assert_eq!(said.lock().unwrap()[2..], ["c: input 2: panicked: two"]);
@@ -89,7 +89,7 @@ fn callbacks_run_in_one_thread_that_is_not_the_callers() {
         });
         results.collect::<Vec<_>>().into_iter().for_each(|result| assert!(result.get().is_ok()));
         let mut threads = threads.lock().unwrap().clone();
-        // One that was added behind the end of its task ran in this thread, as it should.
+        // A callback that was added after the end of its task ran in this thread, as it should.
         threads.retain(|thread| *thread != std::thread::current().id());
         threads.dedup();
         assert!(threads.len() <= 1, "{threads:?}");
@@ -224,7 +224,7 @@ fn a_task_is_cancelled_or_it_runs() {
             until("both are held", || begun.load(SeqCst) == 2);
             let results: Vec<_> = (0..TASKS).map(|n| pool.apply_async(run, ((n, runs.clone()),))).collect();
             gate.store(1, SeqCst);
-            // From behind, and so against the workers.
+            // From the end, and so against the workers.
             let wins: Vec<_> =
                 results.iter().rev().map(|result| random.next().is_multiple_of(2) && result.cancel()).collect();
             done += holds.into_iter().filter_map(|hold| hold.get().ok()).count() as u64;
@@ -466,7 +466,7 @@ fn a_fork_has_no_part_in_its_parents_pool_and_may_have_one_of_its_own() {
                     pool.insights().workers.is_empty(),
                 ];
                 let own = Pool::new(2).unwrap().map(square, 0..3);
-                // SAFETY: this process has a copy of its own, which nobody uses behind this.
+                // SAFETY: this process has a copy of its own, which nobody uses after this.
                 drop(std::ptr::read(&pool));
                 (refused, own)
             })

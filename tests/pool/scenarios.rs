@@ -1,7 +1,7 @@
-//! The programs that users bring, as far as they need a pool: who prints what, and in which order. Times are a tenth.
+//! Programs as users write them, those that use a pool: their output and its order. Times are a tenth of the originals.
 //!
-//! SE03, a function that cannot be sent or has other parameters, does not compile: see the documentation of `Pool`, whose tests
-//! demand just that.
+//! SE03, a function that cannot be sent or has other parameters, does not compile: see the documentation of `Pool`,
+//! whose tests require that.
 
 use crate::util::{prints, within};
 use crossproc::{NotReady, Pool, PoolError, Process, Queue, Result, SpawnError, TaskError, cpu_count};
@@ -38,10 +38,14 @@ fn se02_a_pool_gives_what_a_loop_gives() {
             let serial: Vec<u32> = (0..inputs).map(collatz).collect();
             assert_eq!(pool.map(collatz, 0..inputs).unwrap(), serial);
         }
-        // That the time falls: two naps at once take one.
-        let start = Instant::now();
-        pool.map(|_: u8| sleep(ms(500)), 0..2).unwrap();
-        assert!(start.elapsed() < ms(990), "{:?}", start.elapsed());
+        // Two naps at once take the time of one. A loaded machine may delay one try, but not each of them.
+        let nap_twice = |_| {
+            let start = Instant::now();
+            pool.map(|_: u8| sleep(ms(500)), 0..2).unwrap();
+            start.elapsed()
+        };
+        let quickest = (0..5).map(nap_twice).find(|took| *took < ms(990));
+        assert!(quickest.is_some(), "the naps were one after the other");
     });
 }
 
@@ -152,7 +156,7 @@ fn se17_ten_tasks_one_after_the_other() {
 }
 
 #[test]
-fn se18_results_behind_join_come_in_the_order_of_the_tasks() {
+fn se18_results_after_join_come_in_the_order_of_the_tasks() {
     within(30, || {
         let pool = Pool::new(5).unwrap();
         let results: Vec<_> = (0..10).map(|i| pool.apply_async(foo, (i,))).collect();

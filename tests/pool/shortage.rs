@@ -1,5 +1,5 @@
-//! A pool whose process, or whose worker, has no descriptors or no memory left: each task ends in a result or a typed error,
-//! and the others are not kept waiting for long.
+//! A pool whose process or worker has no descriptors or no memory left: each task ends with a result or a typed error,
+//! and the others are not delayed for long.
 
 use crate::util::{DESCRIPTORS, MEMORY, in_a_program, role, set_resource_limit, within};
 use crossproc::{Array, Pool, TaskError};

@@ -1,4 +1,4 @@
-//! Many children, at once and one after another, from several threads, and where the system has no room for more.
+//! Many children: at once, one after another, from several threads, and beyond the limits of the system.
 
 use crate::util::{
     self, DESCRIPTORS, NOT_RUN, PROCESSES, become_nobody, children_of, descriptors, in_a_program, is_root, role,

@@ -1,4 +1,4 @@
-//! A family: what becomes of it when a parent, its whole group, or a fork server is killed.
+//! The processes and names that remain when a parent, its whole group, or a fork server is killed.
 
 use crate::util::{
     self, children_of, descriptors, is_running, name_exists, program, role, role_stream, servers_of, until,
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// After that nothing of a killed family may be left.
 const SOON: Duration = Duration::from_secs(3);
 
-/// What a parent tells before it is killed.
+/// The message of a parent before it is killed.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Family {
     daemons: Vec<u32>,
@@ -211,7 +211,7 @@ fn the_waiting_child_is_killed_role() {
     assert_eq!(zombies_of(me), [] as [u32; 0]);
 }
 
-/// Whoever kills servers all the time gets an error or a child, never a hang, and each child ran once.
+/// With servers killed all the time, a spawn gives an error or a child, never a hang, and each child runs once.
 #[test]
 fn servers_are_killed_all_the_time() {
     within(120, || program(servers_are_killed_all_the_time_role, "", None).join());
@@ -248,12 +248,12 @@ fn servers_are_killed_all_the_time_role() {
 
 /// A child whose `spawn` returned runs, although its parent ends at once.
 #[test]
-fn a_parent_that_ends_right_behind_a_spawn() {
+fn a_parent_that_ends_right_after_a_spawn() {
     within(120, || {
-        let name = util::unique("right-behind");
+        let name = util::unique("right-after");
         let count = named(&name).create(0).unwrap();
         for (round, way) in ["exit", "abort", "second exit"].into_iter().cycle().take(90).enumerate() {
-            let code = program(a_parent_that_ends_right_behind_a_spawn_role, &format!("{name} {way}"), None).wait();
+            let code = program(a_parent_that_ends_right_after_a_spawn_role, &format!("{name} {way}"), None).wait();
             assert_eq!(code, if way == "abort" { -libc::SIGABRT } else { 0 });
             until("the child has run", || count.get() == round as u64 + 1);
         }
@@ -261,7 +261,7 @@ fn a_parent_that_ends_right_behind_a_spawn() {
 }
 
 #[test]
-fn a_parent_that_ends_right_behind_a_spawn_role() {
+fn a_parent_that_ends_right_after_a_spawn_role() {
     let Some(argument) = role() else { return };
     let (name, way) = argument.split_once(' ').unwrap();
     if way == "second exit" {

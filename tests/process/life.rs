@@ -1,4 +1,4 @@
-//! A child from outside: waiting for it, signals, who it is, who its children are, and how everything ends.
+//! A child as its parent sees it: waits, signals, identity, children of its own, and ends of all kinds.
 
 use crate::METHODS;
 use crate::util::{self, NOT_RUN, by_itself, is_running, program, role, servers_of, until, within, zombies_of};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// What does not begin its journey.
+/// A value that cannot be encoded.
 #[derive(Deserialize)]
 struct Stubborn;
 
@@ -36,12 +36,12 @@ fn joining_ends_at_its_time() {
 
 /// A child is born with what the fork server ignores: none of it may be lost.
 #[test]
-fn a_signal_right_behind_a_spawn_is_not_lost() {
-    within(60, || program(a_signal_right_behind_a_spawn_role, "", None).join());
+fn a_signal_right_after_a_spawn_is_not_lost() {
+    within(60, || program(a_signal_right_after_a_spawn_role, "", None).join());
 }
 
 #[test]
-fn a_signal_right_behind_a_spawn_role() {
+fn a_signal_right_after_a_spawn_role() {
     let Some(_) = role() else { return };
     for round in 0..200 {
         let child = Process::builder().daemon(true).spawn(|| util::until_killed(), ()).unwrap();
@@ -205,7 +205,7 @@ fn a_detached_child_is_reaped_role() {
 }
 
 #[test]
-fn a_scope_joins_all_and_tells_of_the_first_failure() {
+fn a_scope_joins_all_and_returns_the_first_failure() {
     within(30, || {
         let total = Value::new(0_u64).unwrap();
         let add = |total: Value<u64>, n: u64| total.update(|t| *t += n).unwrap();
@@ -300,7 +300,7 @@ fn a_status_that_somebody_else_took_role() {
 
 /// Results that nobody takes give their handles back.
 #[test]
-fn a_result_that_nobody_wants() {
+fn a_result_that_nobody_takes() {
     by_itself(60, || {
         let count = || -> usize { std::fs::read_dir("/proc/self/fd").unwrap().count() };
         let child = || Process::spawn(|| Array::<u64>::zeroed(20_000).unwrap(), ()).unwrap();

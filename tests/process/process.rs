@@ -1,4 +1,4 @@
-//! What goes to a child and comes back: functions, arguments, results, exit codes, panics.
+//! Data to and from a child: functions, arguments, results, exit codes, panics.
 
 use crate::METHODS;
 use crate::util::{self, program, role, within};
@@ -244,7 +244,7 @@ fn a_panic_comes_back_whole() {
     });
 }
 
-/// What does not survive its journey.
+/// A value that cannot be decoded.
 #[derive(Debug, Serialize)]
 struct Broken;
 
@@ -254,7 +254,7 @@ impl<'de> Deserialize<'de> for Broken {
     }
 }
 
-/// What does not begin its journey.
+/// A value that cannot be encoded.
 #[derive(Debug, Deserialize)]
 struct Stubborn;
 

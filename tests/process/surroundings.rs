@@ -1,4 +1,4 @@
-//! What a child has around it: what its caller has at the spawn, whatever the fork server has, and nothing else.
+//! The environment of a child: exactly what its caller has at the time of the spawn, whatever the fork server has.
 
 use crate::METHODS;
 use crate::util::{

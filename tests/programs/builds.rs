@@ -1,5 +1,5 @@
-//! Whole programs, built in the ways that programs are built: optimised to one piece, stripped, without unwinding, without
-//! the constructor; replaced while they run, privileged, as a library that another program loads.
+//! Programs in unusual builds and places: with fat LTO, stripped, without unwinding, without the constructor; replaced
+//! while they run; privileged; as a library that another program loads.
 
 use crate::util::{NOBODY, could_not_run, is_root, unshare, within};
 use std::os::unix::process::CommandExt;
@@ -61,7 +61,8 @@ fn run(command: &mut Command) -> String {
     command.stdin(Stdio::null()).stderr(Stdio::null());
     let output = loop {
         match command.output() {
-            // A child that another test starts just now has the copy open for writing until it executes its own program.
+            // A child that another test starts just now has the copy open for writing until it executes its own
+            // program.
             Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
             output => break output.unwrap(),
         }
@@ -181,7 +182,7 @@ fn a_privileged_program_starts_nothing() {
             return could_not_run("a setuid program", "only root can make one for another user");
         }
         std::fs::set_permissions(&copy.0, std::fs::Permissions::from_mode(0o4755)).unwrap();
-        // What a stranger puts into its environment makes no server of it.
+        // Foreign values in its environment do not make it a server.
         let mut command = Command::new(&copy.0);
         command.uid(NOBODY).env("CROSSPROC_ROLE", "server");
         match command.stdin(Stdio::null()).stderr(Stdio::null()).output() {
@@ -195,7 +196,7 @@ fn a_privileged_program_starts_nothing() {
 }
 
 #[test]
-fn without_the_constructor_main_calls_init_or_hears_of_it() {
+fn without_the_constructor_main_calls_init_or_gets_an_error() {
     within(LIMIT, || {
         let program = BUILT.join("debug/manual");
         assert_eq!(run(&mut Command::new(&program)), "child: Ok(Ok(7))\n");

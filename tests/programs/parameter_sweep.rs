@@ -1,4 +1,4 @@
-//! The example `parameter_sweep` as a program: the same digest for any number of workers, and however often it is killed.
+//! The example `parameter_sweep` as a program: the same digest for any number of workers and any number of kills.
 
 use crate::util::{self, Random, within};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ fn sweep(arguments: &[&str]) -> Command {
     command
 }
 
-/// What it says: how many are there already, and the digest.
+/// Returns its output: the number of results that were there already, and the digest.
 fn said(command: &mut Command) -> (usize, String) {
     let output = command.output().unwrap();
     assert!(output.status.success());

@@ -1,6 +1,7 @@
-//! The programs that users bring, as far as they need processes and shared memory: who prints what, and in which order.
+//! Programs as users write them, those that use processes and shared memory: their output and its order.
 //!
-//! What prints is a program of its own (`util::prints`), whose lines the test then looks at.
+//! The code that prints runs as a program of its own ([`prints`](crate::util::prints)), whose lines the test then
+//! checks.
 
 use crate::util::{is_running, name_of, prints, until, until_killed, within};
 use crossproc::{
@@ -378,7 +379,7 @@ fn se26_three_children_from_a_loop_and_three_lines_of_the_parent() {
 }
 
 #[test]
-fn se27_the_lines_behind_a_join_come_after_those_of_the_child() {
+fn se27_the_lines_after_a_join_come_after_those_of_the_child() {
     fn child() {
         for _ in 0..10 {
             println!("儿子在这里");

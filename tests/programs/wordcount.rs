@@ -1,4 +1,4 @@
-//! The example `wordcount` as a program: the same counts as a plain loop, whatever the number of processes and deaths.
+//! The example `wordcount` as a program: the counts of a plain loop, for any number of processes and deaths.
 
 use crate::util;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ impl Corpus {
             let words = (0..i * 50).map(|j| word(i * j) + separator(i + j));
             fs::write(top.join(format!("below/{i}.txt")), words.collect::<String>()).unwrap();
         }
-        // Separators at, before and behind the edges of the blocks in which the example reads.
+        // Separators at, before and after the edges of the blocks in which the example reads.
         for i in 55..75 {
             let text = "x".repeat(i) + "\u{3000}" + &"é".repeat(70 - i / 2) + "\u{85}" + &"y".repeat(i) + "\u{2028}z";
             fs::write(top.join(format!("below/deeper/{i}")), text).unwrap();
@@ -152,7 +152,7 @@ fn start_long(top: &Path) -> Running {
         fs::read_to_string(format!("/proc/{pid}/{file}")).is_ok_and(|found| found.contains(text))
     };
     wait_until("no workers", || processes(top).iter().filter(|pid| has(pid, "comm", "Process-")).count() == 2);
-    // What has no name leaves none behind, however the program ends.
+    // Nameless memory leaves no name, however the program ends.
     assert!(processes(top).iter().all(|pid| has(pid, "maps", "[stack]") && !has(pid, "maps", "/dev/shm/")));
     running
 }

@@ -1,4 +1,4 @@
-//! `Array`: a killed holder is told of until a repair; contents, lengths, errors.
+//! `Array`: a killed holder is reported until a repair; contents, lengths, errors.
 
 use crate::util::{AT_ONCE, Child, Mark, PANICKED, fork, quiet_panics, until_killed, within};
 use crossproc::{Array, ArrayError, LockError, LockTimeoutError, SegmentError, TryLockError};
@@ -43,7 +43,7 @@ fn is_clean(array: &Array<u32>) {
 }
 
 #[test]
-fn a_killed_holder_is_told_of_until_one_repair() {
+fn a_killed_holder_is_reported_until_one_repair() {
     within(30, || {
         let array = Array::from_slice(&[1_u32, 2, 3]).unwrap();
         let mut child = holder(&array);
@@ -145,7 +145,7 @@ fn a_panic_just_unlocks() {
 }
 
 #[test]
-fn a_sleeper_hears_at_once_of_a_killed_holder() {
+fn a_sleeper_is_woken_at_once_by_a_killed_holder() {
     within(60, || {
         let quickest = (0..5)
             .map(|_| {

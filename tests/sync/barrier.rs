@@ -1,4 +1,4 @@
-//! `Barrier`: rounds, numbers and leaders; abort, reset, times, actions; killed parties.
+//! `Barrier`: rounds, indices and leaders; abort, reset, timeouts, actions; killed parties.
 
 use crate::util::{self, Child, MS, Mark, fork, until, until_killed, within};
 use crossproc::testing::switch_backstop;
@@ -153,7 +153,7 @@ fn the_action_runs_once_a_round_by_one_party() {
 }
 
 #[test]
-fn a_failing_action_is_told_to_its_party_and_breaks_it_for_the_others() {
+fn a_failing_action_is_an_error_for_its_party_and_breaks_it_for_the_others() {
     within(60, || {
         let fails = || Err::<(), String>("no ink".into());
         let panics = || -> () { std::panic::resume_unwind(Box::new("no paper")) };

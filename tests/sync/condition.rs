@@ -1,4 +1,4 @@
-//! `Condition`: exact numbers of wakes, each kind of guard, times, killed waiters and notifiers.
+//! `Condition`: exact numbers of wake-ups, each kind of guard, timeouts, killed waiters and notifiers.
 
 use crate::util::{AT_ONCE, Child, MS, Mark, asleep, fork, tid, until, until_killed, within};
 use crossproc::testing::switch_backstop;
@@ -6,7 +6,7 @@ use crossproc::{Array, Condition, Lock, LockError, Process, RLock, Value};
 use std::time::{Duration, Instant};
 
 #[test]
-fn so_many_wake_as_were_called() {
+fn as_many_wake_as_were_notified() {
     within(60, || {
         let (lock, condition, woken) = (Lock::new().unwrap(), Condition::new().unwrap(), Mark::new());
         let wait = || {
@@ -66,7 +66,7 @@ fn a_killed_waiter_is_no_obstacle() {
 }
 
 #[test]
-fn who_is_killed_with_a_call_leaves_it_to_another() {
+fn a_waiter_killed_after_a_notification_leaves_it_to_another() {
     within(60, || {
         for round in 0..40 {
             let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
@@ -90,7 +90,7 @@ fn who_is_killed_with_a_call_leaves_it_to_another() {
 }
 
 #[test]
-fn a_killed_notifier_at_any_moment_leaves_waiters_that_can_be_called() {
+fn a_notifier_killed_at_any_moment_leaves_waiters_that_can_be_notified() {
     within(60, || {
         let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
         for round in 0..40 {
@@ -199,7 +199,7 @@ fn times_are_kept() {
 }
 
 #[test]
-fn a_call_means_who_waits_by_then_and_not_who_comes_later() {
+fn a_notification_is_for_those_that_wait_and_not_for_later_ones() {
     within(60, || {
         let (lock, condition, woken) = (Lock::new().unwrap(), Condition::new().unwrap(), Mark::new());
         let early = fork(|| {
@@ -217,7 +217,7 @@ fn a_call_means_who_waits_by_then_and_not_who_comes_later() {
 }
 
 #[test]
-fn a_holder_that_is_killed_meanwhile_is_told_of() {
+fn a_holder_that_is_killed_meanwhile_is_reported() {
     within(30, || {
         let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
         let guard = lock.lock().unwrap();
@@ -243,7 +243,7 @@ fn a_holder_that_is_killed_meanwhile_is_told_of() {
 }
 
 #[test]
-fn a_hundred_and_twenty_eight_wait_and_one_more_is_told() {
+fn a_hundred_and_twenty_eight_wait_and_one_more_is_refused() {
     within(60, || {
         let (lock, condition) = (RLock::new().unwrap(), Condition::new().unwrap());
         std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! `Event`: set, clear, waits, many who wait, a signal handler, killed setters and waiters.
+//! `Event`: set, clear, timeouts, several waiters, a signal handler, killed setters and waiters.
 
 use crate::util::{Child, MS, Mark, by_itself, fork, unique, until, within};
 use crossproc::testing::switch_backstop;
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 #[test]
-fn set_wakes_all_who_wait() {
+fn set_wakes_all_waiters() {
     within(30, || {
         let event = Event::new().unwrap();
         let children: Vec<_> = (0..4).map(|_| fork(|| event.wait())).collect();
@@ -39,7 +39,7 @@ fn times_clear_and_set_twice() {
 }
 
 #[test]
-fn who_waits_when_it_is_set_wakes_though_it_is_cleared_at_once() {
+fn a_waiter_wakes_though_the_event_is_cleared_at_once_after_the_set() {
     within(60, || {
         let event = Event::new().unwrap();
         for _ in 0..200 {

@@ -1,4 +1,5 @@
-//! Locks across `fork`: a child has copies of its parent's guards, and none of its locks; and locks of its own.
+//! Locks across `fork`: a child has copies of its parent's guards but holds none of its locks; it can take locks of its
+//! own.
 
 use crate::util::{Child, Mark, alone, fork, program, role, until_killed, within};
 use crossproc::{Array, Lock, LockError, TryLockError, Value};

@@ -1,5 +1,5 @@
-//! What somebody else wrote: files of any kind and content under our names, and damaged headers. Each gives a typed error
-//! or a usable object; never a crash, a hang or a `SIGBUS`.
+//! Foreign contents: files of any kind and content under names of this crate, and damaged headers. Each gives a typed
+//! error or a usable object, and never a crash, a hang or a `SIGBUS`.
 
 use crate::util::{Random, alone, shm_path, unique};
 use crossproc::{Array, Atomic, Lock, LockError, LockTimeoutError, RawArray, SegmentError, TryLockError, Value};
@@ -238,7 +238,7 @@ fn random_damage_to_the_header_is_an_error_or_does_no_harm() {
         for round in 0..3000 {
             let mut bytes = samples[round % samples.len()].clone();
             for _ in 0..1 + random.below(3) {
-                // Bits, bytes, whole fields; in front of the cells, and more often behind what is compared as a whole.
+                // Bits, bytes, whole fields; before the cells, and more often after what is compared as a whole.
                 let at = [random.below(136), 80 + random.below(56), 24 + random.below(8)][random.below(3)];
                 match random.below(4) {
                     0 | 1 => bytes[at] ^= 1 << random.below(8),

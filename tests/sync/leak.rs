@@ -1,5 +1,5 @@
-//! Guards that are leaked by `mem::forget`: in place they keep their lock until the process ends, a value's until its
-//! thread ends; memory under them is not used again.
+//! Guards that are leaked by `mem::forget`: guards in place keep their lock until the process ends, guards of a value
+//! until the thread ends. The memory under a leaked guard is not reused.
 
 use crate::util::{Mark, alone, fork, until_killed, within};
 use crossproc::{Array, Lock, LockError, Semaphore, TryLockError, Value};

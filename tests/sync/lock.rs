@@ -1,4 +1,4 @@
-//! `Lock`: a killed holder is told of until a repair; waiters, timeouts, crowds.
+//! `Lock`: a killed holder is reported until a repair; waiters, timeouts, crowds.
 
 use crate::util::{self, AT_ONCE, Child, Mark, PANICKED, fork, quiet_panics, until, until_killed, within};
 use crossproc::testing::switch_backstop;
@@ -38,7 +38,7 @@ fn is_clean(lock: &Lock) {
 }
 
 #[test]
-fn a_killed_holder_is_told_of_until_one_repair() {
+fn a_killed_holder_is_reported_until_one_repair() {
     within(30, || {
         let lock = Lock::new().unwrap();
         let mut child = holder(&lock);
@@ -145,7 +145,7 @@ fn a_panic_just_unlocks() {
 }
 
 #[test]
-fn a_sleeper_hears_at_once_of_a_killed_holder() {
+fn a_sleeper_is_woken_at_once_by_a_killed_holder() {
     within(60, || {
         let quickest = (0..5)
             .map(|_| {

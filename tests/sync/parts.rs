@@ -1,4 +1,5 @@
-//! Parts of an `Array`: each has one writer, the whole waits for all, one partition at a time.
+//! Parts of an `Array`: each has one writer, the whole array waits for all of them, and there is one partition at a
+//! time.
 
 use crate::util::{Child, Mark, alone, fork, until, until_killed, within};
 use crossproc::transfer::{recv, send};
@@ -236,7 +237,7 @@ fn a_part_in_flight_counts() {
 }
 
 #[test]
-fn a_killed_holder_is_told_of_by_its_part_and_by_the_whole() {
+fn a_killed_holder_is_reported_by_its_part_and_by_the_whole() {
     within(30, || {
         let array = Array::<u32>::zeroed(6).unwrap();
         let parts = array.parts(3).unwrap();
@@ -302,7 +303,7 @@ fn a_holder_of_the_whole_that_is_killed_marks_the_parts() {
 }
 
 #[test]
-fn who_waits_for_a_whole_and_is_killed_leaves_no_mark() {
+fn a_waiter_for_the_whole_that_is_killed_leaves_no_mark() {
     within(30, || {
         let array = Array::<u32>::zeroed(6).unwrap();
         let parts = array.parts(3).unwrap();

@@ -1,4 +1,4 @@
-//! What a `Value` can hold: types whose bits are not all valid, of any size and alignment.
+//! Types in a `Value`: types with invalid bit patterns, of any size and alignment.
 
 use crate::util::{fork, within};
 use crossproc::bytemuck::{CheckedBitPattern, NoUninit};

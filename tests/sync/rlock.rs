@@ -1,4 +1,4 @@
-//! `RLock`: levels, owners, releases without a guard, a killed holder at depth three, crowds.
+//! `RLock`: levels, owners, release without a guard, a holder that is killed at depth three, crowds.
 
 use crate::util::{Mark, fork, until_killed, within};
 use crossproc::{LockError, Process, RLock, ReleaseError, TryLockError};
@@ -61,7 +61,7 @@ fn a_copy_of_a_guard_in_a_fork_child_releases_nothing() {
 }
 
 #[test]
-fn one_who_dies_at_depth_three_leaves_a_mark_until_one_repair() {
+fn a_holder_killed_at_depth_three_leaves_a_mark_until_one_repair() {
     within(30, || {
         let lock = RLock::new().unwrap();
         let mark = Mark::new();

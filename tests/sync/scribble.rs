@@ -1,5 +1,5 @@
-//! Memory that somebody wrote over while it is in use: bit patterns that are no value, random locks, sequences and owners.
-//! Whoever uses it gets values or typed errors; never a crash, and nothing hangs that has a time limit.
+//! Memory that is overwritten while it is in use: invalid bit patterns, random lock words, sequence numbers and owners.
+//! Calls return values or typed errors; none crashes, and none with a timeout hangs.
 
 use crate::util::{self, Mark, Random, alone, fork, quiet_panics, unique};
 use crossproc::{Array, CheckedBitPattern, Element, Lock, LockError, LockTimeoutError, NoUninit, TryLockError, Value};
@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// Where a value's slots begin behind its address.
+/// The offset of a value's slots from its address.
 const SLOTS: u64 = 48;
 
 /// The address of an object, as its `Debug` prints it: `Value { at: 0x7f.., .. }`.
@@ -102,7 +102,7 @@ impl Random {
     }
 }
 
-/// Random bytes over the first `length` bytes of an object: the lock and what stands behind it.
+/// Random bytes over the first `length` bytes of an object: the lock and what follows it.
 fn scribble(random: &mut Random, at: u64, length: u64) {
     let own = util::tid();
     match random.next() % 4 {

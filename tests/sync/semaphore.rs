@@ -1,4 +1,4 @@
-//! `Semaphore`, `BoundedSemaphore`: how many at once, over-release, and permits of the dead.
+//! `Semaphore` and `BoundedSemaphore`: the number of holders, over-release, and permits of killed processes.
 
 use crate::util::{Child, Mark, fork, until, until_killed, within};
 use crossproc::testing::switch_backstop;
@@ -202,7 +202,7 @@ fn many_permits_of_one_thread_and_an_error_beyond() {
 }
 
 #[test]
-fn who_waits_is_told_that_there_are_more_than_can_be_held() {
+fn a_waiter_is_refused_when_there_are_more_than_can_be_held() {
     within(30, || {
         let semaphore = Semaphore::new(1024).unwrap();
         let permits: Vec<_> = (0..1024).map(|_| semaphore.acquire().unwrap()).collect();

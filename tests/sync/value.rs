@@ -1,4 +1,4 @@
-//! `Value`: a holder that is killed, panics or gives up leaves the value as it was; readers never wait.
+//! `Value`: a holder that is killed, panics or rolls back leaves the old value; readers never wait.
 
 use crate::util::{AT_ONCE, Child, Mark, fork, until_killed, within};
 use crossproc::{Error, LockError, LockTimeoutError, TryLockError, Value};

@@ -1,4 +1,4 @@
-//! What a process has: descriptors, mappings, memory. For tests that run alone in their process.
+//! Resources of the calling process: descriptors, mappings, memory. For tests in a process of their own.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ impl Counts {
         Counts { fds, maps, rss_kib: kib("VmRSS:"), shared_kib: kib("RssShmem:") }
     }
 
-    /// The bytes of all of this crate's memfds that this process has open.
+    /// Returns the total size of the memfds of this crate that this process has open.
     pub fn memfd_bytes() -> u64 {
         let entries = std::fs::read_dir("/proc/self/fd").expect("/proc").flatten();
         let ours = |path: &Path| {

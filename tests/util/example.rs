@@ -1,10 +1,10 @@
-//! Programs of `examples/`, as programs.
+//! Programs of `examples/`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The path of an example. `cargo test` builds the examples beside the tests: `target/debug/deps/..` has `examples/`.
-/// `cargo test --test NAME` does not, so there the first that needs one builds it.
+/// Returns the path of an example. `cargo test` builds the examples beside the tests, in `target/debug/examples`.
+/// `cargo test --test NAME` does not; the first test that needs an example builds it then.
 pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();

@@ -1,12 +1,13 @@
-//! What all tests share: children by fork that can be killed, marks to meet at, other programs, time limits.
+//! What all tests share: forked children that can be killed, shared counters, other programs, time limits.
 //!
-//! The tests of a binary run as threads of one process. A child by fork inherits all that they have at that moment: it is another
-//! holder of each object, and keeps descriptors and streams open. So a test that counts what its process has, or waits until
-//! something has no other holder, or changes what the whole process has (limits, folder, umask, user, signals), needs a process
-//! of its own:
+//! The tests of a binary run as threads of one process. A forked child inherits all that they have at that moment: it
+//! is another holder of each object, and keeps descriptors and streams open. So a test needs a process of its own if it
+//! counts what its process has, waits until an object has no other holder, or changes what the whole process has
+//! (limits, working directory, umask, user, signal handlers):
 //! * [`alone`] is a fork, with one thread: enough to count descriptors, mappings and names.
 //! * [`by_itself`] is this program once more: it has nothing of what other tests hold.
 //! * A [role](program()) is this program in the part of another test.
+//! * A static switch of the library ([`crossproc::testing::switch_backstop`]) is set in forked children only.
 #![allow(dead_code, unused_imports, reason = "a toolbox: not every test needs every tool")]
 
 mod counts;
@@ -33,15 +34,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// No single wait of a test takes longer, also on a loaded machine.
+/// The limit of a single wait of a test, long enough for a loaded machine.
 pub const LIMIT: Duration = Duration::from_secs(20);
-/// Less than the half second after which a sleeper looks whether its holder lives: who wakes within this was woken.
+/// Less than the half second after which a sleeper looks whether its holder lives. A sleeper that wakes within this
+/// time was woken.
 pub const AT_ONCE: Duration = Duration::from_millis(400);
 pub const MS: Duration = Duration::from_millis(1);
 /// The exit code of a child that panicked.
 pub const PANICKED: i32 = 101;
 
-/// A child by `fork`. Dropped, it is killed and reaped.
+/// A child by `fork`. A drop kills and reaps it.
 pub struct Child {
     pub pid: u32,
     parent: u32,
@@ -50,10 +52,10 @@ pub struct Child {
 
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
 
-/// Runs `body` in a child process, which then ends without destructors: with 0, or [`PANICKED`]. The child is killed
-/// when the thread that made it ends.
+/// Runs `body` in a child process, which then ends without destructors: with 0, or [`PANICKED`]. The kernel kills the
+/// child when the thread that forked it ends.
 pub fn fork(body: impl FnOnce()) -> Child {
-    tell_of_panics();
+    report_panics();
     let parent = std::process::id();
     // SAFETY: the child has one thread; it allocates, which libc prepares for.
     match unsafe { libc::fork() } {
@@ -73,14 +75,15 @@ pub fn fork(body: impl FnOnce()) -> Child {
     }
 }
 
-/// Ends the process here and now.
+/// Ends the process at once.
 pub fn exit(code: i32) -> ! {
     // SAFETY: ends the process.
     unsafe { libc::_exit(code) }
 }
 
-/// In a child, the test harness would swallow what a panic has to say, or wait for a lock that fork left taken.
-fn tell_of_panics() {
+/// Has panics of forked children written by a system call: the harness would keep their text, or wait for a lock that
+/// the fork left locked.
+fn report_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let usual = std::panic::take_hook();
@@ -96,19 +99,19 @@ fn tell_of_panics() {
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// In a child whose panic is part of the test.
+/// Hides panics of a forked child. For a child whose panic is part of the test.
 pub fn quiet_panics() {
     QUIET.store(true, SeqCst);
 }
 
-/// Writes to the standard error behind the harness's back.
+/// Writes to the standard error past the harness, which would keep it.
 pub fn say(text: &str) {
     // SAFETY: a valid buffer.
     unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
 }
 
 impl Child {
-    /// The exit code, or minus the signal. Waits at most [`LIMIT`].
+    /// Waits for the end, at most [`LIMIT`]. Returns the exit code, or minus the signal.
     pub fn wait(&mut self) -> i32 {
         self.wait_for(LIMIT)
     }
@@ -118,7 +121,7 @@ impl Child {
         self.code.expect("it ended")
     }
 
-    /// The exit code if it has ended.
+    /// Returns the exit code if the child has ended.
     pub fn ended(&mut self) -> Option<i32> {
         if self.code.is_none() {
             let mut status = 0;
@@ -134,23 +137,23 @@ impl Child {
         self.code
     }
 
-    /// Waits for a child that must end well.
+    /// Waits for a child that must end with 0.
     pub fn join(mut self) {
         assert_eq!(self.wait(), 0, "exit code of child {}", self.pid);
     }
 
-    /// SIGKILL, and reaps it.
+    /// Sends SIGKILL and reaps the child.
     pub fn kill(&mut self) -> i32 {
         self.signal(libc::SIGKILL);
         self.wait()
     }
 
-    /// SIGKILL without a wait for its end.
+    /// Sends SIGKILL and does not wait for the end.
     pub fn shoot(&mut self) {
         self.signal(libc::SIGKILL);
     }
 
-    /// SIGSTOP, and waits until it has stopped.
+    /// Sends SIGSTOP and waits until the child has stopped.
     pub fn stop(&mut self) {
         self.signal(libc::SIGSTOP);
         until("the child stops", || state(self.pid) == Some('T'));
@@ -191,7 +194,7 @@ pub fn state(id: u32) -> Option<char> {
     stat[stat.rfind(')')? + 1..].trim_start().chars().next()
 }
 
-/// Whether this thread (a process's first one has the process's number) sleeps in a futex.
+/// Whether a thread sleeps in a futex. The first thread of a process has the number of the process.
 pub fn asleep(id: u32) -> bool {
     let system_call = std::fs::read_to_string(format!("/proc/{id}/task/{id}/syscall")).unwrap_or_default();
     let number = system_call.split_ascii_whitespace().next().and_then(|number| number.parse::<i64>().ok());
@@ -199,13 +202,13 @@ pub fn asleep(id: u32) -> bool {
     in_futex && state(id) == Some('S')
 }
 
-/// The number of the calling thread.
+/// Returns the number of the calling thread.
 pub fn tid() -> u32 {
     // SAFETY: no arguments.
     unsafe { libc::syscall(libc::SYS_gettid) as u32 }
 }
 
-/// Waits until `condition` holds; [`LIMIT`] is the limit.
+/// Waits until `condition` holds, at most [`LIMIT`].
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
     until_within(LIMIT, what, condition);
 }
@@ -224,13 +227,13 @@ pub fn until_within(limit: Duration, what: &str, mut condition: impl FnMut() -> 
     }
 }
 
-/// Runs a test under a time limit: after it, the whole program is aborted.
+/// Runs a test under a time limit: after it, the test is named, and the whole program is aborted.
 pub fn within<R>(seconds: u64, test: impl FnOnce() -> R) -> R {
     let name = std::thread::current().name().unwrap_or("?").to_owned();
     let (done, over) = channel::<()>();
     let watchdog = std::thread::spawn(move || {
         if over.recv_timeout(Duration::from_secs(seconds)) == Err(RecvTimeoutError::Timeout) {
-            say(&format!("\n{name} took longer than {seconds} s\n"));
+            say(&format!("\ntest {name} took longer than {seconds} s: all tests of this program are aborted\n"));
             std::process::abort();
         }
     });
@@ -257,7 +260,7 @@ fn nothing_is_left() {
     assert_eq!(names_left(), Vec::<String>::new(), "names are left behind");
 }
 
-/// A name for this test alone, to be swept by nobody else.
+/// Returns a name that no other test has.
 pub fn unique(name: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("{}{}.{name}", prefix(), COUNT.fetch_add(1, SeqCst))
@@ -277,7 +280,7 @@ pub fn name_exists(name: &str) -> bool {
     shm_path(name).symlink_metadata().is_ok()
 }
 
-/// The names from [`unique`] that this process has left in `/dev/shm`.
+/// Returns the names of [`unique`] that this process has left in `/dev/shm`.
 pub fn names_left() -> Vec<String> {
     let prefix = format!("crossproc.{}", prefix());
     let names = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
@@ -287,14 +290,14 @@ pub fn names_left() -> Vec<String> {
         .collect()
 }
 
-/// A number in memory that a process shares with the children that it forks later: where they meet, or count.
+/// A number in memory that a process shares with the children that it forks later, to count or to meet.
 #[derive(Clone, Copy)]
 pub struct Mark {
     number: &'static AtomicU64,
 }
 
 impl Mark {
-    /// At 0. Its page is never unmapped.
+    /// Returns a mark at 0. Its page is never unmapped.
     pub fn new() -> Self {
         // SAFETY: a fresh mapping, shared with children.
         let page = unsafe {
@@ -320,17 +323,17 @@ impl Mark {
         self.number.store(number, SeqCst);
     }
 
-    /// Adds one, and gives what there was.
+    /// Adds one, and returns the number before.
     pub fn hit(&self) -> u64 {
         self.number.fetch_add(1, SeqCst)
     }
 
-    /// Waits until it is at least `number`. It does not sleep in a futex, so that [`asleep`] means a lock.
+    /// Waits until the number is at least `number`. The wait is not one in a futex, so that [`asleep`] means a lock.
     pub fn reaches(&self, number: u64) {
         until(&format!("the mark is at {number}"), || self.get() >= number);
     }
 
-    /// One more has come; waits until all `parties` have.
+    /// Adds one, and waits until all `parties` have.
     pub fn meet(&self, parties: u64) {
         self.hit();
         self.reaches(parties);
@@ -343,14 +346,14 @@ impl Default for Mark {
     }
 }
 
-/// Sleeps until somebody kills this process.
+/// Sleeps until this process is killed.
 pub fn until_killed() -> ! {
     loop {
         std::thread::sleep(Duration::from_secs(60));
     }
 }
 
-/// A generator of the same numbers each time.
+/// A generator of the same pseudo-random numbers in each run.
 pub struct Random(pub u64);
 
 impl Random {

@@ -1,76 +1,98 @@
-//! Another program: this test binary started anew by exec, in the role of one of its tests.
+//! Other programs: this test binary once more, by exec, in the role of one of its tests.
 //!
 //! A role is a `#[test]` that begins with `let Some(argument) = role() else { return };`: run by the harness it does
-//! nothing, run by [`program`] it plays its part.
+//! nothing, run by [`program`] it does its part.
 
 use super::{LIMIT, NOT_RUN, could_not_run, nothing_is_left, unique, until, until_within, within};
 use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
+use std::sync::Once;
 use std::time::Duration;
 
 const ARGUMENT: &str = "CROSSPROC_TEST_ROLE";
 const STREAM: i32 = 97;
-/// What tells the processes of one program from all others.
+const HAS_STREAM: &str = "CROSSPROC_TEST_STREAM";
+const PARENT: &str = "CROSSPROC_TEST_PARENT";
+/// The mark of the processes of one program, in their environment.
 const RUN: &str = "CROSSPROC_TEST_RUN";
 
-/// A program that runs. Dropped, it is killed and reaped.
+/// A running program. A drop kills and reaps it.
 pub struct Program {
     child: std::process::Child,
 }
 
 /// Starts a role of this binary as another program, with an argument, and a socket if it needs one.
 pub fn program<R: Fn()>(role: R, argument: &str, stream: Option<&UnixStream>) -> Program {
-    start(test_name(&role), argument, stream.map(AsRawFd::as_raw_fd), "")
+    let stream = stream.map(|stream| stream.try_clone().expect("a descriptor").into());
+    start(test_name(&role), argument, stream, "")
 }
 
-/// The name that the harness gives a test: its path without the crate.
+/// Returns the name of a test in the harness: its path without the crate.
 pub fn test_name<R: Fn()>(_: &R) -> &'static str {
     std::any::type_name::<R>().split_once("::").expect("a function of this crate").1
 }
 
-/// Runs a role as a program that has at most `seconds` to end well. Ends with [`NOT_RUN`], it could not get what it needs.
+/// Runs a role as a program, which must end with 0 within `seconds`, or with [`NOT_RUN`] if it cannot get what it
+/// needs.
 pub fn in_a_program<R: Fn()>(seconds: u64, role: R) {
     let name = test_name(&role);
     within(seconds + 5, || match program(role, "", None).wait_for(Duration::from_secs(seconds)) {
-        NOT_RUN => could_not_run(name, "the system or this user has not what it needs"),
+        NOT_RUN => could_not_run(name, "the system refuses it to this user"),
         code => assert_eq!(code, 0, "exit code of {name}"),
     });
 }
 
-fn start(name: &str, argument: &str, stream: Option<i32>, run: &str) -> Program {
+/// The new program starts by `posix_spawn`: a fork would make it a holder of all that this process holds, for as long
+/// as it runs, since a holder is known by its process number and its time of birth, which an exec does not change.
+fn start(name: &str, argument: &str, stream: Option<OwnedFd>, run: &str) -> Program {
     let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
     command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
-    command.env(ARGUMENT, argument).env(RUN, run);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    // SAFETY: system calls only.
-    unsafe {
-        command.pre_exec(move || {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            match stream {
-                Some(fd) if libc::dup2(fd, STREAM) == -1 => Err(std::io::Error::last_os_error()),
-                _ => Ok(()),
-            }
-        });
-    }
+    command.env(ARGUMENT, argument).env(RUN, run).env(PARENT, std::process::id().to_string());
+    command.stdout(Stdio::null());
+    match stream {
+        Some(stream) => command.stdin(stream).env(HAS_STREAM, "yes"),
+        None => command.stdin(Stdio::null()).env_remove(HAS_STREAM),
+    };
     Program { child: command.spawn().expect("the program starts") }
 }
 
-/// In a role: its argument. `None` when the harness runs the test as such.
+/// Returns the argument of a role, or `None` if the harness runs the test.
 pub fn role() -> Option<String> {
-    std::env::var(ARGUMENT).ok()
+    static BEGIN: Once = Once::new();
+    let argument = std::env::var(ARGUMENT).ok()?;
+    BEGIN.call_once(begin);
+    Some(argument)
 }
 
-/// In a role: the socket that came with it.
+/// The program ends with the thread that started it, and its stream moves out of the place of the standard input.
+fn begin() {
+    // SAFETY: no pointers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    let parent = std::os::unix::process::parent_id().to_string();
+    if std::env::var(PARENT).is_ok_and(|name| name != parent) {
+        std::process::exit(1);
+    }
+    if std::env::var_os(HAS_STREAM).is_some() {
+        // SAFETY: numbers and a constant text; the stream is owned by whoever calls `role_stream`.
+        let moved = unsafe {
+            let moved = libc::dup3(0, STREAM, libc::O_CLOEXEC) == STREAM && libc::close(0) == 0;
+            moved && libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY) == 0 // the first number that is free
+        };
+        assert!(moved, "the stream: {}", std::io::Error::last_os_error());
+    }
+}
+
+/// Returns the socket that [`program`] gave the role.
 pub fn role_stream() -> UnixStream {
     // SAFETY: `program` put a socket there, and this is asked once.
     unsafe { UnixStream::from_raw_fd(STREAM) }
 }
 
-/// Runs the calling test as another program: nothing that counts descriptors, children or holders there meets another test's,
-/// and a fork takes no other test's handles along. It leaves no process and no name behind.
+/// Runs the calling test as another program, so that its descriptors, children and holders are its own and its forks
+/// inherit nothing of other tests. The program must leave no process and no name.
 pub fn by_itself(seconds: u64, test: impl FnOnce()) {
     if role().is_some() {
         test();
@@ -86,10 +108,10 @@ pub fn by_itself(seconds: u64, test: impl FnOnce()) {
     });
 }
 
-/// What the calling test prints as another program, line by line, its children included: the test is started anew, and
-/// there `body` is all that happens. It leaves no process and no name behind.
+/// Runs the calling test as another program, in which only `body` is called, and returns the lines that this program
+/// and its children print. The program must leave no process and no name.
 ///
-/// A test asks for each `variant` that it has before it looks at the first.
+/// A test with several variants calls this for each of them before it checks the first.
 pub fn prints(variant: &str, body: impl FnOnce() -> crossproc::Result<()>) -> Vec<String> {
     match role() {
         Some(role) if role == variant => {
@@ -103,8 +125,7 @@ pub fn prints(variant: &str, body: impl FnOnce() -> crossproc::Result<()>) -> Ve
     let (mut reader, writer) = std::io::pipe().expect("a pipe");
     let (run, names) = (unique("run"), names());
     let thread = std::thread::current();
-    let program = start(thread.name().expect("the test's name"), variant, Some(writer.as_raw_fd()), &run);
-    drop(writer);
+    let program = start(thread.name().expect("the test's name"), variant, Some(writer.into()), &run);
     let mut text = String::new();
     reader.read_to_string(&mut text).expect("its text"); // its end: no process has the other end any more
     program.join();
@@ -118,14 +139,14 @@ pub fn prints(variant: &str, body: impl FnOnce() -> crossproc::Result<()>) -> Ve
     text.lines().map(str::to_owned).collect()
 }
 
-/// Makes this the standard output.
+/// Makes a stream the standard output.
 fn print_to(stream: OwnedFd) {
     // SAFETY: no pointers; the harness has flushed what it said.
     let answer = unsafe { libc::dup2(stream.as_raw_fd(), 1) };
     assert_eq!(answer, 1, "dup2: {}", std::io::Error::last_os_error());
 }
 
-/// Whether a process was given this mark, or its parent was.
+/// Whether a process or its parent was started with this mark.
 fn has_mark(pid: u32, run: &str) -> bool {
     let mark = format!("{RUN}={run}");
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -138,7 +159,7 @@ fn processes_of(run: &str) -> Vec<u32> {
     pids.filter(|pid| has_mark(*pid, run)).collect()
 }
 
-/// The names in `/dev/shm` that are this crate's.
+/// Returns the names in `/dev/shm` that belong to this crate.
 fn names() -> Vec<String> {
     let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -150,7 +171,7 @@ impl Program {
         self.child.id()
     }
 
-    /// The exit code, or minus the signal.
+    /// Waits for the end, at most [`LIMIT`]. Returns the exit code, or minus the signal.
     pub fn wait(&mut self) -> i32 {
         self.wait_for(LIMIT)
     }

@@ -1,4 +1,4 @@
-//! The limits that the system sets a process.
+//! Resource limits.
 
 // Of other types with other C libraries.
 pub const PROCESSES: u32 = libc::RLIMIT_NPROC as _;
@@ -8,7 +8,7 @@ pub const CORE: u32 = libc::RLIMIT_CORE as _;
 pub const MEMORY: u32 = libc::RLIMIT_AS as _;
 pub const FILE_SIZE: u32 = libc::RLIMIT_FSIZE as _;
 
-/// The soft and the hard limit.
+/// Returns the soft and the hard limit.
 pub fn resource_limit(resource: u32) -> (u64, u64) {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a valid place.
@@ -16,7 +16,7 @@ pub fn resource_limit(resource: u32) -> (u64, u64) {
     (limit.rlim_cur, limit.rlim_max)
 }
 
-/// Sets the soft limit, at most to the hard one, and returns what it was.
+/// Sets the soft limit, at most to the hard one, and returns the previous one.
 pub fn set_resource_limit(resource: u32, soft: u64) -> u64 {
     let (before, hard) = resource_limit(resource);
     let limit = libc::rlimit { rlim_cur: soft.min(hard), rlim_max: hard };

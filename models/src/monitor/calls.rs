@@ -1,7 +1,7 @@
 //! Calls: some wait, others notify.
 //!
-//! Invariant: while one sleeps who was there at a notify, as many have gone on as were called. A dead one's call is another
-//! one's.
+//! Invariant: while one sleeps who was there at a notify, as many have gone on as were called. A dead one's call is
+//! another one's.
 
 use super::stage::{Change, Next, Play, Seat, Stage, THREADS, Then};
 
@@ -49,7 +49,7 @@ impl Calls {
             return Next::Store(1);
         }
         if stage.threads[i].expired {
-            // It may have been the one who watched.
+            // It may have been the watcher.
             stage.threads[i].more = stage.seats.iter().any(|seat| seat.says == GRANTED);
             return Next::Changed(Then::Do(Task::End));
         }

@@ -1,14 +1,14 @@
 //! A meeting: parties arrive, and wait for the last one.
 //!
-//! Invariants: all who waited for a round learn the same of it, but for the one that gave up; it is broken only if one of them
-//! died or gave up; nobody sleeps whose round is over, or has a dead party.
+//! Invariants: all who waited for a round learn the same of it, but for the one that gave up; it is broken only if one
+//! of them died or gave up; nobody sleeps whose round is over, or has a dead party.
 
 use super::stage::{Change, Next, Play, Seat, Stage, THREADS, Then, WAITING};
 
 const PASSED: u8 = 2;
 const BROKEN: u8 = 3;
 
-/// What all threads come for.
+/// The purpose of all threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrives;
 

@@ -1,31 +1,33 @@
-//! Exhaustive model of `sync::monitor`, with kills: every interleaving of a few threads that change a state under a lock, take
-//! seats, sleep and are woken, of the kernel's futex queues, and of SIGKILLs between any two accesses to shared memory. It
-//! checks the algorithm, and needs nothing from the crate.
+//! Exhaustive model of `sync::monitor`, with kills: every interleaving of a few threads that change a state under a
+//! lock, take seats, sleep and are woken, of the kernel's futex queues, and of SIGKILLs between any two accesses to
+//! shared memory. It checks the algorithm, and needs nothing from the crate.
 //!
-//! Two plays are given on this stage: a *meeting* (`sync::rounds`, without actions), whose parties arrive and wait for the last
-//! one, and *calls* (`sync::waiters`), where some wait and others notify.
+//! Two plays are given on this stage: a *meeting* (`sync::rounds`, without actions), whose parties arrive and wait for
+//! the last one, and *calls* (`sync::waiters`), where some wait and others notify.
 //!
 //! What is modelled:
-//! * Lock, gate, number of changes, seats, what the play adds, and the pending slot. A step is one access to shared memory or
-//!   one system call, with two exceptions. The lock is taken in one step, by whoever can: how one waits for it, is
-//!   `ring_model`'s matter. What may be done again by the next one is one step: to bury the dead, and to derive anew what
-//!   can be derived.
+//! * Lock, gate, number of changes, seats, what the play adds, and the pending slot. A step is one access to shared
+//!   memory or one system call, with two exceptions. The lock is taken in one step, by whoever can: how one waits for
+//!   it, is `ring_model`'s matter. What may be done again by the next one is one step: to bury the dead, and to derive
+//!   anew what can be derived.
 //! * Sleep on several words, which are compared and queued one after the other.
-//! * The kernel. It wakes sleepers in any order. At a thread's death each seat with its number becomes DIED, and one who sleeps
-//!   on it is woken; then the same for the lock in the slot, where a lock without a number has one woken too (the relay).
+//! * The kernel. It wakes sleepers in any order. At a thread's death each seat with its number becomes DIED, and one
+//!   who sleeps on it is woken; then the same for the lock in the slot, where a lock without a number has one woken too
+//!   (the relay).
 //! * A budget of kills, and one of lapses: a sleeper that leaves the queues by itself and gives up.
 //!
-//! The gate and the number of changes are modelled without their counts: each thread knows whether they changed since it read
-//! them. That others arm the gate does not keep one from falling asleep here, as it does there: it has it look once more.
+//! The gate and the number of changes are modelled without their counts: each thread knows whether they changed since
+//! it read them. That others arm the gate does not keep one from falling asleep here, as it does there: it has it look
+//! once more.
 //!
 //! Invariants:
-//! 1. No stuck sleeper: when neither a thread nor the kernel can take a step, nobody sleeps who could go on, nor beside a lock
-//!    that a dead one left; and what each play adds.
+//! 1. No stuck sleeper: when neither a thread nor the kernel can take a step, nobody sleeps who could go on, nor beside
+//!    a lock that a dead one left; and what each play adds.
 //! 2. Every run ends. (No state comes back on its own path.)
 //!
-//! Not modelled: weak memory, the backstop, a second turn of a thread, more than three who take part (some of what the monitor
-//! does is for a fourth), who waits for the lock, aborts and resets, a barrier without a free seat, the lock that a condition gives
-//! up (its guard is `lock_model`'s matter), seats that nobody has a word left to watch.
+//! Not modelled: weak memory, the backstop, a second turn of a thread, more than three who take part (some of what the
+//! monitor does is for a fourth), who waits for the lock, aborts and resets, a barrier without a free seat, the lock
+//! that a condition gives up (its guard is `lock_model`'s matter), seats that nobody has a word left to watch.
 
 mod calls;
 mod meeting;

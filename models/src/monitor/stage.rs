@@ -6,12 +6,12 @@ pub const THREADS: usize = 4; // thread `i` has the number `i + 1`, and the seat
 const TID: u8 = 0x0f;
 const DIED: u8 = 0x40;
 const WAITERS: u8 = 0x80;
-const LOCK: usize = THREADS; // a word to sleep on, behind the seats
+const LOCK: usize = THREADS; // a word to sleep on, after the seats
 const GATE: usize = THREADS + 1;
 const CHANGES: usize = THREADS + 2;
 const ORDER: [usize; THREADS + 3] = [GATE, LOCK, CHANGES, 0, 1, 2, 3]; // in which they are compared
 
-/// What a seat says of one who waits.
+/// The state of a waiter in its seat.
 pub const WAITING: u8 = 1;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ enum At {
     ExitLock,     // and the slot
 }
 
-/// What comes behind the lock.
+/// The step after the lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Then<T> {
     #[default]
@@ -56,7 +56,7 @@ pub enum Then<T> {
     Do(T),
 }
 
-/// What comes behind a store under the lock.
+/// The step after a store under the lock.
 pub enum Next<T> {
     /// Another one, by its number.
     Store(u8),
@@ -83,18 +83,18 @@ pub enum Change {
     GrantGoesWithTheDead,
 }
 
-/// What is played: the state that the lock guards.
+/// A use of the monitor: the state that the lock guards.
 pub trait Play: Copy + Default {
     type Aim: Copy + std::fmt::Debug + PartialEq;
     type Task: Copy + PartialEq;
-    /// Who sleeps watches the seats that say this.
+    /// A sleeper watches the seats in this state.
     const WATCHED: u8;
     /// The slot keeps the lock from a wait's first change on.
     const SLOT_STAYS: bool;
-    /// What one does who gives up.
+    /// The task of a thread that gives up.
     const TIME_IS_UP: Self::Task;
 
-    /// What one begins with who comes for this; nothing, if there is nothing to do.
+    /// The first task of a thread with this purpose; none if there is nothing to do.
     fn first(&self, aim: Self::Aim) -> Option<Self::Task>;
     /// Small numbers for both.
     fn codes(aim: Self::Aim, task: Option<Self::Task>) -> [u8; 2];
@@ -111,7 +111,7 @@ pub trait Play: Copy + Default {
     fn paid(&mut self, _: u8) {}
     /// Under the lock: the store of this number.
     fn work(stage: &mut Stage<Self>, i: usize, task: Self::Task, store: u8) -> Next<Self::Task>;
-    /// One who waited can.
+    /// A thread that waited goes on.
     fn go_on(stage: &mut Stage<Self>, i: usize);
     /// The owner of this seat dies.
     fn dies(&mut self, _: &Seat) {}
@@ -170,7 +170,7 @@ impl Seat {
 }
 
 impl<P: Play> Thread<P> {
-    /// One that does nothing, or nothing yet.
+    /// Returns a thread that does nothing, or nothing yet.
     fn resting(aim: Option<P::Aim>) -> Self {
         Thread {
             at: At::Gone,
@@ -351,7 +351,7 @@ impl<P: Play> Stage<P> {
         order.into_iter().find(is_left)
     }
 
-    /// Who is in the queue of a word.
+    /// The threads in the queue of a word.
     fn sleepers(&self, word: usize) -> Vec<usize> {
         (0..THREADS).filter(|i| self.threads[*i].queued & 1 << word != 0).collect()
     }
@@ -391,7 +391,8 @@ impl<P: Play> Model for Stage<P> {
     type Key = (u128, u128, u128, u128, u128, u128, u128);
     const THREADS: usize = THREADS;
 
-    /// Threads are interchangeable: sorts them, their seats, and what others noted of those, and renames the numbers to match.
+    /// Threads are interchangeable: sorts them, their seats, and what others noted of those, and renames the numbers to
+    /// match.
     fn canonical(&self) -> Self {
         let seat = |i: usize| u128::from(self.seats[i].says) << 16 | u128::from(self.seats[i].of) << 8;
         let keys: [u128; THREADS] = std::array::from_fn(|i| self.threads[i].key(false) << 32 | seat(i));

@@ -1,4 +1,4 @@
-//! Every state that can be reached.
+//! The search through every state that can be reached.
 
 use super::state::*;
 use crate::fx::Fx;
@@ -6,7 +6,7 @@ use std::collections::hash_map::{Entry, HashMap};
 use std::hash::BuildHasherDefault;
 
 impl State {
-    /// What is wrong in a state from which neither a thread nor the kernel goes on.
+    /// Returns the error in a state in which neither a thread nor the kernel has a step.
     fn is_stuck(&self) -> bool {
         let used = self.end().wrapping_sub(self.head);
         self.threads.iter().filter(|t| t.at == At::Asleep).any(|t| match t.role {
@@ -28,8 +28,8 @@ impl State {
         self.broken.then_some("broken").or(stuck.then_some("stuck"))
     }
 
-    /// Follows every run from here, depth first, and finds the strongly connected parts on the way (Tarjan): a wake inside
-    /// one can come again and again. Returns the number of states, and the rules that are broken.
+    /// Follows every run from here, depth first, and finds the strongly connected parts on the way (Tarjan): a wake
+    /// inside one can come again and again. Returns the number of states, and the rules that are broken.
     pub fn explore(self) -> (usize, Vec<&'static str>) {
         const OVER: u32 = u32::MAX;
         let mut met = HashMap::<Key, u32, BuildHasherDefault<Fx>>::default();

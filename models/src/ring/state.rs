@@ -1,4 +1,4 @@
-//! What a moment of the model consists of.
+//! A state of the model.
 
 pub const THREADS: usize = 4; // thread `i` has the number `i + 1`
 pub const TID: u8 = 0x07; // the number in a lock's word; 0: nobody
@@ -20,7 +20,7 @@ pub enum At {
     Take,      // enter: CAS the own number into the free word
     ArmLock,   // enter: arm the lock's gate
     MarkLock,  // enter: CAS W into the held word
-    Repair,    // tail = behind what is committed
+    Repair,    // tail = after what is committed
     ReadHead,  // push: the head as last seen says full; load it
     Stamp,     // push: the commit
     MoveTail,  // push: tail += 1
@@ -68,7 +68,7 @@ pub enum Look {
     Slept,
 }
 
-/// What comes behind rule R.
+/// The step after rule R.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Then {
     #[default]

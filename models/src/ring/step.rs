@@ -1,4 +1,4 @@
-//! What the threads and the kernel do, one access to shared memory or one system call at a time.
+//! The steps of threads and kernel: one access to shared memory or one system call each.
 
 use super::state::*;
 use std::mem::take;
@@ -21,7 +21,7 @@ impl State {
         (self.tail..).take(self.capacity.into()).take_while(|&n| self.is_there(n)).last().map_or(self.tail, |n| n + 1)
     }
 
-    /// What thread `i`, or the kernel on its behalf, does next.
+    /// Takes the next step of thread `i`, or of the kernel on its behalf.
     pub fn step(mut self, i: usize, out: &mut Next) {
         let t = &mut self.threads[i];
         match t.at {
@@ -57,7 +57,7 @@ impl State {
         if items { self.is_there(head) } else { used != self.capacity }
     }
 
-    /// Step 4 of the ring's protocol, behind each look.
+    /// Step 4 of the ring's protocol, after each look.
     fn looked(mut self, i: usize, out: &mut Next) {
         let head = self.threads[i].head;
         let so = self.is_so(head, self.threads[i].is_consumer());
@@ -118,7 +118,7 @@ impl State {
         }
     }
 
-    /// Behind an operation, or a try of it.
+    /// After an operation, or a try of it.
     fn go_on(&mut self, i: usize) {
         let t = &mut self.threads[i];
         let then = take(&mut t.then);
