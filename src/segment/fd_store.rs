@@ -30,8 +30,9 @@
 //! the newest message. Between the two halves of 3, the packet goes by B2.
 #![allow(unsafe_code)] // the table lies in shared memory
 
+use super::table_lock::TableGuard;
 use crate::SegmentError;
-use crate::sync::{Held, RawLock, Timeout};
+use crate::sync::{RawLock, Timeout};
 use crate::sys::Fd;
 use crate::sys::socket::Link;
 use std::ptr::NonNull;
@@ -80,7 +81,7 @@ pub(crate) type Marks<'a> = &'a dyn Fn() -> [(u64, u64); 2];
 pub(crate) struct Open<'a> {
     satchel: &'a FdStore,
     table: &'a Table,
-    held: Held,
+    _lock: TableGuard<'a>,
     marks: Marks<'a>,
     /// What was marked, and what had stood there.
     marked: Vec<(usize, usize, u64)>,
@@ -112,9 +113,8 @@ impl FdStore {
     ) -> Result<Open<'a>, SegmentError> {
         // SAFETY: by the caller's promise; it consists of atomics.
         let table: &Table = unsafe { table.cast().as_ref() };
-        let held = table.lock.acquire(patience, false).map_err(super::arena::refused)?;
-        table.lock.record(&held, 0);
-        let open = Open { satchel: self, table, held, marks, marked: Vec::new() };
+        let lock = TableGuard::acquire(&table.lock, patience)?;
+        let open = Open { satchel: self, table, _lock: lock, marks, marked: Vec::new() };
         open.replace_marks();
         Ok(open)
     }
@@ -226,6 +226,5 @@ fn parse(packet: &[u8]) -> Option<(u64, u128)> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.sent(None);
-        self.table.lock.release(&self.held);
     }
 }

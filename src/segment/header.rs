@@ -13,11 +13,14 @@
 //! * H1: the header does not change once anybody else can see it. It is copied once, and the copy is checked in full:
 //!   every later offset is computed from it, so nothing that a peer writes afterwards moves a pointer.
 //! * H2: the numbers of cells and blocks and the size of a block give all other offsets, and exactly the segment's size.
+#![allow(unsafe_code)] // the header is copied in and out of shared memory
 
-use super::kind::{LINE, Spec};
+use super::kind::{Kind, LINE, ObjectLayout, Spec};
 use crate::SegmentError;
+use crate::sync::atomic_copy;
 use crate::sys::{process_id, robust_list};
 use bytemuck::{Pod, Zeroable};
+use std::ptr::NonNull;
 
 pub(crate) const HEADER_ROOM: usize = 256;
 const MAGIC: [u8; 8] = *b"crosproc";
@@ -79,6 +82,16 @@ impl Geometry {
         let aligned = align <= PAGE && align.is_power_of_two() && block_size.is_multiple_of(LINE);
         let fits = isize::try_from(size).is_ok();
         (aligned && fits).then_some(Geometry { cells, blocks, block_size, flights_at, blocks_at, size })
+    }
+
+    /// How a segment for one object is laid out.
+    pub(crate) fn single(spec: &Spec, shape: &ObjectLayout) -> Result<Self, SegmentError> {
+        if spec.item_align > 4096 {
+            return Err(SegmentError::Invalid("items aligned to more than a page".into()));
+        }
+        let cells = cells_for(spec, shape);
+        let block = shape.bytes.checked_next_multiple_of(LINE).ok_or(SegmentError::TooLarge)?;
+        Geometry::new(cells, 1, block, spec.item_align as usize).ok_or(SegmentError::TooLarge)
     }
 
     /// In memory that the program owns, a segment ends where its block does.
@@ -187,4 +200,39 @@ impl Header {
             count: self.count,
         }
     }
+}
+
+/// Cells of a segment of its own, which count who has parts of an array, or who holds a ring.
+fn cells_for(spec: &Spec, shape: &ObjectLayout) -> usize {
+    match spec.kind {
+        kind if kind == Kind::Array as u32 => 64 + 2 * shape.locks,
+        _ if spec.has_holders() => 1024,
+        _ => 0,
+    }
+}
+
+/// Writes a header into fresh memory of at least `HEADER_ROOM` bytes.
+pub(crate) fn write_header(base: NonNull<u8>, header: &Header) {
+    let bytes = bytemuck::bytes_of(header);
+    // SAFETY: by H2 a segment is larger than its header, which is whole words; its base is aligned to a line.
+    unsafe { atomic_copy::store(base.as_ptr().cast(), bytes.as_ptr(), bytes.len()) };
+}
+
+/// The same, but for the first word, which is stored last where others may look already.
+#[cfg(feature = "shared_memory")]
+pub(crate) fn write_header_behind_magic(base: NonNull<u8>, header: &Header) {
+    let bytes = &bytemuck::bytes_of(header)[8..];
+    // SAFETY: as in `write_header`.
+    unsafe { atomic_copy::store(base.as_ptr().add(8).cast(), bytes.as_ptr(), bytes.len()) };
+}
+
+/// One copy of a header (H1).
+///
+/// # Safety
+/// `base` leads to at least `HEADER_ROOM` bytes, aligned to words.
+pub(crate) unsafe fn copy_header(base: *const u8) -> Header {
+    let mut bytes = [0_u8; HEADER_ROOM];
+    // SAFETY: by the caller's promise.
+    unsafe { atomic_copy::load(base.cast(), bytes.as_mut_ptr(), HEADER_ROOM) };
+    bytemuck::pod_read_unaligned(&bytes[..size_of::<Header>()])
 }

@@ -6,22 +6,33 @@
 pub(crate) mod arena;
 mod extent;
 mod fd_store;
+mod growth;
 pub mod handle;
 mod header;
+#[cfg(feature = "shared_memory")]
+mod host;
+#[cfg(feature = "shared_memory")]
+mod hosted;
 pub mod kind;
 mod named;
-#[allow(clippy::module_inception, reason = "it is what the module is named after")]
+#[allow(clippy::module_inception, reason = "the type that the module is named after")]
 mod segment;
+mod table_lock;
 pub(crate) mod transfer;
 #[cfg(feature = "shared_memory")]
 mod within;
 
-pub(crate) use arena::allocator::{Location, watch_forks};
+pub(crate) use arena::allocator::watch_forks;
+pub(crate) use arena::location::Location;
 pub(crate) use extent::{LETTER_ROOM, RingIndex};
 pub(crate) use fd_store::{Open as OpenFdStore, TABLE};
-pub(crate) use handle::unit_handle::alike;
-pub use handle::{Handle, Holders, Object};
-pub(crate) use handle::{Roles, UNKNOWN, create, deserialize, handle_type, serialize};
+pub(crate) use handle::encoding::{deserialize, serialize};
+pub use handle::handle::Handle;
+pub(crate) use handle::macros::{alike, handle_type};
+pub use handle::object::Object;
+pub(crate) use handle::object::create;
+pub use handle::roles::Holders;
+pub(crate) use handle::roles::{Roles, UNKNOWN};
 pub(crate) use kind::{Kind, LINE};
 pub use kind::{ObjectLayout, Spec};
 pub use named::Named;

@@ -1,11 +1,11 @@
 //! Objects that other programs find: by a name in `/dev/shm`, or at an offset of memory that the program owns.
 
-use super::handle::{Handle, Object, single_geometry};
-use super::header::Header;
+use super::handle::handle::Handle;
+use super::handle::object::Object;
+use super::header::{Geometry, Header, write_header};
 use super::kind::{ObjectLayout, Spec, type_hash};
-use super::segment::{Backing, Segment, write_header};
+use super::segment::{Backing, Segment, init_object};
 use crate::SegmentError;
-use crate::sync::RawLock;
 use crate::sys::shm_file::{self, Name, NamedFile};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -52,7 +52,7 @@ pub struct Named<H> {
 pub(crate) enum Site {
     File(Result<Name, SegmentError>),
     #[cfg(feature = "shared_memory")]
-    Host(super::within::Host),
+    Host(super::host::Host),
 }
 
 impl<H> std::fmt::Debug for Named<H> {
@@ -159,7 +159,7 @@ impl<H> Named<H> {
             return Err(SegmentError::WrongOwner);
         }
         shm_file::sweep(&stays);
-        let geometry = single_geometry(spec, shape)?;
+        let geometry = Geometry::single(spec, shape)?;
         let fd = shm_file::unnamed(geometry.size as u64, self.mode & 0o777)?;
         let map = crate::sys::memory::map(&fd, geometry.size)?;
         let header = Header::new(&geometry, spec, shape.locks, self.persist)?;
@@ -199,7 +199,7 @@ impl<H: Object> Named<H> {
         let segment = match &self.site {
             Site::File(name) => open_file(name.as_ref().map_err(Clone::clone)?, H::IN_PLACE)?,
             #[cfg(feature = "shared_memory")]
-            Site::Host(host) => host.attach()?,
+            Site::Host(host) => Segment::attach_in_host(host)?,
         };
         let found = segment.header.spec();
         wanted.check(&found)?;
@@ -220,7 +220,7 @@ impl<H: Object> Named<H> {
                 self.create_file(name.as_ref().map_err(Clone::clone)?, &spec, &shape, H::IN_PLACE, init)?
             }
             #[cfg(feature = "shared_memory")]
-            Site::Host(host) => host.create(&spec, &shape, init)?,
+            Site::Host(host) => Segment::create_in_host(host, &spec, &shape, init)?,
         };
         Ok(H::of(Handle::single(segment, shape.locks), count))
     }
@@ -251,18 +251,6 @@ fn open_file(name: &Name, in_place: bool) -> Result<Segment, SegmentError> {
     }
     let size = file.size()?;
     Segment::attach(Backing::Named(Mutex::new(file)), size)
-}
-
-/// Puts a fresh lock at the front of the object, then its data.
-#[allow(unsafe_code)] // memory that nobody else sees yet
-pub(crate) fn init_object(base: NonNull<u8>, offset: usize, kind: u32, init: impl FnOnce(NonNull<u8>)) {
-    // SAFETY: the offset is the geometry's, inside the mapping and aligned to a line.
-    let object = unsafe {
-        let object = base.add(offset);
-        object.cast::<RawLock>().write(RawLock::new(kind));
-        object
-    };
-    init(object);
 }
 
 /// Removes the names of this user that no process holds any more.

@@ -4,10 +4,10 @@
 use super::arena::roster::{Claim, Roster};
 use super::extent::{self, Annex};
 use super::fd_store::FdStore;
-use super::header::{CELLS_AT, Geometry, HEADER_ROOM, Header, ROSTER_AT};
+use super::header::{CELLS_AT, Geometry, Header, ROSTER_AT, copy_header, write_header};
 use super::kind::{LINE, ObjectLayout, Spec};
 use crate::SegmentError;
-use crate::sync::{RawLock, atomic_copy};
+use crate::sync::RawLock;
 use crate::sys::process_id::ProcessId;
 use crate::sys::robust_list::HANDED_OVER;
 use crate::sys::shm_file::NamedFile;
@@ -27,7 +27,7 @@ pub(crate) enum Backing {
     /// Behind a mutex, since a fork child takes a hold of its own.
     Named(Mutex<NamedFile>),
     #[cfg(feature = "shared_memory")]
-    Host(super::within::Host),
+    Host(super::host::Host),
 }
 
 enum Memory {
@@ -115,7 +115,7 @@ impl Segment {
 
     /// A segment inside memory that somebody else mapped and keeps, for as long as the backing lives.
     #[cfg(feature = "shared_memory")]
-    pub(crate) fn hosted(base: NonNull<u8>, header: Header, geometry: Geometry, host: super::within::Host) -> Self {
+    pub(crate) fn hosted(base: NonNull<u8>, header: Header, geometry: Geometry, host: super::host::Host) -> Self {
         let (backing, memory) = (ManuallyDrop::new(Backing::Host(host)), ManuallyDrop::new(Memory::Hosted));
         Segment { base, header, geometry, backing, memory, annex: ManuallyDrop::new(None), satchel: None }
     }
@@ -222,6 +222,17 @@ impl Drop for Segment {
     }
 }
 
+/// Puts a fresh lock at the front of the object, then its data.
+pub(crate) fn init_object(base: NonNull<u8>, offset: usize, kind: u32, init: impl FnOnce(NonNull<u8>)) {
+    // SAFETY: the offset is the geometry's, inside the mapping and aligned to a line.
+    let object = unsafe {
+        let object = base.add(offset);
+        object.cast::<RawLock>().write(RawLock::new(kind));
+        object
+    };
+    init(object);
+}
+
 /// How long a memory with an annex is without it, by its header.
 fn size_in_front(fd: &Fd) -> Result<u64, SegmentError> {
     let mut bytes = [0; size_of::<Header>()];
@@ -229,30 +240,4 @@ fn size_in_front(fd: &Fd) -> Result<u64, SegmentError> {
         got if got == bytes.len() => Ok(bytemuck::pod_read_unaligned::<Header>(&bytes).size.min(extent::FIRST)),
         _ => Err(SegmentError::NotASegment),
     }
-}
-
-/// Writes a header into fresh memory of at least `HEADER_ROOM` bytes.
-pub(crate) fn write_header(base: NonNull<u8>, header: &Header) {
-    let bytes = bytemuck::bytes_of(header);
-    // SAFETY: by H2 a segment is larger than its header, which is whole words; its base is aligned to a line.
-    unsafe { atomic_copy::store(base.as_ptr().cast(), bytes.as_ptr(), bytes.len()) };
-}
-
-/// The same, but for the first word, which is stored last where others may look already.
-#[cfg(feature = "shared_memory")]
-pub(crate) fn write_header_behind_magic(base: NonNull<u8>, header: &Header) {
-    let bytes = &bytemuck::bytes_of(header)[8..];
-    // SAFETY: as in `write_header`.
-    unsafe { atomic_copy::store(base.as_ptr().add(8).cast(), bytes.as_ptr(), bytes.len()) };
-}
-
-/// One copy of a header (H1).
-///
-/// # Safety
-/// `base` leads to at least `HEADER_ROOM` bytes, aligned to words.
-pub(crate) unsafe fn copy_header(base: *const u8) -> Header {
-    let mut bytes = [0_u8; HEADER_ROOM];
-    // SAFETY: by the caller's promise.
-    unsafe { atomic_copy::load(base.cast(), bytes.as_mut_ptr(), HEADER_ROOM) };
-    bytemuck::pod_read_unaligned(&bytes[..size_of::<Header>()])
 }

@@ -25,7 +25,10 @@
 //! as once. After a fork both sides write the child's name into the cells, so that it does not matter which of the two is
 //! killed. Only if both are before either has, the cells stay until the arena ends: nobody knows whether the child lives.
 
-use crate::sync::{Held, LockFailure, RawLock, Timeout};
+use crate::SegmentError;
+use crate::segment::header::CELL_BYTES;
+use crate::segment::table_lock::TableGuard;
+use crate::sync::{RawLock, Timeout};
 use crate::sys::process_id::{self, ProcessId};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -39,7 +42,7 @@ pub(crate) struct Claim {
     pub(crate) parts: AtomicU64,
 }
 
-const _: () = assert!(size_of::<Claim>() == crate::segment::header::CELL_BYTES);
+const _: () = assert!(size_of::<Claim>() == CELL_BYTES);
 
 #[repr(C)]
 pub(crate) struct RosterHead {
@@ -58,13 +61,7 @@ pub(crate) struct Roster<'a> {
 /// The roster, under its lock.
 pub(crate) struct Locked<'a> {
     roster: Roster<'a>,
-    held: Held,
-}
-
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        self.roster.head.lock.release(&self.held);
-    }
+    _lock: TableGuard<'a>,
 }
 
 impl<'a> Roster<'a> {
@@ -72,10 +69,9 @@ impl<'a> Roster<'a> {
         Roster { head, cells }
     }
 
-    pub(crate) fn lock(self) -> Result<Locked<'a>, LockFailure> {
-        let held = self.head.lock.acquire(Timeout::Never, false)?;
-        self.head.lock.record(&held, 0);
-        Ok(Locked { roster: self, held })
+    pub(crate) fn lock(self) -> Result<Locked<'a>, SegmentError> {
+        let lock = TableGuard::acquire(&self.head.lock, Timeout::Never)?;
+        Ok(Locked { roster: self, _lock: lock })
     }
 
     pub(crate) fn cell(&self, index: u32) -> Option<&'a Claim> {

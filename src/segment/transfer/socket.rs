@@ -3,7 +3,7 @@
 //! # If a process dies here
 //! A sender that dies before the last byte leaves the receiver with [`TransferError::Eof`].
 
-use super::{Bytes, ReceivedMessage, pack};
+use super::message::{Bytes, ReceivedMessage, pack};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
 use crate::sys::{Fd, process_id};
 use crate::{CodecError, TransferError};

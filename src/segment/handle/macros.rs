@@ -1,4 +1,34 @@
-//! Handle types whose objects are all alike: what each of them has.
+//! What all handle types have.
+
+/// What every handle type has: `Clone`, `Debug`, `Serialize`, `Deserialize`, with no bound on its parameter.
+macro_rules! handle_type {
+    ($name:ident $(<$($param:ident),+>)?) => {
+        impl$(<$($param),+>)? Clone for $name$(<$($param),+>)? {
+            /// One more reference to the same object.
+            fn clone(&self) -> Self {
+                use $crate::segment::Object;
+                Object::of(self.handle().clone(), self.count())
+            }
+        }
+        impl$(<$($param),+>)? std::fmt::Debug for $name$(<$($param),+>)? {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                use $crate::segment::Object;
+                f.debug_struct(stringify!($name)).field("at", &self.handle().object()).finish_non_exhaustive()
+            }
+        }
+        impl$(<$($param),+>)? serde::Serialize for $name$(<$($param),+>)? {
+            fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+                $crate::segment::serialize(self, false, serializer)
+            }
+        }
+        impl<'de $($(, $param)+)?> serde::Deserialize<'de> for $name$(<$($param),+>)? {
+            fn deserialize<Z: serde::Deserializer<'de>>(deserializer: Z) -> Result<Self, Z::Error> {
+                $crate::segment::deserialize(false, deserializer)
+            }
+        }
+    };
+}
+pub(crate) use handle_type;
 
 /// A handle type with one field, `handle`, for objects of so many locks behind their own and so many bytes. Its kind has its
 /// name. Examples need a name for objects in `/dev/shm`.

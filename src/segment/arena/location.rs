@@ -1,0 +1,85 @@
+//! Where an object lives.
+
+use super::arena::Arena;
+use crate::SegmentError;
+use crate::segment::handle::roles::{Roles, each};
+use crate::segment::kind::Kind;
+use crate::segment::segment::Segment;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::SeqCst;
+
+/// Where an object lives.
+#[derive(Clone, Debug)]
+pub(crate) enum Location {
+    Block { arena: Arc<Arena>, block: u32 },
+    Single(Arc<Segment>),
+}
+
+impl Location {
+    /// A segment that is attached for a moment only, without the heap's knowledge.
+    pub(crate) fn of(segment: Segment) -> Self {
+        match segment.header.spec().kind == Kind::Arena as u32 {
+            true => Location::Block { arena: Arc::new(Arena::of(segment)), block: 0 },
+            false => Location::Single(Arc::new(segment)),
+        }
+    }
+
+    /// Another block of the same segment, if this is the segment and it has the block.
+    pub(crate) fn at(&self, id: u128, block: u32) -> Option<Self> {
+        let segment = self.segment();
+        let fits = segment.header.id() == id && (block as usize) < segment.geometry.blocks;
+        fits.then(|| match self {
+            Location::Block { arena, .. } => Location::Block { arena: arena.clone(), block },
+            Location::Single(segment) => Location::Single(segment.clone()),
+        })
+    }
+
+    pub(crate) fn segment(&self) -> &Segment {
+        match self {
+            Location::Block { arena, .. } => &arena.segment,
+            Location::Single(segment) => segment,
+        }
+    }
+
+    pub(crate) fn block(&self) -> u32 {
+        match self {
+            Location::Block { block, .. } => *block,
+            Location::Single(_) => 0,
+        }
+    }
+
+    /// A message takes a handle along, or a part, in these roles.
+    pub(crate) fn depart(&self, roles: Roles) -> Result<(), SegmentError> {
+        if let Location::Block { arena, block } = self {
+            arena.depart(*block)?;
+        }
+        self.part_flights(roles).for_each(|flights| {
+            flights.fetch_add(1, SeqCst);
+        });
+        Ok(())
+    }
+
+    fn part_flights(&self, roles: Roles) -> impl Iterator<Item = &AtomicU32> {
+        each(roles).filter_map(|role| self.segment().part_flights(self.block() as usize, role))
+    }
+
+    /// A message gave its handle up, or lost it.
+    pub(crate) fn land(&self, roles: Roles) {
+        self.part_flights(roles).for_each(|flights| {
+            let _ = flights.fetch_update(SeqCst, SeqCst, |count| count.checked_sub(1));
+        });
+        if let Location::Block { arena, block } = self {
+            arena.land(*block);
+        }
+    }
+
+    pub(crate) fn is_single(&self) -> bool {
+        matches!(self, Location::Single(_))
+    }
+
+    /// An array's parts are counted by its block; a segment of its own has one, so that roles take the numbers.
+    pub(super) fn key(&self, role: u32) -> (u128, u32) {
+        (self.segment().header.id(), self.block() + role)
+    }
+}

@@ -1,0 +1,181 @@
+//! A handle on an object in shared memory: an `Arc` for processes.
+//!
+//! Within a process, clones are counted privately; between processes, see `roster`. A handle travels in a message that
+//! this library carries (`travel`).
+
+use super::roles::{HolderCount, Holders, Roles, UNKNOWN, each};
+use crate::SegmentError;
+use crate::segment::arena::allocator;
+use crate::segment::arena::arena::LARGEST_BLOCK;
+use crate::segment::arena::location::Location;
+use crate::segment::header::Geometry;
+use crate::segment::kind::{LINE, ObjectLayout, Spec};
+use crate::segment::segment::Segment;
+use crate::segment::transfer::lost_handles;
+use std::ptr::NonNull;
+
+#[derive(Debug)]
+pub struct Handle {
+    object: NonNull<u8>,
+    pub(super) locks: usize,
+    pub(super) place: Location,
+    pub(super) holders: Option<Holders>,
+    /// Of a segment of its own with [`Holders`].
+    pub(super) roles: Roles,
+}
+
+// SAFETY: it stands for memory that any thread of any process may use, and is counted by atomics and a mutex.
+#[allow(unsafe_code)]
+unsafe impl Send for Handle {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for Handle {}
+
+impl Handle {
+    /// A new anonymous object, all zeros but for its lock.
+    pub(crate) fn new(spec: &Spec, shape: &ObjectLayout) -> Result<Self, SegmentError> {
+        let in_block = shape.bytes <= LARGEST_BLOCK && spec.item_align as usize <= LINE && !spec.has_annex();
+        if in_block && let Some((arena, block)) = allocator::lock().allocate(spec.kind, shape)? {
+            return Ok(Handle::at(Location::Block { arena, block }, shape.locks));
+        }
+        let geometry = Geometry::single(spec, shape)?;
+        let segment = Segment::anonymous(geometry, spec, shape)?;
+        segment.lock(0).reset(spec.kind);
+        let segment = allocator::lock().adopt_single(segment);
+        Ok(Handle::at(Location::Single(segment), shape.locks))
+    }
+
+    /// A handle whose count is taken already.
+    pub(crate) fn at(place: Location, locks: usize) -> Self {
+        let object = place.segment().block(place.block() as usize);
+        Handle { object, locks, place, holders: None, roles: 0 }
+    }
+
+    /// From now on it counts who holds the object; see [`Object::HOLDERS`]. In a segment of its own, in these roles, which
+    /// are counted already.
+    pub(super) fn counted(mut self, holders: Option<Holders>, roles: Roles) -> Self {
+        self.holders = holders;
+        self.roles = if self.place.is_single() && holders.is_some() { roles } else { 0 };
+        self
+    }
+
+    /// Another handle on the same object, in these roles.
+    pub(crate) fn in_roles(&self, roles: Roles) -> Self {
+        self.has_more();
+        self.add_roles(roles);
+        Handle { object: self.object, locks: self.locks, place: self.place.clone(), holders: self.holders, roles }
+    }
+
+    /// Keeps the object's memory, and counts for nothing: for what a handle gave out.
+    pub(crate) fn uncounted(&self) -> Self {
+        match self.place {
+            Location::Single(_) => Handle { place: self.place.clone(), holders: None, roles: 0, ..*self },
+            Location::Block { .. } => self.clone(),
+        }
+    }
+
+    /// This process has a handle in these roles already, or is the only one: no more than a number.
+    fn add_roles(&self, roles: Roles) {
+        let mut heap = allocator::lock();
+        each(roles).for_each(|role| {
+            let _ = heap.add_part(&self.place, role);
+        });
+    }
+
+    pub(crate) fn roles(&self) -> Roles {
+        self.roles
+    }
+
+    pub(super) fn has_more(&self) {
+        self.holders.into_iter().for_each(|holders| (holders.more)(self.object));
+    }
+
+    /// Who holds the object in this role, which is 0 where there is but one. For an object with a [`Holders`].
+    pub(crate) fn census(&self, role: u32) -> HolderCount {
+        allocator::lock().census(&self.place, role)
+    }
+
+    /// The same, where who waits wants to know: handles on their way to somebody who has ended are given up before.
+    pub(crate) fn settled_census(&self, role: u32) -> HolderCount {
+        let census = self.census(role);
+        if census.elsewhere != Some(UNKNOWN) {
+            return census;
+        }
+        lost_handles::look_out();
+        self.census(role)
+    }
+
+    /// All other processes that hold it, as far as their names are known.
+    pub(crate) fn others(&self, role: u32) -> Vec<u64> {
+        let block = self.place.block() + role;
+        self.place.segment().roster().lock().map_or(Vec::new(), |roster| roster.others(block).collect())
+    }
+
+    /// Where the object lives.
+    pub(crate) fn place(&self) -> &Location {
+        &self.place
+    }
+
+    /// A segment of one object that was just opened or made.
+    pub(crate) fn single(segment: Segment, locks: usize) -> Self {
+        let segment = allocator::lock().adopt_single(segment);
+        Handle::at(Location::Single(segment), locks)
+    }
+
+    /// Where the object lies: lock, more locks, data.
+    #[inline]
+    pub(crate) fn object(&self) -> NonNull<u8> {
+        self.object
+    }
+
+    /// How many bytes the object has.
+    pub(crate) fn room(&self) -> usize {
+        self.place.segment().geometry.block_size
+    }
+
+    /// A part of this array begins to live in this process.
+    pub(crate) fn add_part(&self) -> Result<(), SegmentError> {
+        allocator::lock().add_part(&self.place, 0)
+    }
+
+    pub(crate) fn drop_part(&self) {
+        allocator::lock().drop_part(&self.place, 0);
+    }
+
+    /// Gives how many are left in the role that has the fewest.
+    pub(super) fn drop_roles(&self, roles: Roles) -> usize {
+        let mut heap = allocator::lock();
+        each(roles).map(|role| heap.drop_part(&self.place, role)).min().unwrap_or(usize::MAX)
+    }
+
+    /// Whether any living process has parts of this array.
+    pub(crate) fn has_parts(&self) -> Result<bool, SegmentError> {
+        let roster = self.place.segment().roster().lock()?;
+        Ok(roster.has_parts(self.place.block()))
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        self.has_more();
+        if let Location::Block { arena, block } = &self.place {
+            arena.add_handle(*block);
+        } else {
+            self.add_roles(self.roles);
+        }
+        Handle { place: self.place.clone(), ..*self }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let gone = |left| self.holders.into_iter().for_each(|holders| holders.tell_gone(left, self.object));
+        match &self.place {
+            Location::Block { arena, block } if self.holders.is_none() && arena.drop_handle(*block) => {}
+            // Under the heap's mutex: before the others have heard of it, nobody makes another object of the block.
+            Location::Block { arena, block } => allocator::lock().release(arena, *block, self.locks, &gone),
+            Location::Single(_) if self.holders.is_some() => gone(self.drop_roles(self.roles)),
+            Location::Single(_) => {}
+        }
+    }
+}

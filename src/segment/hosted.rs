@@ -1,0 +1,72 @@
+//! Segments in memory that the program owns.
+#![allow(unsafe_code)] // pointers into the program's memory
+
+use super::header::{CELLS_AT, Geometry, Header, copy_header, write_header_behind_magic};
+use super::host::Host;
+use super::kind::{LINE, ObjectLayout, Spec};
+use super::segment::{Segment, init_object};
+use crate::SegmentError;
+use crate::sys::process_id::{self, ProcessId};
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+impl Segment {
+    pub(crate) fn create_in_host(
+        host: &Host,
+        spec: &Spec,
+        shape: &ObjectLayout,
+        init: impl FnOnce(NonNull<u8>),
+    ) -> Result<Segment, SegmentError> {
+        let (base, room) = host.base()?;
+        let geometry = Geometry::single(spec, shape)?.unrounded();
+        if geometry.size > room || spec.item_align as usize > LINE {
+            return Err(SegmentError::NoSpace);
+        }
+        let header = Header::new(&geometry, spec, shape.locks, true)?;
+        // SAFETY: the first word of checked, aligned memory.
+        let magic: &AtomicU64 = unsafe { base.cast().as_ref() };
+        let before = magic.load(Acquire);
+        if !is_free(before) || magic.compare_exchange(before, busy(), Acquire, Relaxed).is_err() {
+            return Err(SegmentError::AlreadyExists);
+        }
+        // SAFETY: behind the magic, inside `room`, ours by the exchange.
+        unsafe { base.add(8).write_bytes(0, geometry.size - 8) };
+        write_header_behind_magic(base, &header);
+        init_object(base, geometry.blocks_at, spec.kind, init);
+        magic.store(header.magic_word(), Release);
+        Ok(Segment::hosted(base, header, geometry, host.clone()))
+    }
+
+    pub(crate) fn attach_in_host(host: &Host) -> Result<Segment, SegmentError> {
+        let (base, room) = host.base()?;
+        if room < CELLS_AT {
+            return Err(SegmentError::NotFound);
+        }
+        // SAFETY: the first word of checked, aligned memory.
+        let magic = unsafe { base.cast::<AtomicU64>().as_ref() }.load(Acquire);
+        if magic == 0 || (magic >> 32) as u32 == BUSY {
+            return Err(SegmentError::NotFound);
+        }
+        // SAFETY: at least CELLS_AT bytes.
+        let header = unsafe { copy_header(base.as_ptr()) };
+        let size = usize::try_from(header.size).map_err(|_| SegmentError::NotASegment)?;
+        if size > room {
+            return Err(SegmentError::NotASegment);
+        }
+        let geometry = header.check(size)?;
+        Ok(Segment::hosted(base, header, geometry, host.clone()))
+    }
+}
+
+/// In the high half of the first word: somebody is making an object here, the process in the low half.
+const BUSY: u32 = 0x6275_7379;
+
+fn busy() -> u64 {
+    u64::from(BUSY) << 32 | u64::from(ProcessId::current().pid)
+}
+
+/// Whether an object may be made here: nothing is here, or a maker that was killed before its object was complete.
+fn is_free(magic: u64) -> bool {
+    magic == 0 || ((magic >> 32) as u32 == BUSY && !process_id::exists(magic as u32))
+}
