@@ -4,7 +4,7 @@
 //! The exit status is the kernel's own. A report that its writer did not finish is none.
 
 use super::protocol::{self, HELLO, Report, Who};
-use crate::segment::transfer::{Bytes, ReceivedMessage};
+use crate::segment::transfer::{MessageBytes, ReceivedMessage};
 use crate::sys::Deadline;
 use crate::sys::pidfd::{PidFd, Signal, Status};
 use crate::sys::socket::{self, UnixStream};
@@ -98,8 +98,13 @@ impl Life {
             matches!(socket::peek(control, &mut said), Ok(got) if got == said.len()) && said[HELLO..] == protocol::TAKEN
         });
         if let Some(handles) = self.handles.as_ref().filter(|_| !taken) {
-            ReceivedMessage { bytes: Bytes::Here(Vec::new()), manifest: handles.clone(), fds: Vec::new(), taken: None }
-                .discard();
+            ReceivedMessage {
+                bytes: MessageBytes::Inline(Vec::new()),
+                manifest: handles.clone(),
+                fds: Vec::new(),
+                taken: None,
+            }
+            .discard();
         }
     }
 

@@ -129,7 +129,7 @@ pub(super) fn bear(plan: Plan, packed: EncodedMessage) -> Result<Arc<Life>, Spaw
             let life = Arc::new(Life::with(pid, &plan.who, pidfd, control, handles));
             registry::join_at_exit();
             registry::lock().add(life.clone());
-            transfer::look_out_with(registry::look_after_arguments);
+            transfer::set_receiver_watch(registry::look_after_arguments);
             return Ok(life);
         }
     }

@@ -289,7 +289,7 @@ impl<R: Message> Process<R> {
         }
         match self.life.take_report() {
             Some(Report::Failed(failure)) => Err(failure.into()),
-            Some(Report::Returned(result)) if end.code == 0 || end.lost => result.unpack().map_err(JoinError::Decode),
+            Some(Report::Returned(result)) if end.code == 0 || end.lost => result.decode().map_err(JoinError::Decode),
             other => {
                 if let Some(Report::Returned(result)) = other {
                     result.discard(); // it ended badly behind its function

@@ -32,7 +32,7 @@
 //! one is none.
 
 use crate::entry::Code;
-use crate::segment::transfer::{Bytes, EncodedMessage, ReceivedMessage};
+use crate::segment::transfer::{EncodedMessage, MessageBytes, ReceivedMessage};
 use crate::sys::attributes::Changes;
 use crate::sys::memory::{self, Letter};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
@@ -190,9 +190,9 @@ pub(super) fn recv_order(mut stream: &UnixStream) -> io::Result<Received> {
         let letter = Letter::open(&letter).map_err(|_| damaged())?;
         let part = |from, to| letter.bytes().get(from..to).map(<[u8]>::to_vec).ok_or_else(damaged);
         let arguments = environment + manifest;
-        (part(0, environment)?, part(environment, arguments)?, Bytes::Letter(letter, arguments))
+        (part(0, environment)?, part(environment, arguments)?, MessageBytes::Sealed(letter, arguments))
     } else {
-        (take(environment as u64)?, take(manifest as u64)?, Bytes::Here(take(prologue.arguments)?))
+        (take(environment as u64)?, take(manifest as u64)?, MessageBytes::Inline(take(prologue.arguments)?))
     };
     let order = postcard::from_bytes(&order).map_err(|_| damaged())?;
     let baggage = recv_fds(stream, prologue.chunks as usize)?;
@@ -295,7 +295,7 @@ pub(super) fn read_report(stream: &UnixStream) -> Option<Report> {
     let (manifest, bytes) = match letter.first() {
         Some(letter) if head.letter == 1 => {
             let letter = Letter::open(letter).ok()?;
-            (letter.bytes().get(..split)?.to_vec(), Bytes::Letter(letter, split))
+            (letter.bytes().get(..split)?.to_vec(), MessageBytes::Sealed(letter, split))
         }
         _ => {
             let length = split.checked_add(head.bytes as usize).filter(|length| *length < SHORT)?;
@@ -303,7 +303,7 @@ pub(super) fn read_report(stream: &UnixStream) -> Option<Report> {
             let mut stream = stream;
             stream.read_exact(&mut manifest).ok()?;
             let bytes = manifest.split_off(split);
-            (manifest, Bytes::Here(bytes))
+            (manifest, MessageBytes::Inline(bytes))
         }
     };
     match head.kind {

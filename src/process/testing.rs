@@ -55,7 +55,7 @@ impl TestHandOver {
         let who = current::next_child(None, false, false);
         let streams = [const { None::<Fd> }; 3];
         let plan = Plan { code: Code::of(f)?, who, environment: Vec::new(), streams, method: StartMethod::ForkServer };
-        let packed = transfer::pack(&args).map_err(SpawnError::Encode)?;
+        let packed = transfer::encode(&args).map_err(SpawnError::Encode)?;
         HandOver::begin(executed, &plan, packed, word).map(TestHandOver)
     }
 
@@ -72,7 +72,7 @@ impl TestHandOver {
 
     /// What the child reported, as a parent reads it that nobody else told anything.
     pub fn read_report<R: Message>(self) -> Option<R> {
-        self.0.read_report()?.unpack().ok()
+        self.0.read_report()?.decode().ok()
     }
 
     /// The parent dies before the word.

@@ -1,4 +1,4 @@
-//! Room to grow in, behind the end of a segment: parts of its own file that take memory when they are used.
+//! Series to grow in, behind the end of a segment: parts of its own file that take memory when they are used.
 //!
 //! A segment that grows is the front of a file of 64 TiB, almost all of which is a hole. So whoever has the segment has
 //! what it grows into, without another descriptor, and what is not needed any more is given back by making it a hole again.
@@ -25,51 +25,51 @@ use memmap2::MmapRaw;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicPtr;
 
-/// How long the file of a segment with an annex is.
-pub(super) const LENGTH: u64 = 64 << 40;
-/// Where the annex begins.
-pub(super) const FIRST: u64 = 1 << 40;
-pub(super) const WING: u64 = 1 << 40;
-pub(super) const AREAS: u64 = 1 << 38;
-pub(super) const LETTERS: u64 = 1 << 39;
-pub(super) const HANDS: u64 = 3 << 40;
-pub(super) const LONG_HANDS: u64 = 32 << 40;
-pub(super) const LONG_HAND: u64 = 8 << 30;
+/// How long the file of a segment with an extent is.
+pub(super) const FILE_BYTES: u64 = 64 << 40;
+/// Where the extent begins.
+pub(super) const EXTENT_AT: u64 = 1 << 40;
+pub(super) const REGION_BYTES: u64 = 1 << 40;
+pub(super) const BUFFERS_AT: u64 = 1 << 38;
+pub(super) const SPILL_AT: u64 = 1 << 39;
+pub(super) const TABLE_AT: u64 = 3 << 40;
+pub(super) const OVERFLOW_AT: u64 = 32 << 40;
+pub(super) const OVERFLOW_BYTES: u64 = 8 << 30;
 /// How many bytes of letters there can be at once.
-pub(crate) const LETTER_ROOM: u64 = 1 << 39;
+pub(crate) const SPILL_BYTES: u64 = 1 << 39;
 const LEVELS: usize = 32;
 
 /// This process's mappings of it.
 #[derive(Default)]
-pub(crate) struct Annex {
-    pub(super) places: [[[AtomicPtr<u8>; LEVELS]; 2]; 2],
-    pub(super) hands: AtomicPtr<u8>,
+pub(crate) struct Extent {
+    pub(super) levels: [[[AtomicPtr<u8>; LEVELS]; 2]; 2],
+    pub(super) table: AtomicPtr<u8>,
     pub(super) maps: Mutex<Vec<MmapRaw>>,
 }
 
 /// What belongs to one ring.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RingIndex(pub(crate) usize);
+pub(crate) struct RegionIndex(pub(crate) usize);
 
 /// What doubles.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Room {
-    Slots,
-    Area,
+pub(super) enum Series {
+    Chunks,
+    Buffers,
 }
 
-impl RingIndex {
+impl RegionIndex {
     pub(super) fn at(self) -> u64 {
-        FIRST + (self.0 as u64 & 1) * WING
+        EXTENT_AT + (self.0 as u64 & 1) * REGION_BYTES
     }
 
-    /// Where a room of some level is, from 1, and how many bytes it has. Level 0 has `first` bytes, in the segment itself.
-    pub(super) fn room(self, room: Room, first: usize, level: u32) -> Option<(u64, usize)> {
+    /// Where a level of some level is, from 1, and how many bytes it has. Level 0 has `first` bytes, in the segment itself.
+    pub(super) fn level(self, series: Series, first: usize, level: u32) -> Option<(u64, usize)> {
         let first = first as u64;
-        let (from, bytes, end) = match room {
+        let (from, bytes, end) = match series {
             // As large as all slots before it together, and as far from the start.
-            Room::Slots => (self.at(), first.checked_shl(level.checked_sub(1)?)?, AREAS),
-            Room::Area => (self.at() + AREAS, first.checked_shl(level)?, LETTERS - AREAS),
+            Series::Chunks => (self.at(), first.checked_shl(level.checked_sub(1)?)?, BUFFERS_AT),
+            Series::Buffers => (self.at() + BUFFERS_AT, first.checked_shl(level)?, SPILL_AT - BUFFERS_AT),
         };
         let fits = (level as usize) < LEVELS && bytes >> level.min(63) <= first && bytes.checked_mul(2)? <= end;
         fits.then_some((from + bytes, usize::try_from(bytes).ok()?))
@@ -82,14 +82,17 @@ mod tests {
 
     #[test]
     fn rooms_lie_side_by_side_and_end_before_the_next() {
-        for room in [Room::Slots, Room::Area] {
-            let all: Vec<_> = (1..20).map(|level| RingIndex(0).room(room, 4096, level).unwrap()).collect();
+        for series in [Series::Chunks, Series::Buffers] {
+            let all: Vec<_> = (1..20).map(|level| RegionIndex(0).level(series, 4096, level).unwrap()).collect();
             assert!(all.windows(2).all(|pair| pair[0].0 + pair[0].1 as u64 == pair[1].0));
-            let last = (1..60).filter_map(|level| RingIndex(1).room(room, 1 << 20, level)).next_back().unwrap();
-            assert!(last.0 + last.1 as u64 <= RingIndex(1).at() + LETTERS);
-            assert_eq!(RingIndex(0).room(room, 4096, 0).is_none(), matches!(room, Room::Slots));
-            assert!(RingIndex(0).room(room, 4096, 33).is_none() && RingIndex(0).room(room, usize::MAX, 3).is_none());
+            let last = (1..60).filter_map(|level| RegionIndex(1).level(series, 1 << 20, level)).next_back().unwrap();
+            assert!(last.0 + last.1 as u64 <= RegionIndex(1).at() + SPILL_AT);
+            assert_eq!(RegionIndex(0).level(series, 4096, 0).is_none(), matches!(series, Series::Chunks));
+            assert!(
+                RegionIndex(0).level(series, 4096, 33).is_none()
+                    && RegionIndex(0).level(series, usize::MAX, 3).is_none()
+            );
         }
-        const { assert!(LONG_HANDS + 4096 * LONG_HAND <= LENGTH) };
+        const { assert!(OVERFLOW_AT + 4096 * OVERFLOW_BYTES <= FILE_BYTES) };
     }
 }

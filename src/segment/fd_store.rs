@@ -1,6 +1,6 @@
 //! What messages in shared memory cannot carry: the descriptors of the memory that their handles lead to.
 //!
-//! A satchel is a pair of connected sockets that all holders of a queue share. A sender puts the descriptors of each segment
+//! A store is a pair of connected sockets that all holders of a queue share. A sender puts the descriptors of each segment
 //! into it, as one packet, unless they are there already; a reader that does not have the segment looks for the packet and
 //! duplicates the descriptors. The kernel keeps what is in the sockets, whoever is killed. A table in shared memory says
 //! which packets there are, and which messages need them.
@@ -14,11 +14,11 @@
 //!
 //! # Protocol
 //! Under the lock, which is taken before a ring's tail is:
-//! 1. A sender sees to it that each segment has a packet and an entry (packet first), marks the entries as needed by a
+//! 1. A sender sees to it that each segment has a packet and an entry (packet first), positions the entries as needed by a
 //!    message that is being sent, pushes the message, and writes its number in place of the mark.
 //! 2. A reader that has the ring's head and sees a message with handles looks for the packets that it wants; only then it
 //!    takes the message.
-//! 3. Anybody takes packets off the front that no message needs any more (entry first).
+//! 3. Anybody takes packets off the input that no message needs any more (entry first).
 //!
 //! # Invariants
 //! * B1: a message that can be read has the packets that it needs.
@@ -42,8 +42,8 @@ use std::sync::atomic::Ordering::SeqCst;
 /// The two ends: in at one, out at the other.
 #[derive(Debug)]
 pub(crate) struct FdStore {
-    front: Link,
-    back: Link,
+    input: Link,
+    output: Link,
 }
 
 #[repr(C)]
@@ -57,7 +57,7 @@ struct Entry {
 const ENTRIES: usize = 128;
 
 #[repr(C, align(64))]
-struct Table {
+struct FdTable {
     lock: RawLock,
     next: AtomicU64,
     _unused: [u64; 2],
@@ -65,69 +65,69 @@ struct Table {
 }
 
 /// How many bytes the table takes, of which the first line begins with a lock.
-pub(crate) const TABLE: usize = size_of::<Table>();
-const _: () = assert!(TABLE == 64 + 48 * ENTRIES && TABLE.is_multiple_of(64));
+pub(crate) const FD_TABLE_BYTES: usize = size_of::<FdTable>();
+const _: () = assert!(FD_TABLE_BYTES == 64 + 48 * ENTRIES && FD_TABLE_BYTES.is_multiple_of(64));
 
-/// Marks an entry as needed by a message that is being sent.
-const MARK: u64 = u64::MAX;
+/// Positions an entry as needed by a message that is being sent.
+const PENDING: u64 = u64::MAX;
 
 /// A packet: its number, and its segment's.
-const PACKET: usize = 24;
+const PACKET_BYTES: usize = 24;
 
-/// Heads and tails of the two rings that share a satchel: the numbers of the next message to read, and to write.
-pub(crate) type Marks<'a> = &'a dyn Fn() -> [(u64, u64); 2];
+/// Heads and tails of the two rings that share a store: the numbers of the next message to read, and to write.
+pub(crate) type Positions<'a> = &'a dyn Fn() -> [(u64, u64); 2];
 
-/// A satchel that is open: its table is locked.
-pub(crate) struct Open<'a> {
-    satchel: &'a FdStore,
-    table: &'a Table,
+/// A store that is open: its table is locked.
+pub(crate) struct OpenFdStore<'a> {
+    store: &'a FdStore,
+    table: &'a FdTable,
     _lock: TableGuard<'a>,
-    marks: Marks<'a>,
-    /// What was marked, and what had stood there.
-    marked: Vec<(usize, usize, u64)>,
+    positions: Positions<'a>,
+    /// What was pending, and what had stood there.
+    pending: Vec<(usize, usize, u64)>,
 }
 
 impl FdStore {
     pub(super) fn new() -> Result<Self, SegmentError> {
-        let (front, back) = Link::pair()?;
-        Ok(FdStore { front, back })
+        let (input, output) = Link::pair()?;
+        Ok(FdStore { input, output })
     }
 
-    pub(super) fn of(front: Option<Fd>, back: Option<Fd>) -> Option<Self> {
-        Some(FdStore { front: Link::of(front?)?, back: Link::of(back?)? })
+    pub(super) fn of(input: Option<Fd>, output: Option<Fd>) -> Option<Self> {
+        Some(FdStore { input: Link::of(input?)?, output: Link::of(output?)? })
     }
 
     pub(super) fn duplicate(&self) -> std::io::Result<[Fd; 2]> {
-        Ok([self.front.duplicate()?, self.back.duplicate()?])
+        Ok([self.input.duplicate()?, self.output.duplicate()?])
     }
 
     /// Opens it; the table lies there.
     ///
     /// # Safety
-    /// `table` leads to [`TABLE`] bytes of shared memory, which stay as long as the result.
+    /// `table` leads to [`FD_TABLE_BYTES`] bytes of shared memory, which stay as long as the result.
     pub(crate) unsafe fn open<'a>(
         &'a self,
         table: NonNull<u8>,
-        marks: Marks<'a>,
-        patience: Timeout,
-    ) -> Result<Open<'a>, SegmentError> {
+        positions: Positions<'a>,
+        timeout: Timeout,
+    ) -> Result<OpenFdStore<'a>, SegmentError> {
         // SAFETY: by the caller's promise; it consists of atomics.
-        let table: &Table = unsafe { table.cast().as_ref() };
-        let lock = TableGuard::acquire(&table.lock, patience)?;
-        let open = Open { satchel: self, table, _lock: lock, marks, marked: Vec::new() };
-        open.replace_marks();
+        let table: &FdTable = unsafe { table.cast().as_ref() };
+        let lock = TableGuard::acquire(&table.lock, timeout)?;
+        let open = OpenFdStore { store: self, table, _lock: lock, positions, pending: Vec::new() };
+        open.replace_pending();
         Ok(open)
     }
 }
 
-impl Open<'_> {
+impl OpenFdStore<'_> {
     /// B3.
-    fn replace_marks(&self) {
-        let ends = (self.marks)();
+    fn replace_pending(&self) {
+        let ends = (self.positions)();
         for entry in &self.table.entries {
             for (needed, (_, tail)) in entry.needed.iter().zip(ends) {
                 // The tail may have stayed behind one message.
-                let _ = needed.compare_exchange(MARK, tail.wrapping_add(2), SeqCst, SeqCst);
+                let _ = needed.compare_exchange(PENDING, tail.wrapping_add(2), SeqCst, SeqCst);
             }
         }
     }
@@ -158,24 +158,24 @@ impl Open<'_> {
                 at
             }
         };
-        let needed = entries[at].needed[ring].swap(MARK, SeqCst);
-        if needed != MARK {
-            self.marked.push((at, ring, needed));
+        let needed = entries[at].needed[ring].swap(PENDING, SeqCst);
+        if needed != PENDING {
+            self.pending.push((at, ring, needed));
         }
         Ok(())
     }
 
     fn send(&self, number: u64, segment: u128, fds: &[Fd]) -> Result<(), SegmentError> {
         let packet = [&number.to_ne_bytes()[..], &segment.to_ne_bytes()].concat();
-        self.satchel.front.try_send(&packet, fds).or_else(|_| {
+        self.store.input.try_send(&packet, fds).or_else(|_| {
             self.tidy();
-            self.satchel.front.try_send(&packet, fds).map_err(|_| SegmentError::NoSpace)
+            self.store.input.try_send(&packet, fds).map_err(|_| SegmentError::NoSpace)
         })
     }
 
     /// The message is sent, under this number; or it is not.
     pub(crate) fn sent(&mut self, number: Option<u64>) {
-        for (at, ring, before) in self.marked.drain(..) {
+        for (at, ring, before) in self.pending.drain(..) {
             self.table.entries[at].needed[ring].store(number.map_or(before, |number| number.wrapping_add(1)), SeqCst);
         }
     }
@@ -183,10 +183,10 @@ impl Open<'_> {
     /// The descriptors of these segments, as far as they are in.
     pub(crate) fn find(&self, segments: &[u128]) -> std::io::Result<Vec<(u128, Vec<Fd>)>> {
         let mut found: Vec<(u128, Vec<Fd>)> = Vec::new();
-        let mut bytes = [0; PACKET];
-        self.satchel.back.look_from_the_first()?;
+        let mut bytes = [0; PACKET_BYTES];
+        self.store.output.look_from_the_first()?;
         while found.len() < segments.len() {
-            let Some((packet, fds)) = self.satchel.back.look(&mut bytes)? else { break };
+            let Some((packet, fds)) = self.store.output.look(&mut bytes)? else { break };
             let Some((_, segment)) = parse(packet) else { continue };
             if segments.contains(&segment) && !found.iter().any(|(id, _)| *id == segment) {
                 found.push((segment, fds));
@@ -197,10 +197,10 @@ impl Open<'_> {
 
     /// Takes out what no message needs any more.
     pub(crate) fn tidy(&self) {
-        let heads = (self.marks)().map(|(head, _)| head);
-        let mut bytes = [0; PACKET];
+        let heads = (self.positions)().map(|(head, _)| head);
+        let mut bytes = [0; PACKET_BYTES];
         loop {
-            let first = self.satchel.back.look_from_the_first().and_then(|()| self.satchel.back.look(&mut bytes));
+            let first = self.store.output.look_from_the_first().and_then(|()| self.store.output.look(&mut bytes));
             let Ok(Some((packet, _))) = first else { return };
             let number = parse(packet).map_or(0, |(number, _)| number);
             let is_it = |entry: &&Entry| number != 0 && entry.packet.load(SeqCst) == number;
@@ -211,7 +211,7 @@ impl Open<'_> {
                 }
                 entry.packet.store(0, SeqCst);
             }
-            if !matches!(self.satchel.back.try_recv(&mut bytes), Ok(Some(_))) {
+            if !matches!(self.store.output.try_recv(&mut bytes), Ok(Some(_))) {
                 return;
             }
         }
@@ -223,7 +223,7 @@ fn parse(packet: &[u8]) -> Option<(u64, u128)> {
     Some((u64::from_ne_bytes(number.try_into().ok()?), u128::from_ne_bytes(segment.try_into().ok()?)))
 }
 
-impl Drop for Open<'_> {
+impl Drop for OpenFdStore<'_> {
     fn drop(&mut self) {
         self.sent(None);
     }

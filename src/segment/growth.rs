@@ -1,7 +1,7 @@
 //! What objects whose memory grows need of a segment.
 
 use super::arena::allocator;
-use super::extent::{AREAS, HANDS, LETTER_ROOM, LETTERS, LONG_HAND, LONG_HANDS, RingIndex, Room};
+use super::extent::{BUFFERS_AT, OVERFLOW_AT, OVERFLOW_BYTES, RegionIndex, SPILL_AT, SPILL_BYTES, Series, TABLE_AT};
 use super::segment::Segment;
 use crate::SegmentError;
 use crate::sys::memory;
@@ -13,137 +13,148 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 impl Segment {
     /// The slots behind those of all levels below.
     #[inline]
-    pub(crate) fn slots(&self, wing: RingIndex, first: usize, level: u32) -> Result<NonNull<u8>, SegmentError> {
-        self.room(wing, Room::Slots, first, level)
+    pub(crate) fn chunk(&self, region: RegionIndex, first: usize, level: u32) -> Result<NonNull<u8>, SegmentError> {
+        self.level(region, Series::Chunks, first, level)
     }
 
     /// The bytes of a level.
     #[inline]
-    pub(crate) fn area(&self, wing: RingIndex, first: usize, level: u32) -> Result<NonNull<u8>, SegmentError> {
-        self.room(wing, Room::Area, first, level)
+    pub(crate) fn buffer(&self, region: RegionIndex, first: usize, level: u32) -> Result<NonNull<u8>, SegmentError> {
+        self.level(region, Series::Buffers, first, level)
     }
 
-    pub(crate) fn allocate_slots(&self, wing: RingIndex, first: usize, level: u32) -> Result<(), SegmentError> {
-        self.allocate_room(wing.room(Room::Slots, first, level))
+    pub(crate) fn allocate_chunk(&self, region: RegionIndex, first: usize, level: u32) -> Result<(), SegmentError> {
+        self.allocate_level(region.level(Series::Chunks, first, level))
     }
 
-    pub(crate) fn allocate_area(&self, wing: RingIndex, first: usize, level: u32) -> Result<(), SegmentError> {
-        self.allocate_room(wing.room(Room::Area, first, level))
+    pub(crate) fn allocate_buffer(&self, region: RegionIndex, first: usize, level: u32) -> Result<(), SegmentError> {
+        self.allocate_level(region.level(Series::Buffers, first, level))
     }
 
-    fn allocate_room(&self, room: Option<(u64, usize)>) -> Result<(), SegmentError> {
-        let (at, bytes) = room.ok_or(SegmentError::NoSpace)?;
-        memory::allocate_at(self.annex()?.1, at, bytes as u64)
+    fn allocate_level(&self, range: Option<(u64, usize)>) -> Result<(), SegmentError> {
+        let (at, bytes) = range.ok_or(SegmentError::NoSpace)?;
+        memory::allocate_at(self.extent()?.1, at, bytes as u64)
     }
 
     /// All slots but the first.
-    pub(crate) fn punch_slots(&self, wing: RingIndex) {
-        self.punch(wing.at(), AREAS);
+    pub(crate) fn punch_chunks(&self, region: RegionIndex) {
+        self.punch(region.at(), BUFFERS_AT);
     }
 
     /// The bytes of a level.
-    pub(crate) fn punch_area(&self, wing: RingIndex, first: usize, level: u32) {
-        if let Some((at, bytes)) = wing.room(Room::Area, first, level) {
+    pub(crate) fn punch_buffer(&self, region: RegionIndex, first: usize, level: u32) {
+        if let Some((at, bytes)) = region.level(Series::Buffers, first, level) {
             self.punch(at, bytes as u64);
         }
     }
 
-    fn room(&self, wing: RingIndex, room: Room, first: usize, level: u32) -> Result<NonNull<u8>, SegmentError> {
-        let (annex, _) = self.annex()?;
-        let place = annex.places[wing.0 & 1][room as usize].get(level as usize).ok_or(SegmentError::NoSpace)?;
-        match NonNull::new(place.load(Acquire)) {
-            Some(place) => Ok(place),
+    fn level(
+        &self,
+        region: RegionIndex,
+        series: Series,
+        first: usize,
+        level: u32,
+    ) -> Result<NonNull<u8>, SegmentError> {
+        let (extent, _) = self.extent()?;
+        let slot = extent.levels[region.0 & 1][series as usize].get(level as usize).ok_or(SegmentError::NoSpace)?;
+        match NonNull::new(slot.load(Acquire)) {
+            Some(start) => Ok(start),
             None => {
-                let (at, bytes) = wing.room(room, first, level).ok_or(SegmentError::NoSpace)?;
-                self.map(place, at, bytes)
+                let (at, bytes) = region.level(series, first, level).ok_or(SegmentError::NoSpace)?;
+                self.map(slot, at, bytes)
             }
         }
     }
 
     #[cold]
-    fn map(&self, place: &AtomicPtr<u8>, at: u64, bytes: usize) -> Result<NonNull<u8>, SegmentError> {
-        let (annex, fd) = self.annex()?;
-        let _heap = allocator::lock(); // which a fork takes first
-        let mut maps = annex.maps.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = NonNull::new(place.load(Acquire)) {
-            return Ok(place);
+    fn map(&self, slot: &AtomicPtr<u8>, at: u64, bytes: usize) -> Result<NonNull<u8>, SegmentError> {
+        let (extent, fd) = self.extent()?;
+        let _allocator = allocator::lock(); // which a fork takes first
+        let mut maps = extent.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(start) = NonNull::new(slot.load(Acquire)) {
+            return Ok(start);
         }
         let map = memory::map_at(fd, at, bytes)?;
         let start = NonNull::new(map.as_mut_ptr()).ok_or(SegmentError::NoSpace)?;
         maps.push(map);
-        place.store(start.as_ptr(), Release);
+        slot.store(start.as_ptr(), Release);
         Ok(start)
     }
 
     fn punch(&self, at: u64, bytes: u64) {
-        if let Ok((_, fd)) = self.annex() {
+        if let Ok((_, fd)) = self.extent() {
             memory::punch(fd, at, bytes);
         }
     }
 
     /// Writes a letter to a place, which is counted without end and taken modulo the room.
-    pub(crate) fn write_letter(&self, wing: RingIndex, place: u64, bytes: &[u8]) -> Result<(), SegmentError> {
-        let (_, fd) = self.annex()?;
-        let at = place % LETTER_ROOM;
-        if at + bytes.len() as u64 > LETTER_ROOM {
+    pub(crate) fn write_spill(&self, region: RegionIndex, position: u64, bytes: &[u8]) -> Result<(), SegmentError> {
+        let (_, fd) = self.extent()?;
+        let at = position % SPILL_BYTES;
+        if at + bytes.len() as u64 > SPILL_BYTES {
             return Err(SegmentError::NoSpace);
         }
-        memory::write_at(fd, wing.at() + LETTERS + at, bytes)
+        memory::write_at(fd, region.at() + SPILL_AT + at, bytes)
     }
 
     /// Reads a letter; false if there is none of that length.
-    pub(crate) fn read_letter(&self, wing: RingIndex, place: u64, room: &mut [u8]) -> Result<bool, SegmentError> {
-        let (_, fd) = self.annex()?;
-        let at = place % LETTER_ROOM;
-        if at + room.len() as u64 > LETTER_ROOM {
+    pub(crate) fn read_spill(
+        &self,
+        region: RegionIndex,
+        position: u64,
+        buffer: &mut [u8],
+    ) -> Result<bool, SegmentError> {
+        let (_, fd) = self.extent()?;
+        let at = position % SPILL_BYTES;
+        if at + buffer.len() as u64 > SPILL_BYTES {
             return Ok(false);
         }
-        Ok(memory::read_at(fd, wing.at() + LETTERS + at, room)? == room.len())
+        Ok(memory::read_at(fd, region.at() + SPILL_AT + at, buffer)? == buffer.len())
     }
 
     /// Gives back the pages of letters between two places.
-    pub(crate) fn punch_letters(&self, wing: RingIndex, from: u64, to: u64) {
-        let (first, length) = (from % LETTER_ROOM, to.wrapping_sub(from).min(LETTER_ROOM));
-        let here = length.min(LETTER_ROOM - first);
+    pub(crate) fn punch_spill(&self, region: RegionIndex, from: u64, to: u64) {
+        let (first, length) = (from % SPILL_BYTES, to.wrapping_sub(from).min(SPILL_BYTES));
+        let here = length.min(SPILL_BYTES - first);
         if here > 0 {
-            self.punch(wing.at() + LETTERS + first, here);
+            self.punch(region.at() + SPILL_AT + first, here);
         }
         if length > here {
-            self.punch(wing.at() + LETTERS, length - here);
+            self.punch(region.at() + SPILL_AT, length - here);
         }
     }
 
     /// How many bytes of memory it has taken in all.
-    pub(crate) fn taken(&self) -> u64 {
-        self.annex().map_or(0, |(_, fd)| memory::taken(fd))
+    pub(crate) fn allocated_bytes(&self) -> u64 {
+        self.extent().map_or(0, |(_, fd)| memory::taken(fd))
     }
 
     /// The hands, `bytes` in all.
-    pub(crate) fn hands(&self, bytes: usize) -> Result<NonNull<u8>, SegmentError> {
-        let (annex, _) = self.annex()?;
-        match NonNull::new(annex.hands.load(Acquire)) {
-            Some(hands) => Ok(hands),
-            None => self.map(&annex.hands, HANDS, bytes),
+    pub(crate) fn table(&self, bytes: usize) -> Result<NonNull<u8>, SegmentError> {
+        let (extent, _) = self.extent()?;
+        match NonNull::new(extent.table.load(Acquire)) {
+            Some(table) => Ok(table),
+            None => self.map(&extent.table, TABLE_AT, bytes),
         }
     }
 
-    pub(crate) fn allocate_hands(&self, from: usize, bytes: usize) -> Result<(), SegmentError> {
-        memory::allocate_at(self.annex()?.1, HANDS + from as u64, bytes as u64)
+    pub(crate) fn allocate_table(&self, from: usize, bytes: usize) -> Result<(), SegmentError> {
+        memory::allocate_at(self.extent()?.1, TABLE_AT + from as u64, bytes as u64)
     }
 
-    pub(crate) fn write_hand(&self, hand: u32, bytes: &[u8]) -> Result<(), SegmentError> {
-        if bytes.len() as u64 > LONG_HAND {
+    pub(crate) fn write_overflow(&self, entry: u32, bytes: &[u8]) -> Result<(), SegmentError> {
+        if bytes.len() as u64 > OVERFLOW_BYTES {
             return Err(SegmentError::NoSpace);
         }
-        memory::write_at(self.annex()?.1, LONG_HANDS + u64::from(hand) * LONG_HAND, bytes)
+        memory::write_at(self.extent()?.1, OVERFLOW_AT + u64::from(entry) * OVERFLOW_BYTES, bytes)
     }
 
-    pub(crate) fn read_hand(&self, hand: u32, room: &mut [u8]) -> Result<bool, SegmentError> {
-        let fd = self.annex()?.1;
-        Ok(memory::read_at(fd, LONG_HANDS + u64::from(hand) * LONG_HAND, room)? == room.len())
+    pub(crate) fn read_overflow(&self, entry: u32, buffer: &mut [u8]) -> Result<bool, SegmentError> {
+        let fd = self.extent()?.1;
+        Ok(memory::read_at(fd, OVERFLOW_AT + u64::from(entry) * OVERFLOW_BYTES, buffer)? == buffer.len())
     }
 
-    pub(crate) fn punch_hand(&self, hand: u32) {
-        self.punch(LONG_HANDS + u64::from(hand) * LONG_HAND, LONG_HAND);
+    pub(crate) fn punch_overflow(&self, entry: u32) {
+        self.punch(OVERFLOW_AT + u64::from(entry) * OVERFLOW_BYTES, OVERFLOW_BYTES);
     }
 }

@@ -3,16 +3,16 @@
 //! # Layout
 //! ```text
 //! 0      header    this struct
-//! 256    roster    lock and high-water mark of the cells
-//! 320    cells     32 bytes each: which process holds which blocks
-//!        flights   4 bytes per block of an arena: handles on their way in messages
+//! 256    roster    lock and high-water mark of the claims
+//! 320    claims     32 bytes each: which process holds which blocks
+//!        in_flight   4 bytes per block of an arena: handles on their way in messages
 //!        blocks    from a multiple of 64 bytes (or of the item's alignment, if larger)
 //! ```
 //!
 //! # Invariants
 //! * H1: the header does not change once anybody else can see it. It is copied once, and the copy is checked in full:
 //!   every later offset is computed from it, so nothing that a peer writes afterwards moves a pointer.
-//! * H2: the numbers of cells and blocks and the size of a block give all other offsets, and exactly the segment's size.
+//! * H2: the numbers of claims and blocks and the size of a block give all other offsets, and exactly the segment's size.
 #![allow(unsafe_code)] // the header is copied in and out of shared memory
 
 use super::kind::{Kind, LINE, ObjectLayout, Spec};
@@ -22,7 +22,7 @@ use crate::sys::{process_id, robust_list};
 use bytemuck::{Pod, Zeroable};
 use std::ptr::NonNull;
 
-pub(crate) const HEADER_ROOM: usize = 256;
+pub(crate) const HEADER_BYTES: usize = 256;
 const MAGIC: [u8; 8] = *b"crosproc";
 const ORDER: u32 = 0x0102_0304;
 /// Another number refuses to share: the meaning of the bytes changed.
@@ -42,7 +42,7 @@ pub(crate) struct Header {
     namespace: [u64; 2],
     boot: [u64; 2],
     flags: u32,
-    pub(crate) cells: u32,
+    pub(crate) claims: u32,
     pub(crate) blocks: u32,
     pub(crate) locks: u32,
     pub(crate) block_size: u64,
@@ -54,44 +54,44 @@ pub(crate) struct Header {
     count: u64,
 }
 
-const _: () = assert!(size_of::<Header>() <= HEADER_ROOM && size_of::<Header>().is_multiple_of(8));
+const _: () = assert!(size_of::<Header>() <= HEADER_BYTES && size_of::<Header>().is_multiple_of(8));
 
 /// Where everything lies in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
-    pub(crate) cells: usize,
+    pub(crate) claims: usize,
     pub(crate) blocks: usize,
     pub(crate) block_size: usize,
-    pub(crate) flights_at: usize,
+    pub(crate) in_flight_at: usize,
     pub(crate) blocks_at: usize,
     pub(crate) size: usize,
 }
 
-pub(crate) const ROSTER_AT: usize = HEADER_ROOM;
-pub(crate) const CELLS_AT: usize = ROSTER_AT + LINE;
-pub(crate) const CELL_BYTES: usize = 32;
+pub(crate) const ROSTER_AT: usize = HEADER_BYTES;
+pub(crate) const CLAIMS_AT: usize = ROSTER_AT + LINE;
+pub(crate) const CLAIM_BYTES: usize = 32;
 const PAGE: usize = 4096;
 
 impl Geometry {
     /// All offsets, or none when they overflow.
-    pub(crate) fn new(cells: usize, blocks: usize, block_size: usize, align: usize) -> Option<Self> {
-        let flights_at = CELL_BYTES.checked_mul(cells)?.checked_add(CELLS_AT)?;
-        let flights = if blocks > 1 { blocks.checked_mul(4)? } else { 0 };
-        let blocks_at = flights_at.checked_add(flights)?.checked_next_multiple_of(align.max(LINE))?;
+    pub(crate) fn new(claims: usize, blocks: usize, block_size: usize, align: usize) -> Option<Self> {
+        let in_flight_at = CLAIM_BYTES.checked_mul(claims)?.checked_add(CLAIMS_AT)?;
+        let in_flight = if blocks > 1 { blocks.checked_mul(4)? } else { 0 };
+        let blocks_at = in_flight_at.checked_add(in_flight)?.checked_next_multiple_of(align.max(LINE))?;
         let size = block_size.checked_mul(blocks)?.checked_add(blocks_at)?.checked_next_multiple_of(PAGE)?;
         let aligned = align <= PAGE && align.is_power_of_two() && block_size.is_multiple_of(LINE);
         let fits = isize::try_from(size).is_ok();
-        (aligned && fits).then_some(Geometry { cells, blocks, block_size, flights_at, blocks_at, size })
+        (aligned && fits).then_some(Geometry { claims, blocks, block_size, in_flight_at, blocks_at, size })
     }
 
     /// How a segment for one object is laid out.
-    pub(crate) fn single(spec: &Spec, shape: &ObjectLayout) -> Result<Self, SegmentError> {
+    pub(crate) fn single(spec: &Spec, layout: &ObjectLayout) -> Result<Self, SegmentError> {
         if spec.item_align > 4096 {
             return Err(SegmentError::Invalid("items aligned to more than a page".into()));
         }
-        let cells = cells_for(spec, shape);
-        let block = shape.bytes.checked_next_multiple_of(LINE).ok_or(SegmentError::TooLarge)?;
-        Geometry::new(cells, 1, block, spec.item_align as usize).ok_or(SegmentError::TooLarge)
+        let claims = claims_for(spec, layout);
+        let block = layout.bytes.checked_next_multiple_of(LINE).ok_or(SegmentError::TooLarge)?;
+        Geometry::new(claims, 1, block, spec.item_align as usize).ok_or(SegmentError::TooLarge)
     }
 
     /// In memory that the program owns, a segment ends where its block does.
@@ -108,7 +108,7 @@ impl Geometry {
 
 /// What the numbers in the memory mean beyond `MAJOR`: sizes, and where libc wants its list nodes.
 fn layout_hash() -> u64 {
-    super::kind::type_hash(&format!("{HEADER_ROOM} {CELL_BYTES} {LINE} {}", robust_list::node_offset()))
+    super::kind::type_hash(&format!("{HEADER_BYTES} {CLAIM_BYTES} {LINE} {}", robust_list::node_offset()))
 }
 
 fn halves(wide: u128) -> [u64; 2] {
@@ -129,7 +129,7 @@ impl Header {
             namespace: [device, inode],
             boot: halves(process_id::boot_id()?),
             flags: if persist { PERSIST } else { 0 },
-            cells: geometry.cells as u32,
+            claims: geometry.claims as u32,
             blocks: geometry.blocks as u32,
             locks: locks as u32,
             block_size: geometry.block_size as u64,
@@ -161,7 +161,7 @@ impl Header {
         }
         let geometry = usize::try_from(self.block_size).ok().and_then(|block_size| {
             let align = self.item_align.max(1) as usize;
-            Geometry::new(self.cells as usize, self.blocks as usize, block_size, align)
+            Geometry::new(self.claims as usize, self.blocks as usize, block_size, align)
         });
         match geometry {
             Some(geometry) if geometry.fits(size) && self.size == size as u64 && self.blocks > 0 => {
@@ -203,15 +203,15 @@ impl Header {
 }
 
 /// Cells of a segment of its own, which count who has parts of an array, or who holds a ring.
-fn cells_for(spec: &Spec, shape: &ObjectLayout) -> usize {
+fn claims_for(spec: &Spec, layout: &ObjectLayout) -> usize {
     match spec.kind {
-        kind if kind == Kind::Array as u32 => 64 + 2 * shape.locks,
+        kind if kind == Kind::Array as u32 => 64 + 2 * layout.locks,
         _ if spec.has_holders() => 1024,
         _ => 0,
     }
 }
 
-/// Writes a header into fresh memory of at least `HEADER_ROOM` bytes.
+/// Writes a header into fresh memory of at least `HEADER_BYTES` bytes.
 pub(crate) fn write_header(base: NonNull<u8>, header: &Header) {
     let bytes = bytemuck::bytes_of(header);
     // SAFETY: by H2 a segment is larger than its header, which is whole words; its base is aligned to a line.
@@ -220,7 +220,7 @@ pub(crate) fn write_header(base: NonNull<u8>, header: &Header) {
 
 /// The same, but for the first word, which is stored last where others may look already.
 #[cfg(feature = "shared_memory")]
-pub(crate) fn write_header_behind_magic(base: NonNull<u8>, header: &Header) {
+pub(crate) fn write_header_after_magic(base: NonNull<u8>, header: &Header) {
     let bytes = &bytemuck::bytes_of(header)[8..];
     // SAFETY: as in `write_header`.
     unsafe { atomic_copy::store(base.as_ptr().add(8).cast(), bytes.as_ptr(), bytes.len()) };
@@ -229,10 +229,10 @@ pub(crate) fn write_header_behind_magic(base: NonNull<u8>, header: &Header) {
 /// One copy of a header (H1).
 ///
 /// # Safety
-/// `base` leads to at least `HEADER_ROOM` bytes, aligned to words.
+/// `base` leads to at least `HEADER_BYTES` bytes, aligned to words.
 pub(crate) unsafe fn copy_header(base: *const u8) -> Header {
-    let mut bytes = [0_u8; HEADER_ROOM];
+    let mut bytes = [0_u8; HEADER_BYTES];
     // SAFETY: by the caller's promise.
-    unsafe { atomic_copy::load(base.cast(), bytes.as_mut_ptr(), HEADER_ROOM) };
+    unsafe { atomic_copy::load(base.cast(), bytes.as_mut_ptr(), HEADER_BYTES) };
     bytemuck::pod_read_unaligned(&bytes[..size_of::<Header>()])
 }

@@ -63,8 +63,8 @@ impl Host {
         if !self.offset.is_multiple_of(LINE) || !(start.as_ptr() as usize).is_multiple_of(LINE) {
             return Err(SegmentError::Invalid("the offset is not a multiple of 64".into()));
         }
-        let room = shmem.len().checked_sub(self.offset).ok_or(SegmentError::NoSpace)?;
+        let available = shmem.len().checked_sub(self.offset).ok_or(SegmentError::NoSpace)?;
         // SAFETY: offset <= len, inside the mapping.
-        Ok((unsafe { start.add(self.offset) }, room))
+        Ok((unsafe { start.add(self.offset) }, available))
     }
 }

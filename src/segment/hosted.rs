@@ -1,7 +1,7 @@
 //! Segments in memory that the program owns.
 #![allow(unsafe_code)] // pointers into the program's memory
 
-use super::header::{CELLS_AT, Geometry, Header, copy_header, write_header_behind_magic};
+use super::header::{CLAIMS_AT, Geometry, Header, copy_header, write_header_after_magic};
 use super::host::Host;
 use super::kind::{LINE, ObjectLayout, Spec};
 use super::segment::{Segment, init_object};
@@ -15,32 +15,32 @@ impl Segment {
     pub(crate) fn create_in_host(
         host: &Host,
         spec: &Spec,
-        shape: &ObjectLayout,
+        layout: &ObjectLayout,
         init: impl FnOnce(NonNull<u8>),
     ) -> Result<Segment, SegmentError> {
-        let (base, room) = host.base()?;
-        let geometry = Geometry::single(spec, shape)?.unrounded();
-        if geometry.size > room || spec.item_align as usize > LINE {
+        let (base, available) = host.base()?;
+        let geometry = Geometry::single(spec, layout)?.unrounded();
+        if geometry.size > available || spec.item_align as usize > LINE {
             return Err(SegmentError::NoSpace);
         }
-        let header = Header::new(&geometry, spec, shape.locks, true)?;
+        let header = Header::new(&geometry, spec, layout.locks, true)?;
         // SAFETY: the first word of checked, aligned memory.
         let magic: &AtomicU64 = unsafe { base.cast().as_ref() };
         let before = magic.load(Acquire);
         if !is_free(before) || magic.compare_exchange(before, busy(), Acquire, Relaxed).is_err() {
             return Err(SegmentError::AlreadyExists);
         }
-        // SAFETY: behind the magic, inside `room`, ours by the exchange.
+        // SAFETY: behind the magic, inside `available`, ours by the exchange.
         unsafe { base.add(8).write_bytes(0, geometry.size - 8) };
-        write_header_behind_magic(base, &header);
+        write_header_after_magic(base, &header);
         init_object(base, geometry.blocks_at, spec.kind, init);
         magic.store(header.magic_word(), Release);
         Ok(Segment::hosted(base, header, geometry, host.clone()))
     }
 
     pub(crate) fn attach_in_host(host: &Host) -> Result<Segment, SegmentError> {
-        let (base, room) = host.base()?;
-        if room < CELLS_AT {
+        let (base, available) = host.base()?;
+        if available < CLAIMS_AT {
             return Err(SegmentError::NotFound);
         }
         // SAFETY: the first word of checked, aligned memory.
@@ -48,10 +48,10 @@ impl Segment {
         if magic == 0 || (magic >> 32) as u32 == BUSY {
             return Err(SegmentError::NotFound);
         }
-        // SAFETY: at least CELLS_AT bytes.
+        // SAFETY: at least CLAIMS_AT bytes.
         let header = unsafe { copy_header(base.as_ptr()) };
         let size = usize::try_from(header.size).map_err(|_| SegmentError::NotASegment)?;
-        if size > room {
+        if size > available {
             return Err(SegmentError::NotASegment);
         }
         let geometry = header.check(size)?;

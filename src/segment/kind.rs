@@ -60,7 +60,7 @@ impl Spec {
     }
 
     /// Whether its memory grows.
-    pub(crate) fn has_annex(&self) -> bool {
+    pub(crate) fn grows(&self) -> bool {
         self.carries_handles() || self.kind == Kind::SimpleQueue as u32 && self.count == 0
     }
 
@@ -91,7 +91,7 @@ pub struct ObjectLayout {
     pub(crate) bytes: usize,
 }
 
-/// Bytes between two locks: a line of the cache.
+/// MessageBytes between two locks: a line of the cache.
 pub(crate) const LINE: usize = 64;
 
 /// A 64-bit FNV-1a hash: stable between programs, which `std`'s is not.

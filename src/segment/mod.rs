@@ -24,11 +24,11 @@ mod within;
 
 pub(crate) use arena::allocator::watch_forks;
 pub(crate) use arena::location::Location;
-pub(crate) use extent::{LETTER_ROOM, RingIndex};
-pub(crate) use fd_store::{Open as OpenFdStore, TABLE};
+pub(crate) use extent::{RegionIndex, SPILL_BYTES};
+pub(crate) use fd_store::{FD_TABLE_BYTES, OpenFdStore};
 pub(crate) use handle::encoding::{deserialize, serialize};
 pub use handle::handle::Handle;
-pub(crate) use handle::macros::{alike, handle_type};
+pub(crate) use handle::macros::{handle_type, unit_handle};
 pub use handle::object::Object;
 pub(crate) use handle::object::create;
 pub use handle::roles::Holders;
@@ -37,6 +37,6 @@ pub(crate) use kind::{Kind, LINE};
 pub use kind::{ObjectLayout, Spec};
 pub use named::Named;
 pub(crate) use named::{sweep_names, sweep_names_now_and_then};
-pub(crate) use segment::{PART_FLIGHTS_AT, Segment};
+pub(crate) use segment::{IN_FLIGHT_AT, Segment};
 #[cfg(feature = "shared_memory")]
 pub use within::Within;

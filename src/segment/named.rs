@@ -41,7 +41,7 @@ use std::sync::Mutex;
 /// ```
 #[must_use = "nothing happens before `create`, `open`, `open_or_create` or `remove`"]
 pub struct Named<H> {
-    site: Site,
+    place: NamedPlace,
     mode: u32,
     persist: bool,
     tag: Option<String>,
@@ -49,7 +49,7 @@ pub struct Named<H> {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Site {
+pub(crate) enum NamedPlace {
     File(Result<Name, SegmentError>),
     #[cfg(feature = "shared_memory")]
     Host(super::host::Host),
@@ -57,23 +57,23 @@ pub(crate) enum Site {
 
 impl<H> std::fmt::Debug for Named<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Named").field("site", &self.site).field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("Named").field("place", &self.place).field("mode", &self.mode).finish_non_exhaustive()
     }
 }
 
 impl<H> Named<H> {
     pub(crate) fn by(name: &str) -> Self {
-        Named::on(Site::File(Name::new(name)))
+        Named::on(NamedPlace::File(Name::new(name)))
     }
 
-    pub(crate) fn on(site: Site) -> Self {
-        Named { site, mode: 0o600, persist: false, tag: None, of: PhantomData }
+    pub(crate) fn on(place: NamedPlace) -> Self {
+        Named { place, mode: 0o600, persist: false, tag: None, of: PhantomData }
     }
 
     /// The permission bits of the file, not cut by the umask; 0600 unless said otherwise.
     ///
     /// This crate opens only files of its own user. With more than 0600 other programs of other users may read or write
-    /// the bytes, and shrinking the file under a reader is `SIGBUS`. Objects that are used in place (`Array`) refuse a
+    /// the bytes, and shrinking the file under a reader is `SIGBUS`. Objects that are used in place (`Array`) record_error a
     /// file that others may write: [`WrongOwner`](SegmentError::WrongOwner).
     ///
     /// ```
@@ -91,7 +91,7 @@ impl<H> Named<H> {
     /// Names the type for the check at `open`, in place of what Rust calls it.
     ///
     /// Scalars and arrays of them are told apart by kind and width, other types by size, alignment and name. Two programs
-    /// whose types are called alike and mean different things, or the same and are called differently, say so here.
+    /// whose types are called unit_handle and mean different things, or the same and are called differently, say so here.
     ///
     /// ```
     /// use crossproc::{SegmentError, Value};
@@ -133,10 +133,10 @@ impl<H> Named<H> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn remove(self) -> Result<(), SegmentError> {
-        match self.site {
-            Site::File(name) => shm_file::remove(&name?),
+        match self.place {
+            NamedPlace::File(name) => shm_file::remove(&name?),
             #[cfg(feature = "shared_memory")]
-            Site::Host(_) => Err(SegmentError::Invalid("the memory belongs to the program".into())),
+            NamedPlace::Host(_) => Err(SegmentError::Invalid("the memory belongs to the program".into())),
         }
     }
 
@@ -151,7 +151,7 @@ impl<H> Named<H> {
         &self,
         name: &Name,
         spec: &Spec,
-        shape: &ObjectLayout,
+        layout: &ObjectLayout,
         in_place: bool,
         init: impl FnOnce(NonNull<u8>),
     ) -> Result<Segment, SegmentError> {
@@ -159,10 +159,10 @@ impl<H> Named<H> {
             return Err(SegmentError::WrongOwner);
         }
         shm_file::sweep(&stays);
-        let geometry = Geometry::single(spec, shape)?;
+        let geometry = Geometry::single(spec, layout)?;
         let fd = shm_file::unnamed(geometry.size as u64, self.mode & 0o777)?;
         let map = crate::sys::memory::map(&fd, geometry.size)?;
-        let header = Header::new(&geometry, spec, shape.locks, self.persist)?;
+        let header = Header::new(&geometry, spec, layout.locks, self.persist)?;
         let base = NonNull::new(map.as_mut_ptr()).ok_or(SegmentError::NoSpace)?;
         write_header(base, &header);
         init_object(base, geometry.blocks_at, spec.kind, init);
@@ -196,33 +196,33 @@ impl<H: Object> Named<H> {
 
     fn open_object(&self) -> Result<H, SegmentError> {
         let wanted = self.spec(H::spec(0)?);
-        let segment = match &self.site {
-            Site::File(name) => open_file(name.as_ref().map_err(Clone::clone)?, H::IN_PLACE)?,
+        let segment = match &self.place {
+            NamedPlace::File(name) => open_file(name.as_ref().map_err(Clone::clone)?, H::IN_PLACE)?,
             #[cfg(feature = "shared_memory")]
-            Site::Host(host) => Segment::attach_in_host(host)?,
+            NamedPlace::Host(host) => Segment::attach_in_host(host)?,
         };
         let found = segment.header.spec();
         wanted.check(&found)?;
         let count = usize::try_from(found.count).map_err(|_| SegmentError::TooLarge)?;
-        let shape = H::shape(count).ok_or(SegmentError::TooLarge)?;
-        if shape.bytes > segment.geometry.block_size || shape.locks != segment.header.locks as usize {
+        let layout = H::layout(count).ok_or(SegmentError::TooLarge)?;
+        if layout.bytes > segment.geometry.block_size || layout.locks != segment.header.locks as usize {
             return Err(SegmentError::WrongSize);
         }
-        Ok(H::of(Handle::single(segment, shape.locks), count))
+        Ok(H::of(Handle::single(segment, layout.locks), count))
     }
 
     /// Makes the object; `init` fills its data, which is zeros behind its locks, before anybody else sees it.
     pub(crate) fn create_object(&self, count: usize, init: impl FnOnce(NonNull<u8>)) -> Result<H, SegmentError> {
         let spec = self.spec(H::spec(count)?);
-        let shape = H::shape(count).ok_or(SegmentError::TooLarge)?;
-        let segment = match &self.site {
-            Site::File(name) => {
-                self.create_file(name.as_ref().map_err(Clone::clone)?, &spec, &shape, H::IN_PLACE, init)?
+        let layout = H::layout(count).ok_or(SegmentError::TooLarge)?;
+        let segment = match &self.place {
+            NamedPlace::File(name) => {
+                self.create_file(name.as_ref().map_err(Clone::clone)?, &spec, &layout, H::IN_PLACE, init)?
             }
             #[cfg(feature = "shared_memory")]
-            Site::Host(host) => Segment::create_in_host(host, &spec, &shape, init)?,
+            NamedPlace::Host(host) => Segment::create_in_host(host, &spec, &layout, init)?,
         };
-        Ok(H::of(Handle::single(segment, shape.locks), count))
+        Ok(H::of(Handle::single(segment, layout.locks), count))
     }
 
     /// `open`, or `create` where there is nothing; again where another program was faster.

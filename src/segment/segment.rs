@@ -2,9 +2,9 @@
 #![allow(unsafe_code)] // pointers into the mapping
 
 use super::arena::roster::{Claim, Roster};
-use super::extent::{self, Annex};
+use super::extent::{self, Extent};
 use super::fd_store::FdStore;
-use super::header::{CELLS_AT, Geometry, Header, ROSTER_AT, copy_header, write_header};
+use super::header::{CLAIMS_AT, Geometry, Header, ROSTER_AT, copy_header, write_header};
 use super::kind::{LINE, ObjectLayout, Spec};
 use crate::SegmentError;
 use crate::sync::RawLock;
@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, PoisonError};
 
 /// Where an array counts its parts in messages: behind its lock and their number.
-pub(crate) const PART_FLIGHTS_AT: usize = size_of::<RawLock>() + 4;
+pub(crate) const IN_FLIGHT_AT: usize = size_of::<RawLock>() + 4;
 
 /// Where the memory comes from.
 pub(crate) enum Backing {
@@ -45,8 +45,8 @@ pub(crate) struct Segment {
     pub(crate) geometry: Geometry,
     pub(crate) backing: ManuallyDrop<Backing>,
     memory: ManuallyDrop<Memory>,
-    annex: ManuallyDrop<Option<Box<Annex>>>,
-    satchel: Option<FdStore>,
+    extent: ManuallyDrop<Option<Box<Extent>>>,
+    fd_store: Option<FdStore>,
 }
 
 // SAFETY: what lies in the mapping is touched by atomics, or in place under a lock (the users' invariants); the rest is
@@ -63,16 +63,16 @@ impl std::fmt::Debug for Segment {
 
 impl Segment {
     /// Makes an anonymous segment; its objects are all zeros.
-    pub(crate) fn anonymous(geometry: Geometry, spec: &Spec, shape: &ObjectLayout) -> Result<Self, SegmentError> {
-        let annex = spec.has_annex();
-        let fd = memory::anonymous(geometry.size as u64, if annex { extent::LENGTH } else { 0 })?;
+    pub(crate) fn anonymous(geometry: Geometry, spec: &Spec, layout: &ObjectLayout) -> Result<Self, SegmentError> {
+        let extent = spec.grows();
+        let fd = memory::anonymous(geometry.size as u64, if extent { extent::FILE_BYTES } else { 0 })?;
         let map = memory::map(&fd, geometry.size)?;
-        let header = Header::new(&geometry, spec, shape.locks, false)?;
+        let header = Header::new(&geometry, spec, layout.locks, false)?;
         let mut segment = Segment::new(map, header, geometry, Backing::Memfd(fd));
         write_header(segment.base, &segment.header);
-        segment.open_annex()?;
+        segment.open_extent()?;
         if spec.carries_handles() {
-            segment.satchel = Some(FdStore::new()?);
+            segment.fd_store = Some(FdStore::new()?);
         }
         Ok(segment)
     }
@@ -81,34 +81,34 @@ impl Segment {
     pub(crate) fn new(map: MmapRaw, header: Header, geometry: Geometry, backing: Backing) -> Self {
         let base = NonNull::new(map.as_mut_ptr()).unwrap_or(NonNull::dangling());
         let (backing, memory) = (ManuallyDrop::new(backing), ManuallyDrop::new(Memory::Mapped { _map: map }));
-        Segment { base, header, geometry, backing, memory, annex: ManuallyDrop::new(None), satchel: None }
+        Segment { base, header, geometry, backing, memory, extent: ManuallyDrop::new(None), fd_store: None }
     }
 
     /// Where its file is long enough, it has room to grow in.
-    fn open_annex(&mut self) -> Result<(), SegmentError> {
+    fn open_extent(&mut self) -> Result<(), SegmentError> {
         if let Backing::Memfd(fd) = &*self.backing
-            && self.header.spec().has_annex()
-            && memory::accept(fd)? == extent::LENGTH
+            && self.header.spec().grows()
+            && memory::accept(fd)? == extent::FILE_BYTES
         {
-            *self.annex = Some(Box::default());
+            *self.extent = Some(Box::default());
         }
         Ok(())
     }
 
-    pub(super) fn with(self, satchel: FdStore) -> Self {
+    pub(super) fn with_fd_store(self, fd_store: FdStore) -> Self {
         let mut segment = self;
-        segment.satchel = Some(satchel);
+        segment.fd_store = Some(fd_store);
         segment
     }
 
-    pub(crate) fn satchel(&self) -> Option<&FdStore> {
-        self.satchel.as_ref()
+    pub(crate) fn fd_store(&self) -> Option<&FdStore> {
+        self.fd_store.as_ref()
     }
 
     /// The room to grow in, and the memory that it is a part of.
-    pub(super) fn annex(&self) -> Result<(&Annex, &Fd), SegmentError> {
-        match (&*self.annex, &*self.backing) {
-            (Some(annex), Backing::Memfd(fd)) => Ok((annex, fd)),
+    pub(super) fn extent(&self) -> Result<(&Extent, &Fd), SegmentError> {
+        match (&*self.extent, &*self.backing) {
+            (Some(extent), Backing::Memfd(fd)) => Ok((extent, fd)),
             _ => Err(SegmentError::NoSpace),
         }
     }
@@ -117,17 +117,17 @@ impl Segment {
     #[cfg(feature = "shared_memory")]
     pub(crate) fn hosted(base: NonNull<u8>, header: Header, geometry: Geometry, host: super::host::Host) -> Self {
         let (backing, memory) = (ManuallyDrop::new(Backing::Host(host)), ManuallyDrop::new(Memory::Hosted));
-        Segment { base, header, geometry, backing, memory, annex: ManuallyDrop::new(None), satchel: None }
+        Segment { base, header, geometry, backing, memory, extent: ManuallyDrop::new(None), fd_store: None }
     }
 
     /// Maps what a peer sent, or a name led to, and checks it.
     pub(crate) fn attach(backing: Backing, size: u64) -> Result<Self, SegmentError> {
         let size = match &backing {
-            Backing::Memfd(fd) if size == extent::LENGTH => size_in_front(fd)?,
+            Backing::Memfd(fd) if size == extent::FILE_BYTES => front_size(fd)?,
             _ => size,
         };
         let size = usize::try_from(size).map_err(|_| SegmentError::TooLarge)?;
-        if size < CELLS_AT {
+        if size < CLAIMS_AT {
             return Err(SegmentError::NotASegment);
         }
         let map = match &backing {
@@ -136,11 +136,11 @@ impl Segment {
             #[cfg(feature = "shared_memory")]
             Backing::Host(_) => return Err(SegmentError::Unsupported),
         };
-        // SAFETY: the mapping has `size` bytes, at least CELLS_AT.
+        // SAFETY: the mapping has `size` bytes, at least CLAIMS_AT.
         let header = unsafe { copy_header(map.as_ptr()) };
         let geometry = header.check(size)?;
         let mut segment = Segment::new(map, header, geometry, backing);
-        segment.open_annex()?;
+        segment.open_extent()?;
         Ok(segment)
     }
 
@@ -160,16 +160,16 @@ impl Segment {
         // offsets are multiples of their alignment.
         unsafe {
             let head = self.at(ROSTER_AT).cast().as_ref();
-            let cells = self.at(CELLS_AT).cast::<Claim>();
-            Roster::new(head, std::slice::from_raw_parts(cells.as_ptr(), self.geometry.cells))
+            let claims = self.at(CLAIMS_AT).cast::<Claim>();
+            Roster::new(head, std::slice::from_raw_parts(claims.as_ptr(), self.geometry.claims))
         }
     }
 
     /// Handles on their way, per block; empty for a single.
-    pub(crate) fn flights(&self) -> &[AtomicU32] {
+    pub(crate) fn in_flight(&self) -> &[AtomicU32] {
         let count = if self.geometry.blocks > 1 { self.geometry.blocks } else { 0 };
         // SAFETY: as in `roster`.
-        unsafe { std::slice::from_raw_parts(self.at(self.geometry.flights_at).cast().as_ptr(), count) }
+        unsafe { std::slice::from_raw_parts(self.at(self.geometry.in_flight_at).cast().as_ptr(), count) }
     }
 
     /// The lock at the front of a block.
@@ -179,17 +179,17 @@ impl Segment {
     }
 
     /// How many messages carry parts of the array in this block, or handles in this role.
-    pub(crate) fn part_flights(&self, block: usize, role: u32) -> Option<&AtomicU32> {
+    pub(crate) fn parts_in_flight(&self, block: usize, role: u32) -> Option<&AtomicU32> {
         let line = role as usize * LINE;
         // SAFETY: behind the lock and the number of parts on the line of the role, for objects that have parts or roles; a
         // spare or another atomic word for those that have none. Inside the block.
         (line + LINE <= self.geometry.block_size)
-            .then(|| unsafe { self.block(block).add(line + PART_FLIGHTS_AT).cast().as_ref() })
+            .then(|| unsafe { self.block(block).add(line + IN_FLIGHT_AT).cast().as_ref() })
     }
 
     /// Whether a guard of this process still uses the block: a leaked one, if the process has no handle. Some locks name its
     /// process, others only its thread.
-    pub(crate) fn is_busy(&self, block: usize, locks: usize) -> bool {
+    pub(crate) fn has_live_guard(&self, block: usize, locks: usize) -> bool {
         let (most, process) = (self.geometry.block_size / LINE, ProcessId::current());
         (0..(1 + locks).min(most)).any(|i| {
             // SAFETY: inside the block; each line of the first `1 + locks` begins with a lock.
@@ -204,7 +204,7 @@ impl Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         let single = self.geometry.blocks == 1;
-        if single && self.is_busy(0, self.header.locks as usize) {
+        if single && self.has_live_guard(0, self.header.locks as usize) {
             return; // a leaked guard: the kernel may still write to its lock, and a `&mut [T]` may live somewhere
         }
         if let Backing::Named(file) = &mut *self.backing
@@ -215,7 +215,7 @@ impl Drop for Segment {
         }
         // SAFETY: dropped once, here; nothing uses them afterwards.
         unsafe {
-            ManuallyDrop::drop(&mut self.annex);
+            ManuallyDrop::drop(&mut self.extent);
             ManuallyDrop::drop(&mut self.memory);
             ManuallyDrop::drop(&mut self.backing);
         }
@@ -233,11 +233,11 @@ pub(crate) fn init_object(base: NonNull<u8>, offset: usize, kind: u32, init: imp
     init(object);
 }
 
-/// How long a memory with an annex is without it, by its header.
-fn size_in_front(fd: &Fd) -> Result<u64, SegmentError> {
+/// How long a memory with an extent is without it, by its header.
+fn front_size(fd: &Fd) -> Result<u64, SegmentError> {
     let mut bytes = [0; size_of::<Header>()];
     match memory::read_at(fd, 0, &mut bytes)? {
-        got if got == bytes.len() => Ok(bytemuck::pod_read_unaligned::<Header>(&bytes).size.min(extent::FIRST)),
+        got if got == bytes.len() => Ok(bytemuck::pod_read_unaligned::<Header>(&bytes).size.min(extent::EXTENT_AT)),
         _ => Err(SegmentError::NotASegment),
     }
 }

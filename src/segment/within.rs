@@ -1,7 +1,7 @@
 //! Objects inside a [`shared_memory::Shmem`] that the program owns.
 
 use super::host::{Host, HostMemory};
-use super::named::{Named, Site};
+use super::named::{Named, NamedPlace};
 use shared_memory::Shmem;
 use std::sync::Arc;
 
@@ -61,6 +61,6 @@ impl Within {
 
     /// An object at this offset.
     pub(crate) fn at<H>(&self, offset: usize) -> Named<H> {
-        Named::on(Site::Host(Host::new(self.memory.clone(), offset)))
+        Named::on(NamedPlace::Host(Host::new(self.memory.clone(), offset)))
     }
 }

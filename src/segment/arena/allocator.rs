@@ -1,17 +1,17 @@
 //! This process's share of all arenas: where a new object goes, and what happens to it at a fork.
 //!
-//! Per block size there are some arenas and a small stock of blocks that are ours and unused. Creating takes one from the
-//! stock; dropping puts it back. Neither touches shared memory beyond the block itself.
+//! Per block size existing are some arenas and a small free_list of blocks that are ours and unused. Creating takes one from the
+//! free_list; dropping puts it back. Neither touches shared memory beyond the block itself.
 //!
 //! # Invariants
 //! * P1: everything here changes under one mutex, which a fork takes first, so that the child finds it whole.
-//! * P2: a block in the stock has our bit and no handle.
+//! * P2: a block in the free_list has our bit and no handle.
 //!
 //! # If a process dies here
 //! All of this is private; what it stands for is in the rosters.
 
 use super::arena::{self, Arena};
-use super::id_map::Table;
+use super::id_map::IdMap;
 use super::location::Location;
 use crate::SegmentError;
 use crate::segment::handle::roles::{HolderCount, UNKNOWN};
@@ -23,31 +23,31 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// More unused blocks of a class than this go back, so that other processes find them.
-const MOST_STOCK: usize = 1024;
+const MAX_FREE: usize = 1024;
 
 #[derive(Default)]
-pub(crate) struct Heap {
-    classes: Vec<Class>,
-    arenas: Table<u128, Arc<Arena>>,
-    singles: Table<u128, Weak<Segment>>,
-    /// How many `Part`s this process has of the array in (segment, block), and the cell that says so.
-    parts: Table<(u128, u32), Parts>,
+pub(crate) struct Allocator {
+    classes: Vec<SizeClass>,
+    arenas: IdMap<u128, Arc<Arena>>,
+    singles: IdMap<u128, Weak<Segment>>,
+    /// How many `Part`s this process has of the array in (segment, block), and the claim that says so.
+    parts: IdMap<(u128, u32), PartCount>,
     /// Between the two halves of a fork.
-    fork: Fork,
+    fork: ForkPlan,
 }
 
-struct Parts {
+struct PartCount {
     count: usize,
-    cell: u32,
-    place: Location,
+    claim: u32,
+    location: Location,
 }
 
-/// (chunk, cell) of an arena.
-type CellsByChunk = Vec<(u32, u32)>;
+/// (chunk, claim) of an arena.
+type ClaimsByChunk = Vec<(u32, u32)>;
 
 #[derive(Default)]
-struct Fork {
-    arenas: Vec<(Arc<Arena>, CellsByChunk)>,
+struct ForkPlan {
+    arenas: Vec<(Arc<Arena>, ClaimsByChunk)>,
     parts: Vec<((u128, u32), u32, Location)>,
     /// The last child before this one.
     child_before: Option<u32>,
@@ -55,18 +55,18 @@ struct Fork {
 }
 
 #[derive(Default)]
-struct Class {
+struct SizeClass {
     size: usize,
     arenas: Vec<Arc<Arena>>,
-    stock: Vec<(Arc<Arena>, u32)>,
+    free_list: Vec<(Arc<Arena>, u32)>,
 }
 
-static HEAP: Mutex<Option<Heap>> = Mutex::new(None);
+static ALLOCATOR: Mutex<Option<Allocator>> = Mutex::new(None);
 
 /// The heap, locked.
-pub(crate) struct Locked(MutexGuard<'static, Option<Heap>>);
+pub(crate) struct LockedAllocator(MutexGuard<'static, Option<Allocator>>);
 
-/// From here on, a fork finds nothing of the heap half-done. Before `main` where there is a constructor, for a fork that is
+/// From here on, a fork finds nothing of the allocator half-done. Before `main` where existing is a constructor, for a fork that is
 /// under way beside the first use would not hear of it any more.
 pub(crate) fn watch_forks() {
     process_id::set_fork_hooks(
@@ -75,13 +75,13 @@ pub(crate) fn watch_forks() {
     );
 }
 
-pub(crate) fn lock() -> Locked {
+pub(crate) fn lock() -> LockedAllocator {
     watch_forks();
-    Locked(HEAP.lock().unwrap_or_else(PoisonError::into_inner))
+    LockedAllocator(ALLOCATOR.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-impl Locked {
-    fn heap(&mut self) -> &mut Heap {
+impl LockedAllocator {
+    fn allocator(&mut self) -> &mut Allocator {
         self.0.get_or_insert_default()
     }
 
@@ -89,50 +89,50 @@ impl Locked {
     pub(crate) fn allocate(
         &mut self,
         kind: u32,
-        shape: &ObjectLayout,
+        layout: &ObjectLayout,
     ) -> Result<Option<(Arc<Arena>, u32)>, SegmentError> {
-        let Some(size) = arena::class_of(shape.bytes) else { return Ok(None) };
-        let heap = self.heap();
-        let at = heap.class(size);
-        if heap.classes[at].stock.is_empty() {
-            heap.refill(at)?;
+        let Some(size) = arena::size_class(layout.bytes) else { return Ok(None) };
+        let allocator = self.allocator();
+        let at = allocator.size_class_index(size);
+        if allocator.classes[at].free_list.is_empty() {
+            allocator.refill(at)?;
         }
-        let Some((arena, block)) = heap.classes[at].stock.pop() else { return Err(SegmentError::NoSpace) };
-        arena.first_handle(block, kind, shape.bytes);
+        let Some((arena, block)) = allocator.classes[at].free_list.pop() else { return Err(SegmentError::NoSpace) };
+        arena.first_handle(block, kind, layout.bytes);
         Ok(Some((arena, block)))
     }
 
     /// The last handle of this process on a block goes.
-    pub(crate) fn release(&mut self, arena: &Arc<Arena>, block: u32, locks: usize, gone: &dyn Fn(usize)) {
+    pub(crate) fn release(&mut self, arena: &Arc<Arena>, block: u32, locks: usize, notify: &dyn Fn(usize)) {
         if arena.drop_handle(block) {
-            return gone(arena.handles(block)); // another is left in this process
+            return notify(arena.handles(block)); // another is left in this process
         }
-        let reusable = arena.last_handle(block, locks, &|| gone(0));
-        let heap = self.heap();
-        let at = heap.class(arena.class());
-        let class = &mut heap.classes[at];
+        let reusable = arena.drop_last_handle(block, locks, &|| notify(0));
+        let allocator = self.allocator();
+        let at = allocator.size_class_index(arena.class());
+        let class = &mut allocator.classes[at];
         if reusable {
-            class.stock.push((arena.clone(), block));
-            if class.stock.len() > MOST_STOCK {
-                class.stock.drain(..MOST_STOCK / 2).for_each(|(arena, block)| arena.give_back(block));
+            class.free_list.push((arena.clone(), block));
+            if class.free_list.len() > MAX_FREE {
+                class.free_list.drain(..MAX_FREE / 2).for_each(|(arena, block)| arena.give_back(block));
             }
         }
         if arena.live() == 0 {
-            heap.retire_all_but_one(at);
+            allocator.retire_all_but_one(at);
         }
     }
 
     /// The arena or single with this number, if this process has it.
     pub(crate) fn arena(&mut self, id: u128) -> Option<Arc<Arena>> {
-        self.heap().arenas.get(&id).cloned()
+        self.allocator().arenas.get(&id).cloned()
     }
 
     pub(crate) fn single(&mut self, id: u128) -> Option<Arc<Segment>> {
-        self.heap().singles.get(&id)?.upgrade()
+        self.allocator().singles.get(&id)?.upgrade()
     }
 
-    /// A place that this process can see, if it has the segment.
-    pub(crate) fn place(&mut self, id: u128, block: u32) -> Option<Location> {
+    /// A location that this process can see, if it has the segment.
+    pub(crate) fn location(&mut self, id: u128, block: u32) -> Option<Location> {
         match self.arena(id) {
             Some(arena) => {
                 ((block as usize) < arena.segment.geometry.blocks).then_some(Location::Block { arena, block })
@@ -142,12 +142,12 @@ impl Locked {
     }
 
     pub(crate) fn adopt_arena(&mut self, segment: Segment) -> Arc<Arena> {
-        self.heap().adopt(Arena::of(segment))
+        self.allocator().adopt(Arena::of(segment))
     }
 
     pub(crate) fn adopt_single(&mut self, segment: Segment) -> Arc<Segment> {
         let segment = Arc::new(segment);
-        let singles = &mut self.heap().singles;
+        let singles = &mut self.allocator().singles;
         if singles.len() == singles.capacity() {
             singles.retain(|_, weak| weak.strong_count() > 0);
         }
@@ -155,33 +155,33 @@ impl Locked {
         segment
     }
 
-    /// One more part of the array at this place, or one more who holds the object in this role (an array has but role 0);
+    /// One more part of the array at this location, or one more who holds the object in this role (an array has but role 0);
     /// the first says so to all processes.
-    pub(crate) fn add_part(&mut self, place: &Location, role: u32) -> Result<(), SegmentError> {
-        let parts = &mut self.heap().parts;
-        if let Some(parts) = parts.get_mut(&place.key(role)) {
+    pub(crate) fn add_part(&mut self, location: &Location, role: u32) -> Result<(), SegmentError> {
+        let parts = &mut self.allocator().parts;
+        if let Some(parts) = parts.get_mut(&location.key(role)) {
             parts.count += 1;
             return Ok(());
         }
-        let block = place.key(role).1;
-        let roster = place.segment().roster().lock()?;
-        let index = roster.claim_cell(block / 64).ok_or(SegmentError::NoSpace)?;
-        if let Some(cell) = roster.cell(index) {
-            cell.parts.store(1 << (block % 64), SeqCst);
+        let block = location.key(role).1;
+        let roster = location.segment().roster().lock()?;
+        let index = roster.add_claim(block / 64).ok_or(SegmentError::NoSpace)?;
+        if let Some(claim) = roster.claim(index) {
+            claim.parts.store(1 << (block % 64), SeqCst);
         }
         drop(roster);
-        parts.insert(place.key(role), Parts { count: 1, cell: index, place: place.clone() });
+        parts.insert(location.key(role), PartCount { count: 1, claim: index, location: location.clone() });
         Ok(())
     }
 
     /// Who holds the object in this role.
-    pub(crate) fn census(&mut self, place: &Location, role: u32) -> HolderCount {
-        let (segment, key) = (place.segment(), place.key(role));
-        let (here, on_its_way) = match place {
-            Location::Block { arena, block } => (arena.handles(*block), arena.flies(*block)),
+    pub(crate) fn holder_count(&mut self, location: &Location, role: u32) -> HolderCount {
+        let (segment, key) = (location.segment(), location.key(role));
+        let (here, on_its_way) = match location {
+            Location::Block { arena, block } => (arena.handles(*block), arena.is_in_flight(*block)),
             Location::Single(_) => {
-                let here = self.heap().parts.get(&key).map_or(0, |parts| parts.count);
-                (here, segment.part_flights(0, role).is_some_and(|flights| flights.load(SeqCst) != 0))
+                let here = self.allocator().parts.get(&key).map_or(0, |parts| parts.count);
+                (here, segment.parts_in_flight(0, role).is_some_and(|count| count.load(SeqCst) != 0))
             }
         };
         let other = match segment.roster().lock() {
@@ -192,25 +192,25 @@ impl Locked {
     }
 
     /// Gives how many are left in this process.
-    pub(crate) fn drop_part(&mut self, place: &Location, role: u32) -> usize {
-        let parts = &mut self.heap().parts;
-        let Some(entry) = parts.get_mut(&place.key(role)) else { return 0 };
+    pub(crate) fn drop_part(&mut self, location: &Location, role: u32) -> usize {
+        let parts = &mut self.allocator().parts;
+        let Some(entry) = parts.get_mut(&location.key(role)) else { return 0 };
         entry.count -= 1;
         let left = entry.count;
         if left == 0 {
-            place.segment().roster().give_up(entry.cell);
-            parts.remove(&place.key(role));
+            location.segment().roster().drop_claim(entry.claim);
+            parts.remove(&location.key(role));
         }
         left
     }
 }
 
-impl Heap {
-    fn class(&mut self, size: usize) -> usize {
+impl Allocator {
+    fn size_class_index(&mut self, size: usize) -> usize {
         match self.classes.iter().position(|class| class.size == size) {
             Some(at) => at,
             None => {
-                self.classes.push(Class { size, ..Class::default() });
+                self.classes.push(SizeClass { size, ..SizeClass::default() });
                 self.classes.len() - 1
             }
         }
@@ -219,25 +219,25 @@ impl Heap {
     fn adopt(&mut self, arena: Arena) -> Arc<Arena> {
         let arena = Arc::new(arena);
         self.arenas.insert(arena.segment.header.id(), arena.clone());
-        let at = self.class(arena.class());
+        let at = self.size_class_index(arena.class());
         self.classes[at].arenas.push(arena.clone());
         arena
     }
 
-    /// Blocks for the stock: from the newest arena that has some, else from a new one.
+    /// Blocks for the free_list: from the newest arena that has some, else from a new one.
     fn refill(&mut self, at: usize) -> Result<(), SegmentError> {
         let arenas = self.classes[at].arenas.clone();
         for arena in arenas.iter().rev() {
-            let blocks = arena.claim()?;
+            let blocks = arena.take_blocks()?;
             if !blocks.is_empty() {
-                self.classes[at].stock.extend(blocks.into_iter().rev().map(|block| (arena.clone(), block)));
+                self.classes[at].free_list.extend(blocks.into_iter().rev().map(|block| (arena.clone(), block)));
                 return Ok(());
             }
         }
-        let there = arenas.iter().map(|arena| arena.bytes()).sum();
-        let arena = self.adopt(Arena::create(self.classes[at].size, there)?);
-        let blocks = arena.claim()?;
-        self.classes[at].stock.extend(blocks.into_iter().rev().map(|block| (arena.clone(), block)));
+        let existing = arenas.iter().map(|arena| arena.bytes()).sum();
+        let arena = self.adopt(Arena::create(self.classes[at].size, existing)?);
+        let blocks = arena.take_blocks()?;
+        self.classes[at].free_list.extend(blocks.into_iter().rev().map(|block| (arena.clone(), block)));
         Ok(())
     }
 
@@ -248,26 +248,26 @@ impl Heap {
             return;
         }
         let mut empty: Vec<_> =
-            class.arenas.iter().filter(|arena| arena.live() == 0 && !arena.has_flights()).cloned().collect();
+            class.arenas.iter().filter(|arena| arena.live() == 0 && !arena.has_in_flight()).cloned().collect();
         empty.sort_by_key(|arena| arena.bytes());
         for arena in empty.into_iter().skip(1) {
-            class.stock.retain(|(other, _)| !Arc::ptr_eq(other, &arena));
+            class.free_list.retain(|(other, _)| !Arc::ptr_eq(other, &arena));
             class.arenas.retain(|other| !Arc::ptr_eq(other, &arena));
             self.arenas.remove(&arena.segment.header.id());
-            arena.leave();
+            arena.release_claims();
         }
     }
 }
 
-impl Fork {
-    fn has_cells(&self) -> bool {
-        self.arenas.iter().any(|(_, cells)| !cells.is_empty()) || !self.parts.is_empty()
+impl ForkPlan {
+    fn has_claims(&self) -> bool {
+        self.arenas.iter().any(|(_, claims)| !claims.is_empty()) || !self.parts.is_empty()
     }
 
-    /// In the parent: the child's cells get its name, lest it is killed before it does that itself. Where the child cannot
+    /// In the parent: the child's claims get its name, lest it is killed before it does that itself. Where the child cannot
     /// be found they wait for it.
     fn name_child(&self) {
-        let Some(child) = self.has_cells().then(process_id::newest_child).flatten() else { return };
+        let Some(child) = self.has_claims().then(process_id::newest_child).flatten() else { return };
         if Some(child) == self.child_before {
             return;
         }
@@ -276,36 +276,36 @@ impl Fork {
             Ok(None) => return,
             Err(process_id::Ended) => None,
         };
-        let name = |segment: &Segment, cell: u32| {
+        let name = |segment: &Segment, claim: u32| {
             if let Ok(roster) = segment.roster().lock() {
-                roster.name_child(cell, child);
+                roster.name_child(claim, child);
             }
         };
-        for (arena, cells) in &self.arenas {
-            cells.iter().for_each(|(_, cell)| name(&arena.segment, *cell));
+        for (arena, claims) in &self.arenas {
+            claims.iter().for_each(|(_, claim)| name(&arena.segment, *claim));
         }
-        self.parts.iter().for_each(|(_, cell, place)| name(place.segment(), *cell));
+        self.parts.iter().for_each(|(_, claim, location)| name(location.segment(), *claim));
     }
 }
 
 /// The mutex's guard on its way through a fork.
-static PASSAGE: ForkHandoff<Locked> = ForkHandoff::new();
+static FORK_HANDOFF: ForkHandoff<LockedAllocator> = ForkHandoff::new();
 
-/// The child gets cells, and holds on names, of its own before it exists: the parent may drop its handles at once.
+/// The child gets claims, and holds on names, of its own before it exists: the parent may drop its handles at once.
 fn before_fork() {
     let mut locked = lock();
-    let heap = locked.heap();
-    heap.fork.arenas = heap.arenas.values().map(|arena| (arena.clone(), arena.prepare_child())).collect();
-    heap.fork.parts = heap
+    let allocator = locked.allocator();
+    allocator.fork.arenas = allocator.arenas.values().map(|arena| (arena.clone(), arena.prepare_child())).collect();
+    allocator.fork.parts = allocator
         .parts
         .iter()
         .filter_map(|(key, parts)| {
             let (chunk, bit) = (key.1 / 64, 1 << (key.1 % 64));
-            let cell = parts.place.segment().roster().lock().ok()?.claim_for_child(chunk, 0, bit)?;
-            Some((*key, cell, parts.place.clone()))
+            let claim = parts.location.segment().roster().lock().ok()?.add_claim_for_child(chunk, 0, bit)?;
+            Some((*key, claim, parts.location.clone()))
         })
         .collect();
-    heap.fork.names = heap
+    allocator.fork.names = allocator
         .singles
         .values()
         .filter_map(Weak::upgrade)
@@ -315,34 +315,34 @@ fn before_fork() {
             Some((segment, again))
         })
         .collect();
-    if heap.fork.has_cells() {
-        heap.fork.child_before = process_id::newest_child();
+    if allocator.fork.has_claims() {
+        allocator.fork.child_before = process_id::newest_child();
     }
-    put_passage(locked);
+    put_handoff(locked);
 }
 
 fn after_fork_in_parent() {
-    let Some(mut locked) = take_passage() else { return };
-    let fork = std::mem::take(&mut locked.heap().fork);
-    fork.arenas.iter().for_each(|(arena, _)| arena.share_all());
+    let Some(mut locked) = take_handoff() else { return };
+    let fork = std::mem::take(&mut locked.allocator().fork);
+    fork.arenas.iter().for_each(|(arena, _)| arena.mark_all_shared());
     fork.name_child();
     drop(locked);
     drop(fork); // may drop the last reference to a segment
 }
 
 fn after_fork_in_child() {
-    let Some(mut locked) = take_passage() else { return };
-    let heap = locked.heap();
-    let fork = std::mem::take(&mut heap.fork);
-    heap.classes.iter_mut().for_each(|class| class.stock.clear());
-    for (arena, cells) in &fork.arenas {
-        arena.become_child(cells);
+    let Some(mut locked) = take_handoff() else { return };
+    let allocator = locked.allocator();
+    let fork = std::mem::take(&mut allocator.fork);
+    allocator.classes.iter_mut().for_each(|class| class.free_list.clear());
+    for (arena, claims) in &fork.arenas {
+        arena.become_child(claims);
     }
-    for (key, cell, _) in &fork.parts {
-        if let Some(parts) = heap.parts.get_mut(key) {
-            parts.cell = *cell;
-            if let Some(cell) = parts.place.segment().roster().cell(*cell) {
-                cell.take_over(process_id::ProcessId::current().tag());
+    for (key, claim, _) in &fork.parts {
+        if let Some(parts) = allocator.parts.get_mut(key) {
+            parts.claim = *claim;
+            if let Some(claim) = parts.location.segment().roster().claim(*claim) {
+                claim.take_over(process_id::ProcessId::current().tag());
             }
         }
     }
@@ -350,19 +350,19 @@ fn after_fork_in_child() {
         if let Backing::Named(file) = &*segment.backing
             && let Ok(mut file) = file.lock()
         {
-            *file = again; // the parent's, which this closes, stays open there
+            *file = again; // the parent's, which this closes, stays open existing
         }
     }
 }
 
 #[allow(unsafe_code)]
-fn put_passage(locked: Locked) {
+fn put_handoff(locked: LockedAllocator) {
     // SAFETY: we hold the heap's mutex.
-    unsafe { PASSAGE.put(locked) };
+    unsafe { FORK_HANDOFF.put(locked) };
 }
 
 #[allow(unsafe_code)]
-fn take_passage() -> Option<Locked> {
+fn take_handoff() -> Option<LockedAllocator> {
     // SAFETY: between the halves of a fork nobody else gets the mutex.
-    unsafe { PASSAGE.take() }
+    unsafe { FORK_HANDOFF.take() }
 }

@@ -18,7 +18,7 @@ pub(crate) enum Location {
 
 impl Location {
     /// A segment that is attached for a moment only, without the heap's knowledge.
-    pub(crate) fn of(segment: Segment) -> Self {
+    pub(crate) fn detached(segment: Segment) -> Self {
         match segment.header.spec().kind == Kind::Arena as u32 {
             true => Location::Block { arena: Arc::new(Arena::of(segment)), block: 0 },
             false => Location::Single(Arc::new(segment)),
@@ -26,7 +26,7 @@ impl Location {
     }
 
     /// Another block of the same segment, if this is the segment and it has the block.
-    pub(crate) fn at(&self, id: u128, block: u32) -> Option<Self> {
+    pub(crate) fn sibling(&self, id: u128, block: u32) -> Option<Self> {
         let segment = self.segment();
         let fits = segment.header.id() == id && (block as usize) < segment.geometry.blocks;
         fits.then(|| match self {
@@ -50,27 +50,27 @@ impl Location {
     }
 
     /// A message takes a handle along, or a part, in these roles.
-    pub(crate) fn depart(&self, roles: Roles) -> Result<(), SegmentError> {
+    pub(crate) fn export(&self, roles: Roles) -> Result<(), SegmentError> {
         if let Location::Block { arena, block } = self {
-            arena.depart(*block)?;
+            arena.export(*block)?;
         }
-        self.part_flights(roles).for_each(|flights| {
-            flights.fetch_add(1, SeqCst);
+        self.parts_in_flight(roles).for_each(|count| {
+            count.fetch_add(1, SeqCst);
         });
         Ok(())
     }
 
-    fn part_flights(&self, roles: Roles) -> impl Iterator<Item = &AtomicU32> {
-        each(roles).filter_map(|role| self.segment().part_flights(self.block() as usize, role))
+    fn parts_in_flight(&self, roles: Roles) -> impl Iterator<Item = &AtomicU32> {
+        each(roles).filter_map(|role| self.segment().parts_in_flight(self.block() as usize, role))
     }
 
     /// A message gave its handle up, or lost it.
-    pub(crate) fn land(&self, roles: Roles) {
-        self.part_flights(roles).for_each(|flights| {
-            let _ = flights.fetch_update(SeqCst, SeqCst, |count| count.checked_sub(1));
+    pub(crate) fn release(&self, roles: Roles) {
+        self.parts_in_flight(roles).for_each(|count| {
+            let _ = count.fetch_update(SeqCst, SeqCst, |count| count.checked_sub(1));
         });
         if let Location::Block { arena, block } = self {
-            arena.land(*block);
+            arena.release(*block);
         }
     }
 

@@ -6,7 +6,7 @@ use super::roles::Roles;
 use crate::SegmentError;
 use crate::segment::arena::location::Location;
 use crate::segment::kind::Spec;
-use crate::segment::transfer::manifest::Ticket;
+use crate::segment::transfer::manifest::HandleRef;
 use crate::segment::transfer::scope;
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -14,8 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a handle is in a message.
 #[derive(Serialize, Deserialize)]
-struct Wire {
-    ticket: Ticket,
+struct EncodedHandle {
+    reference: HandleRef,
     spec: Spec,
     roles: Roles,
 }
@@ -24,37 +24,38 @@ impl Handle {
     /// Writes the handle into the message that is being made.
     fn serialize<S: Serializer>(&self, spec: Spec, part: bool, serializer: S) -> Result<S::Ok, S::Error> {
         let roles = if part { 1 } else { self.roles };
-        self.has_more();
-        let ticket = scope::depart(&self.place, roles).map_err(|error| S::Error::custom(scope::refuse(error)))?;
-        Wire { ticket, spec, roles: self.roles }.serialize(serializer)
+        self.notify_add();
+        let reference =
+            scope::export(&self.location, roles).map_err(|error| S::Error::custom(scope::record_error(error)))?;
+        EncodedHandle { reference, spec, roles: self.roles }.serialize(serializer)
     }
 
-    /// Takes the place of an object out of the message that is being read, if it is what is wanted.
-    fn arrive<H: Object>(wire: &Wire, part: bool) -> Result<Self, SegmentError> {
-        let counts = |place: &Location| match H::HOLDERS {
-            Some(_) if place.is_single() => wire.roles & H::ROLES,
+    /// Takes the location of an object out of the message that is being read, if it is what is wanted.
+    fn import<H: Object>(encoded: &EncodedHandle, part: bool) -> Result<Self, SegmentError> {
+        let counts = |location: &Location| match H::HOLDERS {
+            Some(_) if location.is_single() => encoded.roles & H::ROLES,
             _ => Roles::from(part),
         };
-        Ok(Handle::at(scope::arrive(&wire.ticket, counts)?, 0).counted(H::HOLDERS, wire.roles & H::ROLES))
+        Ok(Handle::at(scope::import(&encoded.reference, counts)?, 0).counted(H::HOLDERS, encoded.roles & H::ROLES))
     }
 
-    fn check<H: Object>(&mut self, wire: &Wire) -> Result<usize, SegmentError> {
+    fn check<H: Object>(&mut self, encoded: &EncodedHandle) -> Result<usize, SegmentError> {
         let wanted = H::spec(0)?;
-        wanted.check(&wire.spec)?;
+        wanted.check(&encoded.spec)?;
         // A segment of its own describes itself; what a block holds, only the message tells.
-        let spec = match &self.place {
-            Location::Block { .. } => wire.spec,
+        let spec = match &self.location {
+            Location::Block { .. } => encoded.spec,
             Location::Single(segment) => Spec { type_hash: wanted.type_hash, ..segment.header.spec() },
         };
         wanted.check(&spec)?;
         let count = usize::try_from(spec.count).map_err(|_| SegmentError::TooLarge)?;
-        let shape = H::shape(count).ok_or(SegmentError::TooLarge)?;
-        let kind = self.place.segment().lock(self.place.block() as usize).kind();
-        let has_roles = !wanted.has_holders() || !self.place.is_single() || H::accepts(self.roles);
-        if shape.bytes > self.room() || kind != wanted.kind || !has_roles {
+        let layout = H::layout(count).ok_or(SegmentError::TooLarge)?;
+        let kind = self.location.segment().lock(self.location.block() as usize).kind();
+        let has_roles = !wanted.has_holders() || !self.location.is_single() || H::accepts(self.roles);
+        if layout.bytes > self.size() || kind != wanted.kind || !has_roles {
             return Err(SegmentError::WrongType);
         }
-        self.locks = shape.locks;
+        self.locks = layout.locks;
         Ok(count)
     }
 }
@@ -66,19 +67,20 @@ pub(crate) fn serialize<H: Object, S: Serializer>(object: &H, part: bool, serial
 
 /// With `part`, the object is an array of which this process then has one more part.
 pub(crate) fn deserialize<'de, H: Object, D: Deserializer<'de>>(part: bool, deserializer: D) -> Result<H, D::Error> {
-    let wire = Wire::deserialize(deserializer)?;
-    // The ticket is used up in any case: a handle of the wrong type is dropped like any other.
-    let mut handle = Handle::arrive::<H>(&wire, part).map_err(|error| D::Error::custom(scope::refuse(error)))?;
-    match handle.check::<H>(&wire) {
+    let encoded = EncodedHandle::deserialize(deserializer)?;
+    // The reference is used up in any case: a handle of the wrong type is dropped like any other.
+    let mut handle =
+        Handle::import::<H>(&encoded, part).map_err(|error| D::Error::custom(scope::record_error(error)))?;
+    match handle.check::<H>(&encoded) {
         Ok(count) => {
-            handle.holders.into_iter().for_each(|holders| (holders.came)(handle.object()));
+            handle.holders.into_iter().for_each(|holders| (holders.on_import)(handle.object()));
             Ok(H::of(handle, count))
         }
         Err(error) => {
             handle.drop_roles(if part { 1 } else { handle.roles });
             handle.roles = 0;
             handle.holders = None; // it is another kind of object, to which nobody says goodbye
-            Err(D::Error::custom(scope::refuse(error)))
+            Err(D::Error::custom(scope::record_error(error)))
         }
     }
 }

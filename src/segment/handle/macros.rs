@@ -32,7 +32,7 @@ pub(crate) use handle_type;
 
 /// A handle type with one field, `handle`, for objects of so many locks behind their own and so many bytes. Its kind has its
 /// name. Examples need a name for objects in `/dev/shm`.
-macro_rules! alike {
+macro_rules! unit_handle {
     ($name:ident, $locks:expr, $bytes:expr, $example:literal) => {
         $crate::segment::handle_type!($name);
 
@@ -43,7 +43,7 @@ macro_rules! alike {
                 $crate::segment::Spec::of::<()>($crate::segment::Kind::$name, 1)
             }
 
-            fn shape(_: usize) -> Option<$crate::segment::ObjectLayout> {
+            fn layout(_: usize) -> Option<$crate::segment::ObjectLayout> {
                 Some($crate::segment::ObjectLayout { locks: $locks, bytes: $bytes })
             }
 
@@ -125,4 +125,4 @@ macro_rules! alike {
         }
     };
 }
-pub(crate) use alike;
+pub(crate) use unit_handle;

@@ -19,7 +19,7 @@ pub trait Object: Sized {
         roles == Self::ROLES
     }
     fn spec(count: usize) -> Result<Spec, SegmentError>;
-    fn shape(count: usize) -> Option<ObjectLayout>;
+    fn layout(count: usize) -> Option<ObjectLayout>;
     fn of(handle: Handle, count: usize) -> Self;
     fn handle(&self) -> &Handle;
     fn count(&self) -> usize;
@@ -27,10 +27,10 @@ pub trait Object: Sized {
 
 /// A new anonymous object; `init` fills its data, which is zeros behind its locks.
 pub(crate) fn create<H: Object>(count: usize, init: impl FnOnce(&H)) -> Result<H, SegmentError> {
-    let shape = H::shape(count).ok_or(SegmentError::TooLarge)?;
-    let handle = Handle::new(&H::spec(count)?, &shape)?;
-    if H::HOLDERS.is_some() && handle.place.is_single() {
-        each(H::ROLES).try_for_each(|role| allocator::lock().add_part(&handle.place, role))?;
+    let layout = H::layout(count).ok_or(SegmentError::TooLarge)?;
+    let handle = Handle::new(&H::spec(count)?, &layout)?;
+    if H::HOLDERS.is_some() && handle.location.is_single() {
+        each(H::ROLES).try_for_each(|role| allocator::lock().add_part(&handle.location, role))?;
     }
     let object = H::of(handle.counted(H::HOLDERS, H::ROLES), count);
     init(&object);

@@ -6,20 +6,20 @@ use std::ptr::NonNull;
 #[derive(Clone, Copy, Debug)]
 pub struct Holders {
     /// There will be one more.
-    pub(crate) more: fn(NonNull<u8>),
+    pub(crate) on_add: fn(NonNull<u8>),
     /// Another process has come: wakes those who wait for somebody of whom they know nothing.
-    pub(crate) came: fn(NonNull<u8>),
+    pub(crate) on_import: fn(NonNull<u8>),
     /// Wakes those who want to know who is left.
-    pub(crate) gone: fn(NonNull<u8>),
+    pub(crate) on_release: fn(NonNull<u8>),
     /// Where a process has more handles left than this, nobody is the last who was not before.
-    pub(crate) few: usize,
+    pub(crate) notify_at_most: usize,
 }
 
 impl Holders {
     /// A handle went, and so many are left in this process.
-    pub(super) fn tell_gone(&self, left: usize, object: NonNull<u8>) {
-        if left <= self.few {
-            (self.gone)(object);
+    pub(super) fn notify_release(&self, left: usize, object: NonNull<u8>) {
+        if left <= self.notify_at_most {
+            (self.on_release)(object);
         }
     }
 }

@@ -16,21 +16,21 @@ use std::sync::Mutex;
 
 /// A handle in the bytes of a message.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Ticket {
+pub(crate) struct HandleRef {
     pub(super) segment: u128,
     pub(super) block: u32,
 }
 
-/// The places that a message's handles stand for. Dropped unsent, it gives the flights back.
+/// The locations that a message's handles stand for. Dropped unsent, it gives the in_flight back.
 #[derive(Default)]
 pub(super) struct ExportedHandles {
-    pub(super) places: Vec<Location>,
-    pub(super) flights: Vec<InFlightRef>,
+    pub(super) locations: Vec<Location>,
+    pub(super) in_flight: Vec<InFlightRef>,
 }
 
 /// A handle in a message: on a part of an array, say, or on an end of a pipe.
 pub(super) struct InFlightRef {
-    pub(super) place: Location,
+    pub(super) location: Location,
     pub(super) roles: Roles,
 }
 
@@ -44,8 +44,8 @@ pub(super) struct SegmentDescriptor {
 #[derive(Serialize, Deserialize)]
 pub(super) enum Origin {
     Memfd,
-    /// A memory, and the two ends of its satchel.
-    MessageRing,
+    /// A memory, and the two ends of its fd_store.
+    WithFdStore,
     Named(String),
     Host {
         os_id: String,
@@ -55,14 +55,14 @@ pub(super) enum Origin {
 
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Manifest {
-    pub(super) labels: Vec<SegmentDescriptor>,
-    pub(super) flights: Vec<(u128, u32, Roles)>,
+    pub(super) segments: Vec<SegmentDescriptor>,
+    pub(super) in_flight: Vec<(u128, u32, Roles)>,
 }
 
 /// The other half of the side table: what came with a message and was not looked at yet.
-pub(super) struct Arrivals {
-    bags: Vec<ReceivedSegment>,
-    pub(super) flights: Vec<(u128, u32, Roles)>,
+pub(super) struct ReceivedHandles {
+    segments: Vec<ReceivedSegment>,
+    pub(super) in_flight: Vec<(u128, u32, Roles)>,
 }
 
 /// A segment that came with a message.
@@ -74,25 +74,25 @@ pub(super) struct ReceivedSegment {
 
 impl Drop for ExportedHandles {
     fn drop(&mut self) {
-        self.flights.iter().for_each(|flight| flight.place.land(flight.roles));
+        self.in_flight.iter().for_each(|handle| handle.location.release(handle.roles));
     }
 }
 
-impl Drop for Arrivals {
+impl Drop for ReceivedHandles {
     /// Handles that the reader did not take: it stopped at an error before them, or did not want the message. Memory that it
     /// does not have yet is attached for this, and let go again.
     fn drop(&mut self) {
         let mut attached = Vec::new();
-        for (segment, block, roles) in std::mem::take(&mut self.flights) {
-            if let Some(bag) = self.take_bag(segment)
-                && allocator::lock().place(segment, 0).is_none()
+        for (segment, block, roles) in std::mem::take(&mut self.in_flight) {
+            if let Some(received) = self.take_segment(segment)
+                && allocator::lock().location(segment, 0).is_none()
             {
-                attached.extend(unpack(bag).ok().map(Location::of));
+                attached.extend(attach(received).ok().map(Location::detached));
             }
-            let known = allocator::lock().place(segment, block);
-            let fresh = || attached.iter().find_map(|place: &Location| place.at(segment, block));
-            if let Some(place) = known.or_else(fresh) {
-                place.land(roles);
+            let known = allocator::lock().location(segment, block);
+            let fresh = || attached.iter().find_map(|location: &Location| location.sibling(segment, block));
+            if let Some(location) = known.or_else(fresh) {
+                location.release(roles);
             }
         }
     }
@@ -107,38 +107,38 @@ impl ExportedHandles {
     pub(super) fn list(&self) -> Result<(Manifest, Vec<Fd>, Vec<(u128, usize)>), SegmentError> {
         let mut manifest = Manifest::default();
         let mut fds = Vec::new();
-        let mut parcels = Vec::new();
-        for place in &self.places {
-            let segment = place.segment();
+        let mut fds_by_segment = Vec::new();
+        for location in &self.locations {
+            let segment = location.segment();
             let (from, own) = origin(segment)?;
             if !own.is_empty() {
-                parcels.push((segment.header.id(), own.len()));
+                fds_by_segment.push((segment.header.id(), own.len()));
             }
             fds.extend(own);
-            manifest.labels.push(SegmentDescriptor { segment: segment.header.id(), from });
+            manifest.segments.push(SegmentDescriptor { segment: segment.header.id(), from });
         }
-        manifest.flights = self
-            .flights
+        manifest.in_flight = self
+            .in_flight
             .iter()
-            .map(|flight| (flight.place.segment().header.id(), flight.place.block(), flight.roles))
+            .map(|handle| (handle.location.segment().header.id(), handle.location.block(), handle.roles))
             .collect();
-        Ok((manifest, fds, parcels))
+        Ok((manifest, fds, fds_by_segment))
     }
 }
 
 /// How another process gets at a segment, and the descriptors for that.
 fn origin(segment: &Segment) -> Result<(Origin, Vec<Fd>), SegmentError> {
     Ok(match &*segment.backing {
-        Backing::Memfd(fd) => match segment.satchel() {
+        Backing::Memfd(fd) => match segment.fd_store() {
             None => (Origin::Memfd, vec![memory::duplicate(fd)?]),
-            Some(satchel) => {
-                let [one, other] = satchel.duplicate()?;
-                (Origin::MessageRing, vec![memory::duplicate(fd)?, one, other])
+            Some(fd_store) => {
+                let [one, other] = fd_store.duplicate()?;
+                (Origin::WithFdStore, vec![memory::duplicate(fd)?, one, other])
             }
         },
         Backing::Named(file) => {
             // A fork takes the heap first, so that it never copies this one locked.
-            let _heap = allocator::lock();
+            let _allocator = allocator::lock();
             let file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             (Origin::Named(file.name().as_str().to_owned()), vec![file.descriptor()?])
         }
@@ -147,67 +147,67 @@ fn origin(segment: &Segment) -> Result<(Origin, Vec<Fd>), SegmentError> {
     })
 }
 
-impl Arrivals {
-    pub(super) fn find(&mut self, ticket: &Ticket) -> Result<Location, SegmentError> {
-        let mut heap = allocator::lock();
-        if let Some(segment) = heap.single(ticket.segment) {
+impl ReceivedHandles {
+    pub(super) fn locate(&mut self, reference: &HandleRef) -> Result<Location, SegmentError> {
+        let mut allocator = allocator::lock();
+        if let Some(segment) = allocator.single(reference.segment) {
             return Ok(Location::Single(segment));
         }
-        let arena = match heap.arena(ticket.segment) {
+        let arena = match allocator.arena(reference.segment) {
             Some(arena) => arena,
             None => {
-                let bag = self.take_bag(ticket.segment).ok_or(SegmentError::Gone)?;
-                let segment = unpack(bag)?;
-                if segment.header.id() != ticket.segment {
+                let received = self.take_segment(reference.segment).ok_or(SegmentError::Gone)?;
+                let segment = attach(received)?;
+                if segment.header.id() != reference.segment {
                     return Err(SegmentError::NotASegment);
                 }
                 if segment.header.spec().kind != Kind::Arena as u32 {
-                    return Ok(Location::Single(heap.adopt_single(segment)));
+                    return Ok(Location::Single(allocator.adopt_single(segment)));
                 }
-                heap.adopt_arena(segment)
+                allocator.adopt_arena(segment)
             }
         };
-        arena.arrive(ticket.block)?;
-        Ok(Location::Block { arena, block: ticket.block })
+        arena.import(reference.block)?;
+        Ok(Location::Block { arena, block: reference.block })
     }
 
     pub(super) fn new(manifest: Manifest, fds: Vec<Fd>) -> Self {
         let mut fds = fds.into_iter();
         // A list that is sorted, not a map of std's: its seed would cost a new process as much as all the rest.
-        let mut bags: Vec<ReceivedSegment> = manifest
-            .labels
+        let mut segments: Vec<ReceivedSegment> = manifest
+            .segments
             .into_iter()
             .map(|SegmentDescriptor { segment, from }| {
                 let count = match from {
                     Origin::Host { .. } => 0,
                     Origin::Memfd | Origin::Named(_) => 1,
-                    Origin::MessageRing => 3,
+                    Origin::WithFdStore => 3,
                 };
                 ReceivedSegment { segment, from, fds: fds.by_ref().take(count).collect() }
             })
             .collect();
-        bags.sort_by_key(|bag| bag.segment);
+        segments.sort_by_key(|received| received.segment);
         // Read from the end, which is where the first handle of the message stands then.
-        Arrivals { bags, flights: manifest.flights.into_iter().rev().collect() }
+        ReceivedHandles { segments, in_flight: manifest.in_flight.into_iter().rev().collect() }
     }
 
-    fn take_bag(&mut self, segment: u128) -> Option<ReceivedSegment> {
-        let at = self.bags.binary_search_by_key(&segment, |bag| bag.segment).ok()?;
-        Some(self.bags.remove(at))
+    fn take_segment(&mut self, segment: u128) -> Option<ReceivedSegment> {
+        let at = self.segments.binary_search_by_key(&segment, |received| received.segment).ok()?;
+        Some(self.segments.remove(at))
     }
 }
 
-fn unpack(bag: ReceivedSegment) -> Result<Segment, SegmentError> {
-    let mut fds = bag.fds.into_iter();
-    match (bag.from, fds.next()) {
+fn attach(received: ReceivedSegment) -> Result<Segment, SegmentError> {
+    let mut fds = received.fds.into_iter();
+    match (received.from, fds.next()) {
         (Origin::Memfd, Some(fd)) => {
             let size = memory::accept(&fd)?;
             Segment::attach(Backing::Memfd(fd), size)
         }
-        (Origin::MessageRing, Some(fd)) => {
+        (Origin::WithFdStore, Some(fd)) => {
             let size = memory::accept(&fd)?;
-            let satchel = FdStore::of(fds.next(), fds.next()).ok_or(SegmentError::NotASegment)?;
-            Ok(Segment::attach(Backing::Memfd(fd), size)?.with(satchel))
+            let fd_store = FdStore::of(fds.next(), fds.next()).ok_or(SegmentError::NotASegment)?;
+            Ok(Segment::attach(Backing::Memfd(fd), size)?.with_fd_store(fd_store))
         }
         (Origin::Named(name), Some(fd)) => {
             let file = shm_file::reopen(&fd, &Name::new(&name)?)?;

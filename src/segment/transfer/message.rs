@@ -1,7 +1,7 @@
 //! Encoded and received messages.
 
-use super::manifest::{Arrivals, ExportedHandles, Manifest, Origin, SegmentDescriptor, read_manifest};
-use super::scope::{NOT_TRAVELLING, Side, travelling};
+use super::manifest::{ExportedHandles, Manifest, Origin, ReceivedHandles, SegmentDescriptor, read_manifest};
+use super::scope::{Direction, NO_SCOPE, run_in_scope};
 use crate::CodecError;
 use crate::segment::arena::allocator;
 use crate::sys::memory::Letter;
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 /// The handles of a message count as on their way until this is dropped, whatever becomes of the message and of who reads it.
 /// For a sender who knows when it has been read: who dies while it reads takes nothing along.
 pub(crate) struct InFlightGuard {
-    luggage: ExportedHandles,
+    exported: ExportedHandles,
     /// A fork child has a copy, which counts for nothing.
     owner: process_id::ProcessId,
 }
@@ -20,9 +20,9 @@ pub(crate) struct InFlightGuard {
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         if self.owner != process_id::ProcessId::current() {
-            return self.luggage.flights.clear();
+            return self.exported.in_flight.clear();
         }
-        drop(std::mem::take(&mut self.luggage));
+        drop(std::mem::take(&mut self.exported));
         watcher::tell(); // who sleeps may have waited for one of them
     }
 }
@@ -34,51 +34,52 @@ pub(crate) struct EncodedMessage {
     pub(crate) manifest: Vec<u8>,
     pub(crate) fds: Vec<Fd>,
     /// Which segments they are of, and how many each has.
-    parcels: Vec<(u128, usize)>,
-    luggage: ExportedHandles,
+    fds_by_segment: Vec<(u128, usize)>,
+    exported: ExportedHandles,
 }
 
 /// A message as it came.
 pub(crate) struct ReceivedMessage {
-    pub(crate) bytes: Bytes,
+    pub(crate) bytes: MessageBytes,
     pub(crate) manifest: Vec<u8>,
     pub(crate) fds: Vec<Fd>,
-    /// Run when all its handles are this process's, before any of them counts as on its way no more: for a sender who takes
+    /// Run when all its handles are this process's, before any of them counts as on its way no on_add: for a sender who takes
     /// back what was not taken.
     pub(crate) taken: Option<fn()>,
 }
 
 /// The bytes of a message: long ones come in memory of their own, which nobody can write any more.
-pub(crate) enum Bytes {
-    Here(Vec<u8>),
+pub(crate) enum MessageBytes {
+    Inline(Vec<u8>),
     /// From that byte on.
-    Letter(Letter, usize),
+    Sealed(Letter, usize),
 }
 
 /// Encodes a message.
-pub(crate) fn pack<T: Serialize + ?Sized>(message: &T) -> Result<EncodedMessage, CodecError> {
-    let (bytes, side) = travelling(Side::Out(ExportedHandles::default()), || postcard::to_stdvec(message))?;
-    let Side::Out(luggage) = side else { return Err(CodecError(NOT_TRAVELLING.into())) };
-    let (manifest, fds, parcels) = luggage.list().map_err(|error| CodecError(error.to_string()))?;
+pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> Result<EncodedMessage, CodecError> {
+    let (bytes, direction) =
+        run_in_scope(Direction::Encoding(ExportedHandles::default()), || postcard::to_stdvec(message))?;
+    let Direction::Encoding(exported) = direction else { return Err(CodecError(NO_SCOPE.into())) };
+    let (manifest, fds, fds_by_segment) = exported.list().map_err(|error| CodecError(error.to_string()))?;
     let manifest = postcard::to_stdvec(&manifest).map_err(|error| CodecError(error.to_string()))?;
-    Ok(EncodedMessage { bytes, manifest, fds, parcels, luggage })
+    Ok(EncodedMessage { bytes, manifest, fds, fds_by_segment, exported })
 }
 
 /// The segments of which this process needs the descriptors before it can read a message with this list of handles.
-pub(crate) fn wanted(manifest: &[u8]) -> Result<Vec<u128>, CodecError> {
+pub(crate) fn missing_segments(manifest: &[u8]) -> Result<Vec<u128>, CodecError> {
     let manifest: Manifest = read_manifest(manifest)?;
-    let mut heap = allocator::lock();
-    let needs = |label: &SegmentDescriptor| {
-        !matches!(label.from, Origin::Host { .. }) && heap.place(label.segment, 0).is_none()
+    let mut allocator = allocator::lock();
+    let needs = |descriptor: &SegmentDescriptor| {
+        !matches!(descriptor.from, Origin::Host { .. }) && allocator.location(descriptor.segment, 0).is_none()
     };
-    Ok(manifest.labels.into_iter().filter(needs).map(|label| label.segment).collect())
+    Ok(manifest.segments.into_iter().filter(needs).map(|descriptor| descriptor.segment).collect())
 }
 
 impl EncodedMessage {
     /// The descriptors, by segment.
-    pub(crate) fn parcels(&self) -> impl Iterator<Item = (u128, &[Fd])> {
+    pub(crate) fn fds_by_segment(&self) -> impl Iterator<Item = (u128, &[Fd])> {
         let mut rest = self.fds.as_slice();
-        self.parcels.iter().map(move |(segment, count)| {
+        self.fds_by_segment.iter().map(move |(segment, count)| {
             let (own, others) = rest.split_at((*count).min(rest.len()));
             rest = others;
             (*segment, own)
@@ -86,23 +87,23 @@ impl EncodedMessage {
     }
 
     /// From here on the handles are the sender's to keep: the message says nothing of them.
-    pub(crate) fn keep(&mut self) -> Result<InFlightGuard, CodecError> {
-        let manifest = Manifest { flights: Vec::new(), ..read_manifest(&self.manifest)? };
+    pub(crate) fn keep_in_flight(&mut self) -> Result<InFlightGuard, CodecError> {
+        let manifest = Manifest { in_flight: Vec::new(), ..read_manifest(&self.manifest)? };
         self.manifest = postcard::to_stdvec(&manifest).map_err(|error| CodecError(error.to_string()))?;
-        Ok(InFlightGuard { luggage: std::mem::take(&mut self.luggage), owner: process_id::ProcessId::current() })
+        Ok(InFlightGuard { exported: std::mem::take(&mut self.exported), owner: process_id::ProcessId::current() })
     }
 
     /// It is on its way and cannot come back: its handles are the receiver's.
     pub(crate) fn delivered(mut self) {
-        self.luggage.flights.clear();
+        self.exported.in_flight.clear();
     }
 }
 
-impl Bytes {
+impl MessageBytes {
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
-            Bytes::Here(bytes) => bytes,
-            Bytes::Letter(letter, from) => letter.bytes().get(*from..).unwrap_or(&[]),
+            MessageBytes::Inline(bytes) => bytes,
+            MessageBytes::Sealed(letter, from) => letter.bytes().get(*from..).unwrap_or(&[]),
         }
     }
 }
@@ -114,35 +115,38 @@ impl ReceivedMessage {
         let mut parsed = read_manifest(&manifest)?;
         let mut fds = Vec::new();
         // Those of the segments that are here already were not asked for.
-        parsed.labels.retain(|label| match found.iter().position(|(segment, _)| *segment == label.segment) {
-            Some(at) => {
-                fds.extend(found.swap_remove(at).1);
-                true
+        parsed.segments.retain(|descriptor| {
+            match found.iter().position(|(segment, _)| *segment == descriptor.segment) {
+                Some(at) => {
+                    fds.extend(found.swap_remove(at).1);
+                    true
+                }
+                None => matches!(descriptor.from, Origin::Host { .. }),
             }
-            None => matches!(label.from, Origin::Host { .. }),
         });
         let manifest = postcard::to_stdvec(&parsed).map_err(|error| CodecError(error.to_string()))?;
-        Ok(ReceivedMessage { bytes: Bytes::Here(bytes), manifest, fds, taken: None })
+        Ok(ReceivedMessage { bytes: MessageBytes::Inline(bytes), manifest, fds, taken: None })
     }
 
     /// Decodes the message and attaches its handles.
-    pub(crate) fn unpack<T: DeserializeOwned>(self) -> Result<T, CodecError> {
+    pub(crate) fn decode<T: DeserializeOwned>(self) -> Result<T, CodecError> {
         if let Some(taken) = self.taken {
             let manifest = self.manifest.clone();
-            let message = ReceivedMessage { taken: None, ..self }.unpack_again();
+            let message = ReceivedMessage { taken: None, ..self }.decode_keeping_handles();
             taken();
-            ReceivedMessage { bytes: Bytes::Here(Vec::new()), manifest, fds: Vec::new(), taken: None }.discard();
+            ReceivedMessage { bytes: MessageBytes::Inline(Vec::new()), manifest, fds: Vec::new(), taken: None }
+                .discard();
             return message;
         }
-        let (bytes, arrivals) = self.open()?;
-        unpack_from(&bytes, arrivals)
+        let (bytes, received) = self.open()?;
+        decode_bytes(&bytes, received)
     }
 
     /// The same, of a message that may be read again: its handles stay on their way.
-    pub(crate) fn unpack_again<T: DeserializeOwned>(self) -> Result<T, CodecError> {
-        let (bytes, mut arrivals) = self.open()?;
-        arrivals.flights.clear();
-        unpack_from(&bytes, arrivals)
+    pub(crate) fn decode_keeping_handles<T: DeserializeOwned>(self) -> Result<T, CodecError> {
+        let (bytes, mut received) = self.open()?;
+        received.in_flight.clear();
+        decode_bytes(&bytes, received)
     }
 
     /// Nobody wants the message: gives up the handles in it.
@@ -150,15 +154,15 @@ impl ReceivedMessage {
         drop(self.open());
     }
 
-    fn open(self) -> Result<(Bytes, Arrivals), CodecError> {
+    fn open(self) -> Result<(MessageBytes, ReceivedHandles), CodecError> {
         let manifest = read_manifest(&self.manifest)?;
-        Ok((self.bytes, Arrivals::new(manifest, self.fds)))
+        Ok((self.bytes, ReceivedHandles::new(manifest, self.fds)))
     }
 }
 
-fn unpack_from<T: DeserializeOwned>(bytes: &Bytes, arrivals: Arrivals) -> Result<T, CodecError> {
+fn decode_bytes<T: DeserializeOwned>(bytes: &MessageBytes, received: ReceivedHandles) -> Result<T, CodecError> {
     let bytes = bytes.as_slice();
-    let ((message, rest), _) = travelling(Side::In(arrivals), || postcard::take_from_bytes(bytes))?;
+    let ((message, rest), _) = run_in_scope(Direction::Decoding(received), || postcard::take_from_bytes(bytes))?;
     match rest {
         [] => Ok(message),
         _ => Err(CodecError(format!("{} bytes behind the message", rest.len()))),

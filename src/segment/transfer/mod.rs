@@ -7,12 +7,12 @@
 //! # If a process dies here
 //! A message that was sent and never received keeps what its handles stand for until the last process of the family ends.
 
-pub(crate) mod lost_handles;
 pub(crate) mod manifest;
 mod message;
+pub(crate) mod receiver_watch;
 pub(crate) mod scope;
 pub(crate) mod socket;
 
-pub(crate) use lost_handles::look_out_with;
-pub(crate) use message::{Bytes, EncodedMessage, InFlightGuard, ReceivedMessage, pack, wanted};
-pub(crate) use scope::is_under_way;
+pub(crate) use message::{EncodedMessage, InFlightGuard, MessageBytes, ReceivedMessage, encode, missing_segments};
+pub(crate) use receiver_watch::set_receiver_watch;
+pub(crate) use scope::is_in_scope;

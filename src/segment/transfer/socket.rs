@@ -3,7 +3,7 @@
 //! # If a process dies here
 //! A sender that dies before the last byte leaves the receiver with [`TransferError::Eof`].
 
-use super::message::{Bytes, ReceivedMessage, pack};
+use super::message::{MessageBytes, ReceivedMessage, encode};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
 use crate::sys::{Fd, process_id};
 use crate::{CodecError, TransferError};
@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 /// What stands in front of a message on a socket.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-struct Prologue {
+struct StreamHeader {
     magic: u32,
     fds: u32,
     manifest: u64,
@@ -50,21 +50,21 @@ pub fn send<T: Serialize + ?Sized>(stream: &UnixStream, message: &T) -> Result<(
     if socket::peer_user(stream)? != process_id::user() {
         return Err(TransferError::WrongOwner);
     }
-    let packed = pack(message).map_err(TransferError::Encode)?;
-    let prologue = Prologue {
+    let encoded = encode(message).map_err(TransferError::Encode)?;
+    let header = StreamHeader {
         magic: MAGIC,
-        fds: packed.fds.len() as u32,
-        manifest: packed.manifest.len() as u64,
-        bytes: packed.bytes.len() as u64,
+        fds: encoded.fds.len() as u32,
+        manifest: encoded.manifest.len() as u64,
+        bytes: encoded.bytes.len() as u64,
     };
-    socket::send(stream, bytemuck::bytes_of(&prologue), &[] as &[Fd])?;
-    for fds in packed.fds.chunks(MOST_FDS) {
+    socket::send(stream, bytemuck::bytes_of(&header), &[] as &[Fd])?;
+    for fds in encoded.fds.chunks(MOST_FDS) {
         socket::send(stream, &[0], fds)?;
     }
     let mut stream = stream;
-    stream.write_all(&packed.manifest)?;
-    stream.write_all(&packed.bytes)?;
-    packed.delivered();
+    stream.write_all(&encoded.manifest)?;
+    stream.write_all(&encoded.bytes)?;
+    encoded.delivered();
     Ok(())
 }
 
@@ -94,23 +94,25 @@ pub fn recv<T: DeserializeOwned>(stream: &UnixStream) -> Result<T, TransferError
         return Err(TransferError::WrongOwner);
     }
     let bad = |what: &str| TransferError::Decode(CodecError(what.into()));
-    let mut prologue = [0; size_of::<Prologue>()];
-    socket::recv(stream, &mut prologue)?;
-    let prologue: Prologue = bytemuck::pod_read_unaligned(&prologue);
-    if prologue.magic != MAGIC || prologue.manifest > LARGEST_MANIFEST {
+    let mut header = [0; size_of::<StreamHeader>()];
+    socket::recv(stream, &mut header)?;
+    let header: StreamHeader = bytemuck::pod_read_unaligned(&header);
+    if header.magic != MAGIC || header.manifest > LARGEST_MANIFEST {
         return Err(bad("not a message of crossproc::transfer"));
     }
     let mut fds = Vec::new();
-    while fds.len() < prologue.fds as usize {
+    while fds.len() < header.fds as usize {
         let more = socket::recv(stream, &mut [0])?;
         if more.is_empty() {
             return Err(bad("file descriptors are missing"));
         }
         fds.extend(more);
     }
-    let manifest = read(stream, prologue.manifest)?;
-    let bytes = read(stream, prologue.bytes)?;
-    ReceivedMessage { bytes: Bytes::Here(bytes), manifest, fds, taken: None }.unpack().map_err(TransferError::Decode)
+    let manifest = read(stream, header.manifest)?;
+    let bytes = read(stream, header.bytes)?;
+    ReceivedMessage { bytes: MessageBytes::Inline(bytes), manifest, fds, taken: None }
+        .decode()
+        .map_err(TransferError::Decode)
 }
 
 /// Reads that many bytes; memory grows with what really comes.
