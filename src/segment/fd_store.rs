@@ -68,7 +68,7 @@ struct FdTable {
 pub(crate) const FD_TABLE_BYTES: usize = size_of::<FdTable>();
 const _: () = assert!(FD_TABLE_BYTES == 64 + 48 * ENTRIES && FD_TABLE_BYTES.is_multiple_of(64));
 
-/// Positions an entry as needed by a message that is being sent.
+/// Marks an entry as needed by a message that is being sent.
 const PENDING: u64 = u64::MAX;
 
 /// A packet: its number, and its segment's.
@@ -133,14 +133,14 @@ impl OpenFdStore<'_> {
     }
 
     /// Sees to it that a segment's descriptors are in, for a message of the ring that is being sent.
-    pub(crate) fn put(&mut self, ring: usize, segment: u128, fds: &[Fd]) -> Result<(), SegmentError> {
+    pub(crate) fn put(&mut self, stream: usize, segment: u128, fds: &[Fd]) -> Result<(), SegmentError> {
         let id = [segment as u64, (segment >> 64) as u64];
         let entries = &self.table.entries;
-        let is_it = |entry: &Entry| {
+        let matches = |entry: &Entry| {
             entry.packet.load(SeqCst) != 0 && [entry.segment[0].load(SeqCst), entry.segment[1].load(SeqCst)] == id
         };
         let free = |entry: &Entry| entry.packet.load(SeqCst) == 0;
-        let at = match entries.iter().position(is_it) {
+        let at = match entries.iter().position(matches) {
             Some(at) => at,
             None => {
                 let at = entries.iter().position(free).or_else(|| {
@@ -158,9 +158,9 @@ impl OpenFdStore<'_> {
                 at
             }
         };
-        let needed = entries[at].needed[ring].swap(PENDING, SeqCst);
+        let needed = entries[at].needed[stream].swap(PENDING, SeqCst);
         if needed != PENDING {
-            self.pending.push((at, ring, needed));
+            self.pending.push((at, stream, needed));
         }
         Ok(())
     }
@@ -175,8 +175,8 @@ impl OpenFdStore<'_> {
 
     /// The message is sent, under this number; or it is not.
     pub(crate) fn sent(&mut self, number: Option<u64>) {
-        for (at, ring, before) in self.pending.drain(..) {
-            self.table.entries[at].needed[ring].store(number.map_or(before, |number| number.wrapping_add(1)), SeqCst);
+        for (at, stream, before) in self.pending.drain(..) {
+            self.table.entries[at].needed[stream].store(number.map_or(before, |number| number.wrapping_add(1)), SeqCst);
         }
     }
 
@@ -203,8 +203,8 @@ impl OpenFdStore<'_> {
             let first = self.store.output.look_from_the_first().and_then(|()| self.store.output.look(&mut bytes));
             let Ok(Some((packet, _))) = first else { return };
             let number = parse(packet).map_or(0, |(number, _)| number);
-            let is_it = |entry: &&Entry| number != 0 && entry.packet.load(SeqCst) == number;
-            if let Some(entry) = self.table.entries.iter().find(is_it) {
+            let matches = |entry: &&Entry| number != 0 && entry.packet.load(SeqCst) == number;
+            if let Some(entry) = self.table.entries.iter().find(matches) {
                 let is_needed = |(needed, head): (&AtomicU64, u64)| head < needed.load(SeqCst);
                 if entry.needed.iter().zip(heads).any(is_needed) {
                     return;

@@ -119,7 +119,7 @@ impl<H> Named<H> {
         self
     }
 
-    /// Removes the name. Who uses the object goes on using it; the name is free at once.
+    /// Removes the name. Programs that use the object go on using it; the name is free at once.
     ///
     /// # Errors
     /// [`NotFound`](SegmentError::NotFound), [`WrongOwner`](SegmentError::WrongOwner).

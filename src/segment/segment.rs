@@ -190,8 +190,8 @@ impl Segment {
     /// Whether a guard of this process still uses the block: a leaked one, if the process has no handle. Some locks name its
     /// process, others only its thread.
     pub(crate) fn has_live_guard(&self, block: usize, locks: usize) -> bool {
-        let (most, process) = (self.geometry.block_size / LINE, ProcessId::current());
-        (0..(1 + locks).min(most)).any(|i| {
+        let (lines, process) = (self.geometry.block_size / LINE, ProcessId::current());
+        (0..(1 + locks).min(lines)).any(|i| {
             // SAFETY: inside the block; each line of the first `1 + locks` begins with a lock.
             let lock: &RawLock = unsafe { self.block(block).add(i * LINE).cast().as_ref() };
             let is_ours =

@@ -1,6 +1,6 @@
 //! This process's share of all arenas: where a new object goes, and what happens to it at a fork.
 //!
-//! Per block size existing are some arenas and a small free_list of blocks that are ours and unused. Creating takes one from the
+//! Per block size there are some arenas and a small free list of blocks that are ours and unused. Creating takes one from the
 //! free_list; dropping puts it back. Neither touches shared memory beyond the block itself.
 //!
 //! # Invariants
@@ -66,7 +66,7 @@ static ALLOCATOR: Mutex<Option<Allocator>> = Mutex::new(None);
 /// The heap, locked.
 pub(crate) struct LockedAllocator(MutexGuard<'static, Option<Allocator>>);
 
-/// From here on, a fork finds nothing of the allocator half-done. Before `main` where existing is a constructor, for a fork that is
+/// From here on, a fork finds nothing of the allocator half-done. Before `main` where there is a constructor, for a fork that is
 /// under way beside the first use would not hear of it any more.
 pub(crate) fn watch_forks() {
     process_id::set_fork_hooks(
@@ -103,7 +103,7 @@ impl LockedAllocator {
     }
 
     /// The last handle of this process on a block goes.
-    pub(crate) fn release(&mut self, arena: &Arc<Arena>, block: u32, locks: usize, notify: &dyn Fn(usize)) {
+    pub(crate) fn drop_handle(&mut self, arena: &Arc<Arena>, block: u32, locks: usize, notify: &dyn Fn(usize)) {
         if arena.drop_handle(block) {
             return notify(arena.handles(block)); // another is left in this process
         }
@@ -177,7 +177,7 @@ impl LockedAllocator {
     /// Who holds the object in this role.
     pub(crate) fn holder_count(&mut self, location: &Location, role: u32) -> HolderCount {
         let (segment, key) = (location.segment(), location.key(role));
-        let (here, on_its_way) = match location {
+        let (here, in_flight) = match location {
             Location::Block { arena, block } => (arena.handles(*block), arena.is_in_flight(*block)),
             Location::Single(_) => {
                 let here = self.allocator().parts.get(&key).map_or(0, |parts| parts.count);
@@ -188,7 +188,7 @@ impl LockedAllocator {
             Ok(roster) => roster.other(key.1),
             Err(_) => Some(UNKNOWN),
         };
-        HolderCount { here, elsewhere: other.or(on_its_way.then_some(UNKNOWN)) }
+        HolderCount { here, elsewhere: other.or(in_flight.then_some(UNKNOWN)) }
     }
 
     /// Gives how many are left in this process.
@@ -350,7 +350,7 @@ fn after_fork_in_child() {
         if let Backing::Named(file) = &*segment.backing
             && let Ok(mut file) = file.lock()
         {
-            *file = again; // the parent's, which this closes, stays open existing
+            *file = again; // the parent's, which this closes, stays open there
         }
     }
 }

@@ -255,14 +255,14 @@ impl Arena {
     pub(crate) fn prepare_child(&self) -> Vec<(u32, u32)> {
         let Ok(roster) = self.segment.roster().lock() else { return Vec::new() };
         let chunks: Vec<u32> = self.local().claims.keys().copied().collect();
-        let cell_for = |chunk: u32| {
+        let claim_for = |chunk: u32| {
             let from = chunk as usize * 64;
             let held = (0..64)
                 .filter(|bit| self.handles.get(from + bit).is_some_and(|count| count.load(SeqCst) & !SHARED != 0))
                 .fold(0, |held, bit| held | 1 << bit);
             if held == 0 { None } else { Some((chunk, roster.add_claim_for_child(chunk, held, 0)?)) }
         };
-        chunks.into_iter().filter_map(cell_for).collect()
+        chunks.into_iter().filter_map(claim_for).collect()
     }
 
     /// In the child: those are ours, and nothing else is.

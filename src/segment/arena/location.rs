@@ -2,7 +2,7 @@
 
 use super::arena::Arena;
 use crate::SegmentError;
-use crate::segment::handle::roles::{Roles, each};
+use crate::segment::handle::roles::{Roles, each_role};
 use crate::segment::kind::Kind;
 use crate::segment::segment::Segment;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Location {
     }
 
     fn parts_in_flight(&self, roles: Roles) -> impl Iterator<Item = &AtomicU32> {
-        each(roles).filter_map(|role| self.segment().parts_in_flight(self.block() as usize, role))
+        each_role(roles).filter_map(|role| self.segment().parts_in_flight(self.block() as usize, role))
     }
 
     /// A message gave its handle up, or lost it.

@@ -32,11 +32,11 @@ impl Handle {
 
     /// Takes the location of an object out of the message that is being read, if it is what is wanted.
     fn import<H: Object>(encoded: &EncodedHandle, part: bool) -> Result<Self, SegmentError> {
-        let counts = |location: &Location| match H::HOLDERS {
+        let roles_of = |location: &Location| match H::HOLDERS {
             Some(_) if location.is_single() => encoded.roles & H::ROLES,
             _ => Roles::from(part),
         };
-        Ok(Handle::at(scope::import(&encoded.reference, counts)?, 0).counted(H::HOLDERS, encoded.roles & H::ROLES))
+        Ok(Handle::at(scope::import(&encoded.reference, roles_of)?, 0).counted(H::HOLDERS, encoded.roles & H::ROLES))
     }
 
     fn check<H: Object>(&mut self, encoded: &EncodedHandle) -> Result<usize, SegmentError> {

@@ -3,7 +3,7 @@
 //! Within a process, clones are counted privately; between processes, see `roster`. A handle travels in a message that
 //! this library carries (`travel`).
 
-use super::roles::{HolderCount, Holders, Roles, UNKNOWN, each};
+use super::roles::{HolderCount, Holders, Roles, UNKNOWN, each_role};
 use crate::SegmentError;
 use crate::segment::arena::allocator;
 use crate::segment::arena::arena::MAX_BLOCK_BYTES;
@@ -77,7 +77,7 @@ impl Handle {
     /// This process has a handle in these roles already, or is the only one: no more than a number.
     fn add_roles(&self, roles: Roles) {
         let mut allocator = allocator::lock();
-        each(roles).for_each(|role| {
+        each_role(roles).for_each(|role| {
             let _ = allocator.add_part(&self.location, role);
         });
     }
@@ -97,9 +97,9 @@ impl Handle {
 
     /// The same, where who waits wants to know: handles on their way to somebody who has ended are given up before.
     pub(crate) fn fresh_holder_count(&self, role: u32) -> HolderCount {
-        let holder_count = self.holder_count(role);
-        if holder_count.elsewhere != Some(UNKNOWN) {
-            return holder_count;
+        let count = self.holder_count(role);
+        if count.elsewhere != Some(UNKNOWN) {
+            return count;
         }
         receiver_watch::watch_receivers();
         self.holder_count(role)
@@ -145,7 +145,7 @@ impl Handle {
     /// Gives how many are left in the role that has the fewest.
     pub(super) fn drop_roles(&self, roles: Roles) -> usize {
         let mut allocator = allocator::lock();
-        each(roles).map(|role| allocator.drop_part(&self.location, role)).min().unwrap_or(usize::MAX)
+        each_role(roles).map(|role| allocator.drop_part(&self.location, role)).min().unwrap_or(usize::MAX)
     }
 
     /// Whether any living process has parts of this array.
@@ -173,7 +173,7 @@ impl Drop for Handle {
         match &self.location {
             Location::Block { arena, block } if self.holders.is_none() && arena.drop_handle(*block) => {}
             // Under the heap's mutex: before the others have heard of it, nobody makes another object of the block.
-            Location::Block { arena, block } => allocator::lock().release(arena, *block, self.locks, &notify),
+            Location::Block { arena, block } => allocator::lock().drop_handle(arena, *block, self.locks, &notify),
             Location::Single(_) if self.holders.is_some() => notify(self.drop_roles(self.roles)),
             Location::Single(_) => {}
         }

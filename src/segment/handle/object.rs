@@ -1,7 +1,7 @@
 //! What a public handle type is.
 
 use super::handle::Handle;
-use super::roles::{Holders, Roles, each};
+use super::roles::{Holders, Roles, each_role};
 use crate::SegmentError;
 use crate::segment::arena::allocator;
 use crate::segment::kind::{ObjectLayout, Spec};
@@ -30,7 +30,7 @@ pub(crate) fn create<H: Object>(count: usize, init: impl FnOnce(&H)) -> Result<H
     let layout = H::layout(count).ok_or(SegmentError::TooLarge)?;
     let handle = Handle::new(&H::spec(count)?, &layout)?;
     if H::HOLDERS.is_some() && handle.location.is_single() {
-        each(H::ROLES).try_for_each(|role| allocator::lock().add_part(&handle.location, role))?;
+        each_role(H::ROLES).try_for_each(|role| allocator::lock().add_part(&handle.location, role))?;
     }
     let object = H::of(handle.counted(H::HOLDERS, H::ROLES), count);
     init(&object);

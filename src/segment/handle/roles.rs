@@ -28,7 +28,7 @@ impl Holders {
 pub(crate) type Roles = u32;
 
 /// The numbers of the roles.
-pub(crate) fn each(roles: Roles) -> impl Iterator<Item = u32> {
+pub(crate) fn each_role(roles: Roles) -> impl Iterator<Item = u32> {
     (0..Roles::BITS).filter(move |role| roles >> role & 1 == 1)
 }
 

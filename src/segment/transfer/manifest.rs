@@ -107,12 +107,12 @@ impl ExportedHandles {
     pub(super) fn list(&self) -> Result<(Manifest, Vec<Fd>, Vec<(u128, usize)>), SegmentError> {
         let mut manifest = Manifest::default();
         let mut fds = Vec::new();
-        let mut fds_by_segment = Vec::new();
+        let mut fd_counts = Vec::new();
         for location in &self.locations {
             let segment = location.segment();
             let (from, own) = origin(segment)?;
             if !own.is_empty() {
-                fds_by_segment.push((segment.header.id(), own.len()));
+                fd_counts.push((segment.header.id(), own.len()));
             }
             fds.extend(own);
             manifest.segments.push(SegmentDescriptor { segment: segment.header.id(), from });
@@ -122,7 +122,7 @@ impl ExportedHandles {
             .iter()
             .map(|handle| (handle.location.segment().header.id(), handle.location.block(), handle.roles))
             .collect();
-        Ok((manifest, fds, fds_by_segment))
+        Ok((manifest, fds, fd_counts))
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct EncodedMessage {
     pub(crate) manifest: Vec<u8>,
     pub(crate) fds: Vec<Fd>,
     /// Which segments they are of, and how many each has.
-    fds_by_segment: Vec<(u128, usize)>,
+    fd_counts: Vec<(u128, usize)>,
     exported: ExportedHandles,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct ReceivedMessage {
     pub(crate) bytes: MessageBytes,
     pub(crate) manifest: Vec<u8>,
     pub(crate) fds: Vec<Fd>,
-    /// Run when all its handles are this process's, before any of them counts as on its way no on_add: for a sender who takes
+    /// Run when all its handles are this process's, before any of them counts as on its way no more: for a sender who takes
     /// back what was not taken.
     pub(crate) taken: Option<fn()>,
 }
@@ -60,9 +60,9 @@ pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> Result<EncodedMessag
     let (bytes, direction) =
         run_in_scope(Direction::Encoding(ExportedHandles::default()), || postcard::to_stdvec(message))?;
     let Direction::Encoding(exported) = direction else { return Err(CodecError(NO_SCOPE.into())) };
-    let (manifest, fds, fds_by_segment) = exported.list().map_err(|error| CodecError(error.to_string()))?;
+    let (manifest, fds, fd_counts) = exported.list().map_err(|error| CodecError(error.to_string()))?;
     let manifest = postcard::to_stdvec(&manifest).map_err(|error| CodecError(error.to_string()))?;
-    Ok(EncodedMessage { bytes, manifest, fds, fds_by_segment, exported })
+    Ok(EncodedMessage { bytes, manifest, fds, fd_counts, exported })
 }
 
 /// The segments of which this process needs the descriptors before it can read a message with this list of handles.
@@ -79,7 +79,7 @@ impl EncodedMessage {
     /// The descriptors, by segment.
     pub(crate) fn fds_by_segment(&self) -> impl Iterator<Item = (u128, &[Fd])> {
         let mut rest = self.fds.as_slice();
-        self.fds_by_segment.iter().map(move |(segment, count)| {
+        self.fd_counts.iter().map(move |(segment, count)| {
             let (own, others) = rest.split_at((*count).min(rest.len()));
             rest = others;
             (*segment, own)

@@ -3,7 +3,7 @@
 use super::manifest::{ExportedHandles, HandleRef, InFlightRef, ReceivedHandles};
 use crate::segment::arena::allocator;
 use crate::segment::arena::location::Location;
-use crate::segment::handle::roles::{Roles, each};
+use crate::segment::handle::roles::{Roles, each_role};
 use crate::{CodecError, SegmentError};
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -26,7 +26,7 @@ thread_local! {
     static SCOPES: ManuallyDrop<RefCell<Vec<CodecScope>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
-/// Takes the innermost scope pop_on_unwind.
+/// Removes the innermost scope.
 fn pop_scope() -> Option<CodecScope> {
     SCOPES.with(|scopes| {
         let mut scopes = scopes.borrow_mut();
@@ -45,7 +45,7 @@ pub(super) fn run_in_scope<R>(
     direction: Direction,
     codec: impl FnOnce() -> postcard::Result<R>,
 ) -> Result<(R, Direction), CodecError> {
-    /// Takes the scope pop_on_unwind again, also when the codec panics.
+    /// Removes the scope, also when the codec panics.
     struct PopOnUnwind;
     impl Drop for PopOnUnwind {
         fn drop(&mut self) {
@@ -59,7 +59,9 @@ pub(super) fn run_in_scope<R>(
     let scope = pop_scope();
     match (result, scope) {
         (Ok(result), Some(scope)) => Ok((result, scope.direction)),
-        (Err(error), scope) => Err(CodecError(scope.and_then(|j| j.reason).unwrap_or_else(|| error.to_string()))),
+        (Err(error), scope) => {
+            Err(CodecError(scope.and_then(|scope| scope.reason).unwrap_or_else(|| error.to_string())))
+        }
         (Ok(_), None) => Err(CodecError(NO_SCOPE.into())),
     }
 }
@@ -93,15 +95,18 @@ pub(crate) fn export(location: &Location, roles: Roles) -> Result<HandleRef, Seg
 }
 
 /// A handle is decoded: its segment is here already, or came with the message.
-pub(crate) fn import(reference: &HandleRef, counts: impl FnOnce(&Location) -> Roles) -> Result<Location, SegmentError> {
+pub(crate) fn import(
+    reference: &HandleRef,
+    roles_of: impl FnOnce(&Location) -> Roles,
+) -> Result<Location, SegmentError> {
     SCOPES.with(|scopes| {
         let mut scopes = scopes.borrow_mut();
         let Some(Direction::Decoding(received)) = scopes.last_mut().map(|scope| &mut scope.direction) else {
             return Err(SegmentError::Invalid(NO_SCOPE.into()));
         };
         let location = received.locate(reference)?;
-        let roles = counts(&location);
-        each(roles).try_for_each(|role| allocator::lock().add_part(&location, role))?;
+        let roles = roles_of(&location);
+        each_role(roles).try_for_each(|role| allocator::lock().add_part(&location, role))?;
         let handle = (reference.segment, reference.block, roles);
         if let Some(at) = received.in_flight.iter().rposition(|other| *other == handle) {
             received.in_flight.swap_remove(at);
