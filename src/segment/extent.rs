@@ -1,33 +1,37 @@
-//! Series to grow in, behind the end of a segment: parts of its own file that take memory when they are used.
+//! Extent of a segment that grows: parts of its own file that use memory only after they are allocated.
 //!
-//! A segment that grows is the front of a file of 64 TiB, almost all of which is a hole. So whoever has the segment has
-//! what it grows into, without another descriptor, and what is not needed any more is given back by making it a hole again.
+//! The segment is the start of a file of 64 TiB, which is almost entirely a hole. A process that has the segment can
+//! therefore reach the memory it grows into without another file descriptor. Memory that is not needed any more is
+//! given back by punching a hole.
+//!
+//! This file has the layout and this process's mappings. The operations are in `growth`.
 //!
 //! # Layout
 //! ```text
-//! 0 TiB     the segment
-//! 1, 2 TiB  a *wing* for each of two rings:
-//!           0       chunks of slots: each as large as all before it
-//!           256 GiB areas for bytes: each twice as large as the one before
-//!           512 GiB letters: messages too long for an area, one behind the other
-//! 3 TiB     hands: the tasks that somebody works at
-//! 32 TiB    what is too long for a hand, 8 GiB for each
+//! 0 TiB     the segment itself
+//! 1, 2 TiB  two *regions*, each with
+//!           0        chunks: level `n` is as large as all levels before it together, and continues them
+//!           256 GiB  buffers: level `n` is twice as large as level `n - 1`, and replaces it
+//!           512 GiB  spill: byte ranges that are too long for a buffer, at increasing positions modulo its size
+//! 3 TiB     table: one array for the whole segment
+//! 32 TiB    overflow: 8 GiB for each entry of the table
 //! ```
+//! Level 0 of chunks and buffers lies in the segment itself.
 //!
 //! # Invariants
-//! * X1: pages are allocated before they are touched through a mapping (a page that cannot be had is a deadly signal), or
-//!   written by the system, which answers with an error.
+//! * extent-X1: pages are allocated before they are accessed through a mapping, as a page that cannot be allocated
+//!   there is a fatal signal. Spill and overflow are written by system calls, which return an error instead.
 //!
 //! # If a process dies here
-//! Pages that it has allocated, or has not given back, stay until they are used, or the segment ends.
+//! Pages that it allocated, or had not given back yet, stay allocated until they are used or the segment ends.
 
 use memmap2::MmapRaw;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicPtr;
 
-/// How long the file of a segment with an extent is.
+/// Length of the file of a segment with an extent.
 pub(super) const FILE_BYTES: u64 = 64 << 40;
-/// Where the extent begins.
+/// Offset of the first region.
 pub(super) const EXTENT_AT: u64 = 1 << 40;
 pub(super) const REGION_BYTES: u64 = 1 << 40;
 pub(super) const BUFFERS_AT: u64 = 1 << 38;
@@ -35,11 +39,11 @@ pub(super) const SPILL_AT: u64 = 1 << 39;
 pub(super) const TABLE_AT: u64 = 3 << 40;
 pub(super) const OVERFLOW_AT: u64 = 32 << 40;
 pub(super) const OVERFLOW_BYTES: u64 = 8 << 30;
-/// How many bytes of letters there can be at once.
+/// Size of the spill of a region. Positions in it count up without end and are taken modulo this size.
 pub(crate) const SPILL_BYTES: u64 = 1 << 39;
 const LEVELS: usize = 32;
 
-/// This process's mappings of it.
+/// This process's mappings of an extent, by region, series and level.
 #[derive(Default)]
 pub(crate) struct Extent {
     pub(super) levels: [[[AtomicPtr<u8>; LEVELS]; 2]; 2],
@@ -47,11 +51,11 @@ pub(crate) struct Extent {
     pub(super) maps: Mutex<Vec<MmapRaw>>,
 }
 
-/// What belongs to one ring.
+/// One of the two regions of an extent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RegionIndex(pub(crate) usize);
 
-/// What doubles.
+/// A series of levels of increasing size.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Series {
     Chunks,
@@ -63,11 +67,11 @@ impl RegionIndex {
         EXTENT_AT + (self.0 as u64 & 1) * REGION_BYTES
     }
 
-    /// Where a level of some level is, from 1, and how many bytes it has. Level 0 has `first` bytes, in the segment itself.
+    /// Returns offset and size of a level. Level 0 has `first` bytes; for chunks it has no offset here.
     pub(super) fn level(self, series: Series, first: usize, level: u32) -> Option<(u64, usize)> {
         let first = first as u64;
         let (from, bytes, end) = match series {
-            // As large as all slots before it together, and as far from the start.
+            // As large as all levels before it together, at an offset equal to that size.
             Series::Chunks => (self.at(), first.checked_shl(level.checked_sub(1)?)?, BUFFERS_AT),
             Series::Buffers => (self.at() + BUFFERS_AT, first.checked_shl(level)?, SPILL_AT - BUFFERS_AT),
         };

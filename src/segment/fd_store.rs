@@ -1,33 +1,35 @@
-//! What messages in shared memory cannot carry: the descriptors of the memory that their handles lead to.
+//! File descriptors of the segments that handles in stored messages refer to.
 //!
-//! A store is a pair of connected sockets that all holders of a queue share. A sender puts the descriptors of each segment
-//! into it, as one packet, unless they are there already; a reader that does not have the segment looks for the packet and
-//! duplicates the descriptors. The kernel keeps what is in the sockets, whoever is killed. A table in shared memory says
-//! which packets there are, and which messages need them.
+//! Shared memory cannot carry descriptors. An fd store is a pair of connected sockets that all holders of an
+//! object share. A sender puts the descriptors of each segment into the socket as one packet, unless they are in it
+//! already. A receiver that does not have the segment looks for the packet and duplicates its descriptors. The kernel
+//! keeps the contents of the sockets, whichever process is killed. A table in shared memory says which packets exist
+//! and which messages need them.
 //!
 //! # Layout
 //! ```text
-//! offset 0    lock (40 bytes), the next packet's number (8), unused (16)
-//!        64   entries, 48 bytes each: packet (8), segment (16), needed by messages of two rings (8 each), unused (8)
+//! offset 0    lock (40 bytes), number of the last packet (8), unused (16)
+//!        64   entries, 48 bytes each: packet (8), segment (16), `needed` of two streams (8 each), unused (8)
 //! ```
-//! `needed` is one more than the number of the last message that needs the packet.
+//! The messages of a stream are numbered. `needed` is 1 plus the number of the last message that needs the packet.
 //!
 //! # Protocol
-//! Under the lock, which is taken before a ring's tail is:
-//! 1. A sender sees to it that each segment has a packet and an entry (packet first), positions the entries as needed by a
-//!    message that is being sent, pushes the message, and writes its number in place of the mark.
-//! 2. A reader that has the ring's head and sees a message with handles looks for the packets that it wants; only then it
-//!    takes the message.
-//! 3. Anybody takes packets off the input that no message needs any more (entry first).
+//! All of this happens under the table's lock, which is taken before the lock of a stream's tail.
+//! 1. A sender makes sure that each segment has a packet and an entry, in this order. It sets `needed` of the entries
+//!    to a pending mark, pushes the message, and replaces the mark by the message's number plus 1.
+//! 2. A receiver holds the stream's head and sees a message with handles. It looks for the packets that it needs, and
+//!    only then takes the message.
+//! 3. Any process removes packets from the front that no message needs any more, entry first.
 //!
 //! # Invariants
-//! * B1: a message that can be read has the packets that it needs.
-//! * B2: a packet whose number no entry has is needed by nobody.
-//! * B3: a mark that is found under the lock is a dead sender's.
+//! * fd_store-B1: the packets that a readable message needs are in the socket.
+//! * fd_store-B2: a packet whose number is in no entry is needed by no message.
+//! * fd_store-B3: a pending mark that is found after the lock was taken belongs to a sender that died.
 //!
 //! # If a process dies here
-//! Before 1's push the packet is there for nothing, and goes by 3. Behind it the mark stays, and counts like the number of
-//! the newest message. Between the two halves of 3, the packet goes by B2.
+//! Before the push of step 1: the packet is not needed and is removed by step 3. After the push: the mark stays until
+//! the next process opens the store, which replaces it by a number not less than that of the newest message
+//! (fd_store-B3). Between the two halves of step 3: the packet has no entry and is removed later (fd_store-B2).
 #![allow(unsafe_code)] // the table lies in shared memory
 
 use super::table_lock::TableGuard;
@@ -39,7 +41,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// The two ends: in at one, out at the other.
+/// The two connected sockets: packets are written to `input` and read from `output`.
 #[derive(Debug)]
 pub(crate) struct FdStore {
     input: Link,
@@ -64,26 +66,26 @@ struct FdTable {
     entries: [Entry; ENTRIES],
 }
 
-/// How many bytes the table takes, of which the first line begins with a lock.
+/// Size of the table. Its first line begins with a lock.
 pub(crate) const FD_TABLE_BYTES: usize = size_of::<FdTable>();
 const _: () = assert!(FD_TABLE_BYTES == 64 + 48 * ENTRIES && FD_TABLE_BYTES.is_multiple_of(64));
 
-/// Marks an entry as needed by a message that is being sent.
+/// Pending mark: the entry is needed by a message that is being sent.
 const PENDING: u64 = u64::MAX;
 
-/// A packet: its number, and its segment's.
+/// Size of a packet: its number and the id of its segment.
 const PACKET_BYTES: usize = 24;
 
-/// Heads and tails of the two rings that share a store: the numbers of the next message to read, and to write.
+/// Returns the positions of both streams: the number of the next message to read, and of the next to write.
 pub(crate) type Positions<'a> = &'a dyn Fn() -> [(u64, u64); 2];
 
-/// A store that is open: its table is locked.
+/// An open store: its table is locked.
 pub(crate) struct OpenFdStore<'a> {
     store: &'a FdStore,
     table: &'a FdTable,
     _lock: TableGuard<'a>,
     positions: Positions<'a>,
-    /// What was pending, and what had stood there.
+    /// Entry, stream and former value of each pending mark.
     pending: Vec<(usize, usize, u64)>,
 }
 
@@ -101,17 +103,19 @@ impl FdStore {
         Ok([self.input.duplicate()?, self.output.duplicate()?])
     }
 
-    /// Opens it; the table lies there.
+    /// Opens the store by locking its table, and replaces the marks of dead senders.
     ///
     /// # Safety
-    /// `table` leads to [`FD_TABLE_BYTES`] bytes of shared memory, which stay as long as the result.
+    /// `table` points to [`FD_TABLE_BYTES`] bytes of shared memory, aligned to 64, which stay mapped while the result
+    /// lives.
     pub(crate) unsafe fn open<'a>(
         &'a self,
         table: NonNull<u8>,
         positions: Positions<'a>,
         timeout: Timeout,
     ) -> Result<OpenFdStore<'a>, SegmentError> {
-        // SAFETY: by the caller's promise; it consists of atomics.
+        // SAFETY: the contract of this function gives memory of this size and alignment; the table consists of atomics,
+        // for which all bytes are valid.
         let table: &FdTable = unsafe { table.cast().as_ref() };
         let lock = TableGuard::acquire(&table.lock, timeout)?;
         let open = OpenFdStore { store: self, table, _lock: lock, positions, pending: Vec::new() };
@@ -121,18 +125,18 @@ impl FdStore {
 }
 
 impl OpenFdStore<'_> {
-    /// B3.
+    /// Replaces the marks of dead senders (fd_store-B3).
     fn replace_pending(&self) {
         let ends = (self.positions)();
         for entry in &self.table.entries {
             for (needed, (_, tail)) in entry.needed.iter().zip(ends) {
-                // The tail may have stayed behind one message.
+                // The stored tail may be 1 less than the tail after the dead sender's push.
                 let _ = needed.compare_exchange(PENDING, tail.wrapping_add(2), SeqCst, SeqCst);
             }
         }
     }
 
-    /// Sees to it that a segment's descriptors are in, for a message of the ring that is being sent.
+    /// Makes sure that a segment's descriptors are in the store, and marks them as needed by the message being sent.
     pub(crate) fn put(&mut self, stream: usize, segment: u128, fds: &[Fd]) -> Result<(), SegmentError> {
         let id = [segment as u64, (segment >> 64) as u64];
         let entries = &self.table.entries;
@@ -173,14 +177,14 @@ impl OpenFdStore<'_> {
         })
     }
 
-    /// The message is sent, under this number; or it is not.
+    /// Replaces the pending marks by the number of the message that was sent. `None` restores the former values.
     pub(crate) fn sent(&mut self, number: Option<u64>) {
         for (at, stream, before) in self.pending.drain(..) {
             self.table.entries[at].needed[stream].store(number.map_or(before, |number| number.wrapping_add(1)), SeqCst);
         }
     }
 
-    /// The descriptors of these segments, as far as they are in.
+    /// Returns duplicates of the descriptors of these segments, of those that are in the store.
     pub(crate) fn find(&self, segments: &[u128]) -> std::io::Result<Vec<(u128, Vec<Fd>)>> {
         let mut found: Vec<(u128, Vec<Fd>)> = Vec::new();
         let mut bytes = [0; PACKET_BYTES];
@@ -195,7 +199,7 @@ impl OpenFdStore<'_> {
         Ok(found)
     }
 
-    /// Takes out what no message needs any more.
+    /// Removes packets from the front that no message needs any more.
     pub(crate) fn tidy(&self) {
         let heads = (self.positions)().map(|(head, _)| head);
         let mut bytes = [0; PACKET_BYTES];

@@ -1,4 +1,4 @@
-//! A place in memory that the program owns.
+//! Memory that the program owns, and an offset in it.
 #![allow(unsafe_code)] // pointers into the program's memory
 
 use super::kind::LINE;
@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 /// Memory that the program mapped.
 pub(crate) struct HostMemory(Shmem);
-// SAFETY: of a Shmem only its address, length and names are used, which do not change; it is dropped by the last owner.
+// SAFETY: only the address, length and names of the `Shmem` are used. They do not change, and the last owner drops it.
 unsafe impl Send for HostMemory {}
-// SAFETY: as above.
+// SAFETY: only the address, length and names of the `Shmem` are read, and they do not change.
 unsafe impl Sync for HostMemory {}
 
-/// A place inside such memory.
+/// An offset in memory that the program owns.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     memory: Arc<HostMemory>,
@@ -42,7 +42,7 @@ impl Host {
         Host { memory, offset }
     }
 
-    /// For a handle that came in a message.
+    /// Opens the memory that a handle in a message refers to.
     pub(crate) fn by_id(os_id: &str, offset: usize) -> Result<Self, SegmentError> {
         let shmem = ShmemConf::new().os_id(os_id).open().map_err(|_| SegmentError::Gone)?;
         Ok(Host::new(HostMemory::new(shmem), offset))
@@ -56,7 +56,7 @@ impl Host {
         self.offset
     }
 
-    /// The address, and how many bytes there are from it on.
+    /// Returns the address, and the number of bytes from there to the end of the memory.
     pub(super) fn base(&self) -> Result<(NonNull<u8>, usize), SegmentError> {
         let shmem = self.memory.shmem();
         let start = NonNull::new(shmem.as_ptr()).ok_or(SegmentError::NotASegment)?;
@@ -64,7 +64,7 @@ impl Host {
             return Err(SegmentError::Invalid("the offset is not a multiple of 64".into()));
         }
         let available = shmem.len().checked_sub(self.offset).ok_or(SegmentError::NoSpace)?;
-        // SAFETY: offset <= len, inside the mapping.
+        // SAFETY: `offset` is at most the length of the mapping.
         Ok((unsafe { start.add(self.offset) }, available))
     }
 }

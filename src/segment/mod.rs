@@ -1,7 +1,21 @@
-//! Shared memory that holds objects: how it is laid out, made, named, found, counted and given back.
+//! Shared memory that holds objects: layout, creation, names, lookup, reference counts and release.
 //!
-//! A *segment* is one mapping: an *arena* that holds many small objects, or a single that holds one. Higher layers see a
-//! [`Handle`]: an `Arc` for processes.
+//! A *segment* is one mapping. It is either an *arena*, which holds many small objects, or a *single*, which holds one.
+//! The rooms above use a [`Handle`] on an object: an `Arc` that works between processes.
+//!
+//! | file | content |
+//! |---|---|
+//! | `kind` | what an object is: kind, item type, size |
+//! | `header` | first bytes of a segment, and all offsets in it |
+//! | `segment` | one mapped segment |
+//! | `host`, `hosted`, `within` | segments inside memory that the program owns |
+//! | `extent`, `growth` | memory of objects that grow |
+//! | `table_lock` | lock guard of the tables in a segment |
+//! | `fd_store` | file descriptors for handles in stored messages |
+//! | `arena` | which process holds which blocks, and where new objects go |
+//! | `handle` | handles, their roles, their encoding, the macros for handle types |
+//! | `transfer` | messages with handles in them |
+//! | `named` | objects that other programs find |
 
 pub(crate) mod arena;
 mod extent;

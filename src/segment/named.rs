@@ -1,4 +1,4 @@
-//! Objects that other programs find: by a name in `/dev/shm`, or at an offset of memory that the program owns.
+//! Objects that other programs can find: by a name in `/dev/shm`, or at an offset of memory that the program owns.
 
 use super::handle::handle::Handle;
 use super::handle::object::Object;
@@ -11,15 +11,15 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Mutex;
 
-/// Makes, opens or removes an object that another program can find.
+/// Creates, opens or removes an object that other programs can find.
 ///
-/// Comes from `Value::named`, `Array::named` and their kin. Nothing happens before `create`, `open`, `open_or_create` or
-/// [`remove`](Named::remove).
+/// Returned by `Value::named`, `Array::named` and their counterparts for other types. Nothing happens before `create`,
+/// `open`, `open_or_create` or [`remove`](Named::remove) is called.
 ///
-/// The file is `/dev/shm/crossproc.NAME`. It appears with its content complete, and goes when the last handle of any
-/// process is dropped, unless it was made with [`persist`](Named::persist). When every process that used it ended without
-/// dropping it (killed, by `exit`, with the handle in a static), the next `create` or `open` of any program of this user
-/// sweeps it away. Each open takes a file descriptor and a mapping.
+/// The file is `/dev/shm/crossproc.NAME`. It appears with its content complete. It is removed when the last handle of
+/// any process is dropped, unless it was created with [`persist`](Named::persist). If all processes that used it ended
+/// without dropping their handles (killed, ended by `exit`, or with the handle in a static), the next `create` or
+/// `open` by any program of this user removes it. Each open object takes a file descriptor and a mapping.
 ///
 /// # Errors
 /// Of `create`: [`AlreadyExists`](SegmentError::AlreadyExists), [`NoSpace`](SegmentError::NoSpace),
@@ -27,8 +27,7 @@ use std::sync::Mutex;
 /// [`WrongType`](SegmentError::WrongType), [`WrongSize`](SegmentError::WrongSize),
 /// [`WrongVersion`](SegmentError::WrongVersion), [`WrongNamespace`](SegmentError::WrongNamespace),
 /// [`WrongOwner`](SegmentError::WrongOwner), [`NotASegment`](SegmentError::NotASegment).
-/// Of each: [`InvalidName`](SegmentError::InvalidName).
-///
+/// Of all: [`InvalidName`](SegmentError::InvalidName).
 /// ```
 /// use crossproc::{SegmentError, Value};
 /// let made = Value::named("doc-named").create(1.5_f64)?;
@@ -70,12 +69,11 @@ impl<H> Named<H> {
         Named { place, mode: 0o600, persist: false, tag: None, of: PhantomData }
     }
 
-    /// The permission bits of the file, not cut by the umask; 0600 unless said otherwise.
+    /// Sets the permission bits of the file, regardless of the umask. The default is 0600.
     ///
-    /// This crate opens only files of its own user. With more than 0600 other programs of other users may read or write
-    /// the bytes, and shrinking the file under a reader is `SIGBUS`. Objects that are used in place (`Array`) record_error a
-    /// file that others may write: [`WrongOwner`](SegmentError::WrongOwner).
-    ///
+    /// This crate opens only files of its own user. With more permissions than 0600, programs of other users may read
+    /// or write the bytes; if one of them shrinks the file, a reader gets `SIGBUS`. Objects that are used in place
+    /// (`Array`) refuse a file that others may write with [`WrongOwner`](SegmentError::WrongOwner).
     /// ```
     /// use std::os::unix::fs::PermissionsExt;
     /// let _kept = crossproc::Value::named("doc-mode").mode(0o640).create(1u8)?;
@@ -88,11 +86,10 @@ impl<H> Named<H> {
         self
     }
 
-    /// Names the type for the check at `open`, in place of what Rust calls it.
+    /// Sets the name of the type for the check by `open`, in place of Rust's name of it.
     ///
-    /// Scalars and arrays of them are told apart by kind and width, other types by size, alignment and name. Two programs
-    /// whose types are called unit_handle and mean different things, or the same and are called differently, say so here.
-    ///
+    /// Scalars and arrays of scalars are distinguished by kind and width, other types by size, alignment and name. Set
+    /// a tag if two programs use one name for different types, or different names for one type.
     /// ```
     /// use crossproc::{SegmentError, Value};
     /// let _kept = Value::named("doc-tag").tag("point.v1").create([1.0f32, 2.0])?;
@@ -105,8 +102,8 @@ impl<H> Named<H> {
         self
     }
 
-    /// Has `create` make an object that stays when nobody uses it, until [`remove`](Named::remove) or a restart.
-    ///
+    /// Makes `create` create an object that stays without users, until [`remove`](Named::remove) or a restart of the
+    /// machine.
     /// ```
     /// use crossproc::Value;
     /// drop(Value::named("doc-persist").persist().create(7u32)?);
@@ -119,11 +116,10 @@ impl<H> Named<H> {
         self
     }
 
-    /// Removes the name. Programs that use the object go on using it; the name is free at once.
+    /// Removes the name, which can be used again at once. Programs that have the object open can continue to use it.
     ///
     /// # Errors
     /// [`NotFound`](SegmentError::NotFound), [`WrongOwner`](SegmentError::WrongOwner).
-    ///
     /// ```
     /// use crossproc::{SegmentError, Value};
     /// let value = Value::named("doc-remove").create(7u32)?;
@@ -136,7 +132,9 @@ impl<H> Named<H> {
         match self.place {
             NamedPlace::File(name) => shm_file::remove(&name?),
             #[cfg(feature = "shared_memory")]
-            NamedPlace::Host(_) => Err(SegmentError::Invalid("the memory belongs to the program".into())),
+            NamedPlace::Host(_) => {
+                Err(SegmentError::Invalid("an object in memory of the program has no name to remove".into()))
+            }
         }
     }
 
@@ -169,7 +167,7 @@ impl<H> Named<H> {
         let mut fd = fd;
         let file = loop {
             match shm_file::publish(fd, name) {
-                // A name that nobody holds is as good as free.
+                // A name that no process holds counts as free.
                 Err((back, SegmentError::AlreadyExists)) if shm_file::remove_unused(name, &stays) => fd = back,
                 other => break other.map_err(|(_, error)| error)?,
             }
@@ -179,12 +177,11 @@ impl<H> Named<H> {
 }
 
 impl<H: Object> Named<H> {
-    /// Opens the object that has the name.
+    /// Opens the object with this name.
     ///
     /// # Errors
-    /// See the type. After [`open`](Named::open) the object is what was asked for: kind, size, alignment and type of its
-    /// items are those that its creator had.
-    ///
+    /// See [`Named`]. An opened object has the kind, and its items the size, alignment and type, that its creator gave
+    /// it.
     /// ```
     /// use crossproc::{SegmentError, Value};
     /// assert_eq!(Value::<u8>::named("doc-nothing").open().unwrap_err(), SegmentError::NotFound);
@@ -211,7 +208,7 @@ impl<H: Object> Named<H> {
         Ok(H::of(Handle::single(segment, layout.locks), count))
     }
 
-    /// Makes the object; `init` fills its data, which is zeros behind its locks, before anybody else sees it.
+    /// Creates the object. `init` fills its data, which is zero after the locks, before another process can see it.
     pub(crate) fn create_object(&self, count: usize, init: impl FnOnce(NonNull<u8>)) -> Result<H, SegmentError> {
         let spec = self.spec(H::spec(count)?);
         let layout = H::layout(count).ok_or(SegmentError::TooLarge)?;
@@ -225,7 +222,7 @@ impl<H: Object> Named<H> {
         Ok(H::of(Handle::single(segment, layout.locks), count))
     }
 
-    /// `open`, or `create` where there is nothing; again where another program was faster.
+    /// Opens the object, or creates it if it does not exist. Tries again if another program created it in the meantime.
     pub(crate) fn open_or_create_object(
         &self,
         create: impl Fn(&Self) -> Result<H, SegmentError>,
@@ -253,12 +250,12 @@ fn open_file(name: &Name, in_place: bool) -> Result<Segment, SegmentError> {
     Segment::attach(Backing::Named(Mutex::new(file)), size)
 }
 
-/// Removes the names of this user that no process holds any more.
+/// Removes the names of this user that no process holds.
 pub(crate) fn sweep_names() {
     shm_file::sweep(&stays);
 }
 
-/// The same, for one who calls it often: where there are many names, not every call looks.
+/// Removes unused names, for frequent callers: if there are many names, most calls return at once.
 pub(crate) fn sweep_names_now_and_then() {
     shm_file::sweep_now_and_then(&stays);
 }

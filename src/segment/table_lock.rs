@@ -1,9 +1,9 @@
-//! The lock of a table in a segment.
+//! Lock of a table in a segment.
 
 use crate::SegmentError;
 use crate::sync::{Held, LockFailure, RawLock, Timeout};
 
-/// A table's lock, held until this is dropped.
+/// Lock of a table. It is released on drop.
 pub(crate) struct TableGuard<'a> {
     lock: &'a RawLock,
     held: Held,
@@ -23,7 +23,7 @@ impl Drop for TableGuard<'_> {
     }
 }
 
-/// A roster's lock that cannot be had: the segment is damaged, or this thread holds too many guards.
+/// Maps a lock failure: the segment is damaged, or this thread holds too many guards.
 fn refused(refusal: LockFailure) -> SegmentError {
     match refusal {
         LockFailure::TooMany => SegmentError::Invalid("this thread holds too many guards".into()),

@@ -5,13 +5,13 @@ use super::named::{Named, NamedPlace};
 use shared_memory::Shmem;
 use std::sync::Arc;
 
-/// A [`shared_memory::Shmem`] with room for this crate's objects, each at an offset that the program chooses.
+/// Memory of a [`shared_memory::Shmem`] in which this crate's objects can be created, each at an offset that the
+/// program chooses.
 ///
-/// `Value::within(&memory, offset)` and its kin make objects in it, or open those that another program made there. The
-/// memory stays mapped as long as an object in it is used. An object takes some hundred bytes beside its data; the
-/// offset is a multiple of 64. Two processes must not create an object at the same offset at the same time, else one of
-/// them is told that it exists already.
-///
+/// `Value::within(&memory, offset)` and its counterparts for other types create objects in it, or open objects that
+/// another program created there. The memory stays mapped while an object in it is in use. An object takes a few
+/// hundred bytes in addition to its data. The offset must be a multiple of 64. If two processes create an object at the
+/// same offset at the same time, one of them gets [`AlreadyExists`](crate::SegmentError::AlreadyExists).
 /// ```
 /// use crossproc::{Array, Value, Within};
 /// use shared_memory::ShmemConf;
@@ -37,8 +37,7 @@ impl std::fmt::Debug for Within {
 }
 
 impl Within {
-    /// Takes the memory, in which nothing of this crate need be yet. Fresh memory is zeros.
-    ///
+    /// Wraps the memory. It need not contain any object of this crate yet; fresh memory must be zero.
     /// ```
     /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
     /// assert_eq!(memory.shmem().len(), 65536);
@@ -48,8 +47,7 @@ impl Within {
         Within { memory: HostMemory::new(shmem) }
     }
 
-    /// The memory itself.
-    ///
+    /// Returns the underlying memory.
     /// ```
     /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
     /// assert!(!memory.shmem().get_os_id().is_empty());
@@ -59,7 +57,7 @@ impl Within {
         self.memory.shmem()
     }
 
-    /// An object at this offset.
+    /// Returns a builder for an object at this offset.
     pub(crate) fn at<H>(&self, offset: usize) -> Named<H> {
         Named::on(NamedPlace::Host(Host::new(self.memory.clone(), offset)))
     }

@@ -1,14 +1,15 @@
-//! This process's share of all arenas: where a new object goes, and what happens to it at a fork.
+//! Allocator of this process: where a new object goes, and what happens to its blocks at a fork.
 //!
-//! Per block size there are some arenas and a small free list of blocks that are ours and unused. Creating takes one from the
-//! free_list; dropping puts it back. Neither touches shared memory beyond the block itself.
+//! There are some arenas for each block size, and a short free list of blocks that this process holds without using
+//! them. Creating an object takes a block from the free list, and dropping it puts the block back. Neither accesses
+//! shared memory outside the block.
 //!
 //! # Invariants
-//! * P1: everything here changes under one mutex, which a fork takes first, so that the child finds it whole.
-//! * P2: a block in the free_list has our bit and no handle.
+//! * allocator-P1: all of this changes under one mutex. A fork takes it first, so the child finds a consistent state.
+//! * allocator-P2: a block in the free list has this process's bit and no handle.
 //!
 //! # If a process dies here
-//! All of this is private; what it stands for is in the rosters.
+//! All of this is private memory. What it refers to in shared memory is in the rosters.
 
 use super::arena::{self, Arena};
 use super::id_map::IdMap;
@@ -22,7 +23,7 @@ use crate::sys::process_id::{self, ForkHooks, Layer};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// More unused blocks of a class than this go back, so that other processes find them.
+/// Blocks of a size class that exceed this number go back to the arenas, so that other processes can take them.
 const MAX_FREE: usize = 1024;
 
 #[derive(Default)]
@@ -30,9 +31,9 @@ pub(crate) struct Allocator {
     classes: Vec<SizeClass>,
     arenas: IdMap<u128, Arc<Arena>>,
     singles: IdMap<u128, Weak<Segment>>,
-    /// How many `Part`s this process has of the array in (segment, block), and the claim that says so.
+    /// By (segment, block): number of parts of an array that this process has, or of handles in a role.
     parts: IdMap<(u128, u32), PartCount>,
-    /// Between the two halves of a fork.
+    /// State between the two halves of a fork.
     fork: ForkPlan,
 }
 
@@ -42,14 +43,14 @@ struct PartCount {
     location: Location,
 }
 
-/// (chunk, claim) of an arena.
+/// (chunk, claim) pairs of an arena.
 type ClaimsByChunk = Vec<(u32, u32)>;
 
 #[derive(Default)]
 struct ForkPlan {
     arenas: Vec<(Arc<Arena>, ClaimsByChunk)>,
     parts: Vec<((u128, u32), u32, Location)>,
-    /// The last child before this one.
+    /// Process id of the newest child before this fork.
     child_before: Option<u32>,
     names: Vec<(Arc<Segment>, crate::sys::shm_file::NamedFile)>,
 }
@@ -63,11 +64,11 @@ struct SizeClass {
 
 static ALLOCATOR: Mutex<Option<Allocator>> = Mutex::new(None);
 
-/// The heap, locked.
+/// The allocator with its mutex held.
 pub(crate) struct LockedAllocator(MutexGuard<'static, Option<Allocator>>);
 
-/// From here on, a fork finds nothing of the allocator half-done. Before `main` where there is a constructor, for a fork that is
-/// under way beside the first use would not hear of it any more.
+/// Registers the fork hooks, so that a fork finds the allocator in a consistent state. Called before `main` where the
+/// program has a constructor: a fork that runs at the same time as the first use would miss hooks that are set then.
 pub(crate) fn watch_forks() {
     process_id::set_fork_hooks(
         Layer::Memory,
@@ -85,7 +86,7 @@ impl LockedAllocator {
         self.0.get_or_insert_default()
     }
 
-    /// A zeroed block of ours with one handle. None if the object is too large for a block.
+    /// Allocates a zeroed block with one handle. Returns `None` if the object is too large for a block.
     pub(crate) fn allocate(
         &mut self,
         kind: u32,
@@ -102,10 +103,10 @@ impl LockedAllocator {
         Ok(Some((arena, block)))
     }
 
-    /// The last handle of this process on a block goes.
+    /// Drops the last handle of this process on a block. Another thread may have added one since.
     pub(crate) fn drop_handle(&mut self, arena: &Arc<Arena>, block: u32, locks: usize, notify: &dyn Fn(usize)) {
         if arena.drop_handle(block) {
-            return notify(arena.handles(block)); // another is left in this process
+            return notify(arena.handles(block)); // this process has another handle
         }
         let reusable = arena.drop_last_handle(block, locks, &|| notify(0));
         let allocator = self.allocator();
@@ -122,7 +123,7 @@ impl LockedAllocator {
         }
     }
 
-    /// The arena or single with this number, if this process has it.
+    /// Returns the arena with this id, if this process has it.
     pub(crate) fn arena(&mut self, id: u128) -> Option<Arc<Arena>> {
         self.allocator().arenas.get(&id).cloned()
     }
@@ -131,7 +132,7 @@ impl LockedAllocator {
         self.allocator().singles.get(&id)?.upgrade()
     }
 
-    /// A location that this process can see, if it has the segment.
+    /// Returns the location of a block, if this process has the segment.
     pub(crate) fn location(&mut self, id: u128, block: u32) -> Option<Location> {
         match self.arena(id) {
             Some(arena) => {
@@ -155,8 +156,8 @@ impl LockedAllocator {
         segment
     }
 
-    /// One more part of the array at this location, or one more who holds the object in this role (an array has but role 0);
-    /// the first says so to all processes.
+    /// Adds a part of the array at this location, or a holder of the object in this role. Arrays have only role 0. The
+    /// first one is entered in the roster, where other processes see it.
     pub(crate) fn add_part(&mut self, location: &Location, role: u32) -> Result<(), SegmentError> {
         let parts = &mut self.allocator().parts;
         if let Some(parts) = parts.get_mut(&location.key(role)) {
@@ -174,7 +175,7 @@ impl LockedAllocator {
         Ok(())
     }
 
-    /// Who holds the object in this role.
+    /// Returns the holders of the object in this role.
     pub(crate) fn holder_count(&mut self, location: &Location, role: u32) -> HolderCount {
         let (segment, key) = (location.segment(), location.key(role));
         let (here, in_flight) = match location {
@@ -191,7 +192,7 @@ impl LockedAllocator {
         HolderCount { here, elsewhere: other.or(in_flight.then_some(UNKNOWN)) }
     }
 
-    /// Gives how many are left in this process.
+    /// Drops a part or a holder. Returns the number that is left in this process.
     pub(crate) fn drop_part(&mut self, location: &Location, role: u32) -> usize {
         let parts = &mut self.allocator().parts;
         let Some(entry) = parts.get_mut(&location.key(role)) else { return 0 };
@@ -224,7 +225,7 @@ impl Allocator {
         arena
     }
 
-    /// Blocks for the free_list: from the newest arena that has some, else from a new one.
+    /// Fills the free list: from the newest arena that has free blocks, or else from a new arena.
     fn refill(&mut self, at: usize) -> Result<(), SegmentError> {
         let arenas = self.classes[at].arenas.clone();
         for arena in arenas.iter().rev() {
@@ -241,7 +242,7 @@ impl Allocator {
         Ok(())
     }
 
-    /// Of the arenas of a class in which we hold nothing, the smallest stays for the next object; the others go.
+    /// Retires the arenas of a class in which this process has no object. The smallest one stays for the next object.
     fn retire_all_but_one(&mut self, at: usize) {
         let class = &mut self.classes[at];
         if class.arenas.len() < 2 {
@@ -264,8 +265,8 @@ impl ForkPlan {
         self.arenas.iter().any(|(_, claims)| !claims.is_empty()) || !self.parts.is_empty()
     }
 
-    /// In the parent: the child's claims get its name, lest it is killed before it does that itself. Where the child cannot
-    /// be found they wait for it.
+    /// In the parent: writes the child's tag into its claims, in case the child is killed before it does so itself. If
+    /// the child cannot be found, the claims wait for it.
     fn name_child(&self) {
         let Some(child) = self.has_claims().then(process_id::newest_child).flatten() else { return };
         if Some(child) == self.child_before {
@@ -288,10 +289,10 @@ impl ForkPlan {
     }
 }
 
-/// The mutex's guard on its way through a fork.
+/// Holds the mutex's guard during a fork.
 static FORK_HANDOFF: ForkHandoff<LockedAllocator> = ForkHandoff::new();
 
-/// The child gets claims, and holds on names, of its own before it exists: the parent may drop its handles at once.
+/// Gives the child claims, and open files of names, before it exists. The parent may drop its own at once afterwards.
 fn before_fork() {
     let mut locked = lock();
     let allocator = locked.allocator();
@@ -350,19 +351,19 @@ fn after_fork_in_child() {
         if let Backing::Named(file) = &*segment.backing
             && let Ok(mut file) = file.lock()
         {
-            *file = again; // the parent's, which this closes, stays open there
+            *file = again; // closes the child's copy of the parent's file; the parent's stays open
         }
     }
 }
 
 #[allow(unsafe_code)]
 fn put_handoff(locked: LockedAllocator) {
-    // SAFETY: we hold the heap's mutex.
+    // SAFETY: this thread holds the allocator's mutex, as `locked` is its guard.
     unsafe { FORK_HANDOFF.put(locked) };
 }
 
 #[allow(unsafe_code)]
 fn take_handoff() -> Option<LockedAllocator> {
-    // SAFETY: between the halves of a fork nobody else gets the mutex.
+    // SAFETY: the guard has been in here since `before_fork`, so no other thread has the allocator's mutex.
     unsafe { FORK_HANDOFF.take() }
 }

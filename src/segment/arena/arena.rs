@@ -1,18 +1,25 @@
-//! A segment of equal blocks, shared by all processes that hold one of them.
+//! An arena: a segment of blocks of one size, shared by all processes that hold one of them.
 //!
 //! # Protocol
-//! A process takes up to 64 free blocks at once, by setting their bits in one of its claims, and keeps those that it does
-//! not need yet for its next objects (`heap`). A handle in a message is a *flight*: it counts before the message exists,
-//! and until the reader has set its own bit. A block that no message ever carried is known to be held by us alone.
+//! A process takes up to 64 free blocks at once by setting their bits in one of its claims. It keeps those that it does
+//! not need yet for its next objects (`allocator`). A handle in a message is *in flight*: it is counted from before the
+//! message exists until the receiver has set its own bit. A block that was never in a message is held by one process
+//! only.
 //!
 //! # Invariants
-//! * A1: `handles` (private) counts this process's handles per block; it goes from and to 0 under the heap's mutex.
-//! * A2: blocks begin with a lock, whatever they hold, for the arena's life: a lock word is never reused as data, so the
-//!   kernel may write to it at any time.
-//! * A3: a block whose lock word is held is not given back: a leaked guard may still be used.
+//! * arena-A1: `handles`, which is private, is the number of this process's handles on each block. It leaves 0 and
+//!   returns to 0 only under the allocator's mutex.
+//! * arena-A2: each block begins with a lock, whatever it holds, as long as the arena exists. A lock word is never
+//!   reused as data, so the kernel may write to it at any time.
+//! * arena-A3: a block whose lock is held is not given back, because a leaked guard may still be used.
 //!
 //! # If a process dies here
-//! See `roster`. A flight whose message was lost with its sender keeps its block until the arena ends.
+//! See `roster`. A handle in flight whose message was lost with its sender keeps its block until the arena ends.
+//!
+//! # Ordering
+//! All operations on shared words are SeqCst. The decisions here read several words (claims, handles in flight, lock
+//! words) that other processes change independently, and none of them is on a hot path. `handles` is private: `Relaxed`
+//! is enough to add to a count that cannot be 0.
 
 use super::id_map::IdMap;
 use super::roster::{self, LockedRoster};
@@ -25,12 +32,12 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Blocks are never larger: what does not fit gets a segment of its own.
+/// Largest size of a block. Larger objects get a segment of their own.
 pub(crate) const MAX_BLOCK_BYTES: usize = 64 << 10;
 const MIN_BYTES: usize = 256 << 10;
 const MAX_BYTES: usize = 64 << 20;
 const CLAIMS: usize = 2048;
-/// In `handles`: a message has carried the block, so other processes may hold it.
+/// Flag in `handles`: a message has carried the block, so other processes may hold it.
 const SHARED: u32 = 1 << 31;
 
 pub(crate) struct Arena {
@@ -39,14 +46,14 @@ pub(crate) struct Arena {
     local: Mutex<LocalClaims>,
 }
 
-/// What this process has in the arena.
+/// This process's claims in an arena.
 #[derive(Default)]
 struct LocalClaims {
-    /// Our claim for each chunk.
+    /// Claim of this process by chunk.
     claims: IdMap<u32, u32>,
-    /// Blocks with handles.
+    /// Number of blocks with handles.
     live: usize,
-    /// Where the last free chunk was found.
+    /// Chunk in which free blocks were found last.
     hint: usize,
 }
 
@@ -56,7 +63,7 @@ impl std::fmt::Debug for Arena {
     }
 }
 
-/// The block size for an object: one, two, three, four, six, eight, twelve .. lines.
+/// Returns the block size for an object: 1, 2, 3, 4, 6, 8, 12, .. lines.
 pub(crate) fn size_class(bytes: usize) -> Option<usize> {
     let lines = bytes.max(1).div_ceil(LINE);
     let above = lines.next_power_of_two();
@@ -66,7 +73,7 @@ pub(crate) fn size_class(bytes: usize) -> Option<usize> {
 }
 
 impl Arena {
-    /// A new one; `there` is how much memory the class has already, which is doubled.
+    /// Creates an arena. `existing` is the size of the arenas that the class has already, which is doubled.
     pub(crate) fn create(class: usize, existing: usize) -> Result<Self, SegmentError> {
         let claims = CLAIMS * 32 + header::CLAIMS_AT;
         let available = existing.clamp(MIN_BYTES, MAX_BYTES).max(claims + class * 4) - claims;
@@ -78,9 +85,9 @@ impl Arena {
         Ok(Arena::of(segment))
     }
 
-    /// What a peer sent.
+    /// Wraps a segment that was created, or received from a peer.
     pub(crate) fn of(segment: Segment) -> Self {
-        // Calloc gives pages that are zero without being touched: a large arena of which we hold one block stays cheap.
+        // `calloc` returns untouched zero pages, so a large arena of which this process holds one block stays cheap.
         let handles = bytemuck::allocation::zeroed_slice_box(segment.geometry.blocks);
         Arena { segment, handles, local: Mutex::default() }
     }
@@ -101,7 +108,7 @@ impl Arena {
         self.local().live
     }
 
-    /// Takes some free blocks for this process, at most a chunk of them. None if there is none.
+    /// Takes some free blocks for this process, at most one chunk. Returns none if there are none.
     pub(crate) fn take_blocks(&self) -> Result<Vec<u32>, SegmentError> {
         let roster = self.segment.roster().lock()?;
         let mut local = self.local();
@@ -112,15 +119,15 @@ impl Arena {
         let Some((chunk, free)) = found else { return Ok(Vec::new()) };
         local.hint = chunk;
         let Some(claim) = local.claim(&roster, chunk as u32) else { return Ok(Vec::new()) };
-        claim.held.fetch_or(free, SeqCst); // R2
+        claim.held.fetch_or(free, SeqCst); // roster-R2
         Ok((0..64).filter(|bit| free >> bit & 1 == 1).map(|bit| (chunk * 64 + bit) as u32).collect())
     }
 
-    /// A chunk with free blocks (R1), and which.
+    /// Finds a chunk with free blocks (roster-R1). Returns it with a bit mask of them.
     fn find_free(&self, roster: &LockedRoster<'_>, hint: usize) -> Option<(usize, u64)> {
         let blocks = self.segment.geometry.blocks;
         let chunks = blocks.div_ceil(64);
-        let held = roster.held_by_anybody(chunks);
+        let held = roster.held_by_any_process(chunks);
         let in_flight = self.segment.in_flight();
         (0..chunks).map(|i| (hint + i) % chunks).find_map(|chunk| {
             let within =
@@ -136,7 +143,7 @@ impl Arena {
         })
     }
 
-    /// Gives blocks back that we held without a handle.
+    /// Gives back a block that this process held without a handle.
     pub(crate) fn give_back(&self, block: u32) {
         let local = self.local();
         if let Some(claim) = local.claims.get(&(block / 64)).and_then(|claim| self.segment.roster().claim(*claim)) {
@@ -144,7 +151,7 @@ impl Arena {
         }
     }
 
-    /// A fresh block of ours gets its first handle. Under the heap's mutex (A1).
+    /// Adds the first handle to a fresh block of this process. Under the allocator's mutex (arena-A1).
     pub(crate) fn first_handle(&self, block: u32, kind: u32, bytes: usize) {
         self.local().live += 1;
         self.handles[block as usize].store(1, Relaxed);
@@ -152,42 +159,44 @@ impl Arena {
         self.zero_data(block, bytes);
     }
 
-    #[allow(unsafe_code)] // memory that nobody else has yet
+    #[allow(unsafe_code)] // memory that no other process has yet
     fn zero_data(&self, block: u32, bytes: usize) {
         let head = size_of::<crate::sync::RawLock>();
         let bytes = bytes.min(self.class());
-        // SAFETY: the block is ours alone and as large as its class; the lock at its front stays (A2).
+        // SAFETY: the block belongs to this process alone and has the size of its class; the lock at its start stays
+        // (arena-A2).
         unsafe { self.segment.block(block as usize).add(head).write_bytes(0, bytes - head) };
     }
 
-    /// One more handle on a block that has some.
+    /// Adds a handle to a block that has one.
     #[inline]
     pub(crate) fn add_handle(&self, block: u32) {
         self.handles[block as usize].fetch_add(1, Relaxed);
     }
 
-    /// How many handles this process has on a block.
+    /// Returns the number of this process's handles on a block.
     pub(crate) fn handles(&self, block: u32) -> usize {
         (self.handles[block as usize].load(SeqCst) & !SHARED) as usize
     }
 
-    /// Whether a message carries a handle on the block.
+    /// Returns whether a message carries a handle on the block.
     pub(crate) fn is_in_flight(&self, block: u32) -> bool {
         self.segment.in_flight()[block as usize].load(SeqCst) != 0
     }
 
-    /// One handle less, unless it is the last: that takes the heap's mutex and [`Arena::drop_last_handle`].
+    /// Drops a handle and returns true, unless it is the last. The last one needs the allocator's mutex and
+    /// [`Arena::drop_last_handle`].
     #[inline]
     pub(crate) fn drop_handle(&self, block: u32) -> bool {
         let handles = &self.handles[block as usize];
         handles.fetch_update(SeqCst, Relaxed, |count| (count & !SHARED > 1).then(|| count - 1)).is_ok()
     }
 
-    /// The last handle of this process goes. Under the heap's mutex. True if the block can be used again at once.
-    /// If others may hold it, `notify` is for them.
+    /// Drops the last handle of this process. Under the allocator's mutex. Returns whether the block can be used again
+    /// at once. Calls `notify` if another process holds the block.
     pub(crate) fn drop_last_handle(&self, block: u32, locks: usize, notify: &dyn Fn()) -> bool {
         if self.segment.has_live_guard(block as usize, locks) {
-            return false; // A3: its handle is never given back
+            return false; // arena-A3: this handle is never given back
         }
         let count = self.handles[block as usize].fetch_sub(1, SeqCst) - 1;
         if count & !SHARED != 0 {
@@ -197,7 +206,7 @@ impl Arena {
         self.local().live -= 1;
         let shared = count & SHARED != 0;
         if shared {
-            // As long as the roster is locked, nobody can make another object of the block.
+            // While the roster is locked, no process can create another object in the block.
             let roster = self.segment.roster().lock();
             self.give_back(block);
             if roster.is_ok_and(|roster| roster.other(block).is_some()) {
@@ -207,7 +216,7 @@ impl Arena {
         !shared
     }
 
-    /// A message takes a handle along.
+    /// Counts a handle that a message takes along.
     pub(crate) fn export(&self, block: u32) -> Result<(), SegmentError> {
         let _roster = self.segment.roster().lock()?;
         self.handles[block as usize].fetch_or(SHARED, SeqCst);
@@ -217,14 +226,14 @@ impl Arena {
         Ok(())
     }
 
-    /// A message gave its handle up, or lost it.
+    /// Uncounts a handle whose message released it or was lost.
     pub(crate) fn release(&self, block: u32) {
         if let Some(in_flight) = self.segment.in_flight().get(block as usize) {
             let _ = in_flight.fetch_update(SeqCst, SeqCst, |count| count.checked_sub(1));
         }
     }
 
-    /// A handle comes out of a message, whose flight ends after this. Under the heap's mutex.
+    /// Takes a handle out of a message. The caller ends the handle's flight afterwards. Under the allocator's mutex.
     pub(crate) fn import(&self, block: u32) -> Result<(), SegmentError> {
         let handles = self.handles.get(block as usize).ok_or(SegmentError::NotASegment)?;
         let roster = self.segment.roster().lock()?;
@@ -239,19 +248,19 @@ impl Arena {
         Ok(())
     }
 
-    /// Whether a message still needs this process's copy of the arena.
+    /// Returns whether a message still needs this process's mapping of the arena.
     pub(crate) fn has_in_flight(&self) -> bool {
         self.segment.in_flight().iter().any(|in_flight| in_flight.load(SeqCst) != 0)
     }
 
-    /// Gives up all that this process has here.
+    /// Gives up all claims of this process.
     pub(crate) fn release_claims(&self) {
         for (_, claim) in self.local().claims.drain() {
             self.segment.roster().drop_claim(claim);
         }
     }
 
-    /// Before a fork: claims for the child, with the blocks that have handles. Gives their numbers, by chunk.
+    /// Before a fork: adds claims for the child on the blocks that have handles. Returns (chunk, claim) of each.
     pub(crate) fn prepare_child(&self) -> Vec<(u32, u32)> {
         let Ok(roster) = self.segment.roster().lock() else { return Vec::new() };
         let chunks: Vec<u32> = self.local().claims.keys().copied().collect();
@@ -265,7 +274,7 @@ impl Arena {
         chunks.into_iter().filter_map(claim_for).collect()
     }
 
-    /// In the child: those are ours, and nothing else is.
+    /// In the child of a fork: takes these claims over, and forgets the parent's.
     pub(crate) fn become_child(&self, claims: &[(u32, u32)]) {
         let roster = self.segment.roster();
         let me = ProcessId::current().tag();
@@ -276,7 +285,7 @@ impl Arena {
         }
     }
 
-    /// After a fork, the parent's blocks are the child's too.
+    /// After a fork, in the parent: the child holds all blocks that have handles.
     pub(crate) fn mark_all_shared(&self) {
         for handles in self.handles.iter().filter(|handles| handles.load(SeqCst) != 0) {
             handles.fetch_or(SHARED, SeqCst);
@@ -285,7 +294,7 @@ impl Arena {
 }
 
 impl LocalClaims {
-    /// Our claim for a chunk, claimed if need be.
+    /// Returns this process's claim on a chunk, after adding it if there is none.
     fn claim<'a>(&mut self, roster: &'a LockedRoster<'_>, chunk: u32) -> Option<&'a roster::Claim> {
         let index = match self.claims.get(&chunk) {
             Some(index) => *index,

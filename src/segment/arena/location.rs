@@ -1,4 +1,4 @@
-//! Where an object lives.
+//! Location of an object: a block of an arena, or a segment of its own.
 
 use super::arena::Arena;
 use crate::SegmentError;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// Where an object lives.
+/// Location of an object, which keeps its segment mapped.
 #[derive(Clone, Debug)]
 pub(crate) enum Location {
     Block { arena: Arc<Arena>, block: u32 },
@@ -17,7 +17,7 @@ pub(crate) enum Location {
 }
 
 impl Location {
-    /// A segment that is attached for a moment only, without the heap's knowledge.
+    /// Wraps a segment that is attached for a short time, without registering it with the allocator.
     pub(crate) fn detached(segment: Segment) -> Self {
         match segment.header.spec().kind == Kind::Arena as u32 {
             true => Location::Block { arena: Arc::new(Arena::of(segment)), block: 0 },
@@ -25,7 +25,7 @@ impl Location {
         }
     }
 
-    /// Another block of the same segment, if this is the segment and it has the block.
+    /// Returns the location of another block of this segment, if `id` is this segment and it has the block.
     pub(crate) fn sibling(&self, id: u128, block: u32) -> Option<Self> {
         let segment = self.segment();
         let fits = segment.header.id() == id && (block as usize) < segment.geometry.blocks;
@@ -49,7 +49,7 @@ impl Location {
         }
     }
 
-    /// A message takes a handle along, or a part, in these roles.
+    /// Counts a handle that a message takes along in these roles; a part of an array has role 0.
     pub(crate) fn export(&self, roles: Roles) -> Result<(), SegmentError> {
         if let Location::Block { arena, block } = self {
             arena.export(*block)?;
@@ -64,7 +64,7 @@ impl Location {
         each_role(roles).filter_map(|role| self.segment().parts_in_flight(self.block() as usize, role))
     }
 
-    /// A message gave its handle up, or lost it.
+    /// Uncounts a handle whose message released it or was lost.
     pub(crate) fn release(&self, roles: Roles) {
         self.parts_in_flight(roles).for_each(|count| {
             let _ = count.fetch_update(SeqCst, SeqCst, |count| count.checked_sub(1));
@@ -78,7 +78,8 @@ impl Location {
         matches!(self, Location::Single(_))
     }
 
-    /// An array's parts are counted by its block; a segment of its own has one, so that roles take the numbers.
+    /// Returns the key for counting parts or holders. An array's parts are counted by its block. A single has only
+    /// block 0, so its roles take the numbers of blocks.
     pub(super) fn key(&self, role: u32) -> (u128, u32) {
         (self.segment().header.id(), self.block() + role)
     }

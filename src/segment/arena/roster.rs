@@ -1,29 +1,32 @@
-//! Which process holds which blocks of a segment.
+//! Roster of a segment: which process holds which blocks.
 //!
 //! # Layout
 //! A *claim* belongs to one process and one chunk of 64 blocks:
 //! ```text
-//! offset 0   owner   the process's tag, 0 = nobody's
-//!        8   chunk   which 64 blocks
-//!       12   fork    1 while a fork hands the claim to the child
-//!       16   held    bit i: the process has a handle on block 64 * chunk + i, or keeps it for its next object
+//! offset 0   owner   tag of the process, 0 = free
+//!        8   chunk   number of the chunk
+//!       12   fork    1 while a fork passes the claim to the child
+//!       16   held    bit i: the process has a handle on block 64 * chunk + i, or keeps the block for its next object
 //!       24   parts   bit i: the process has parts of the array in that block
 //! ```
-//! A process that holds one block takes one claim; one that holds all takes one per chunk.
+//! A process that holds one block needs one claim. A process that holds all blocks needs one per chunk.
 //!
 //! # Protocol
-//! Under the roster's lock: to claim a claim, to claim blocks that nobody has, to take a block over from a message. Bits
-//! are cleared without it.
+//! A process needs the roster's lock to add a claim, to take blocks that no process has, and to take over a block from
+//! a message. It clears bits without the lock.
 //!
 //! # Invariants
-//! * R1: a block is free when no claim of a living process holds it, no message carries it, and no guard is on it.
-//! * R2: a bit of `held` is set before a handle of that process exists, and cleared after its last one went.
-//! * R3: `owner` is stored last when a claim is claimed; `owner = 0` gives up all its bits at once.
+//! * roster-R1: a block is free if no claim of a living process holds it, no message carries it, and no guard uses it.
+//! * roster-R2: a bit in `held` is set before a handle of that process exists, and cleared after the last one is
+//!   dropped.
+//! * roster-R3: `owner` is stored last when a claim is added. Storing 0 to `owner` gives up all bits of the claim at
+//!   once.
 //!
 //! # If a process dies here
-//! Its claims go as a whole, by one store each, whoever sees it first (`reap_dead`): nothing to repair, and twice is as good
-//! as once. After a fork both sides write the child's name into the claims, so that it does not matter which of the two is
-//! killed. Only if both are before either has, the claims stay until the arena ends: nobody knows whether the child lives.
+//! The first process that notices frees each claim of the dead process with one store (`reap_dead`). There is nothing
+//! to repair, and freeing a claim twice is harmless. After a fork, both parent and child write the child's tag into the
+//! child's claims, so one of them may be killed. If both are killed before either has written, the claims stay until
+//! the arena ends, because no process knows whether the child is alive.
 
 use crate::SegmentError;
 use crate::segment::header::CLAIM_BYTES;
@@ -47,18 +50,18 @@ const _: () = assert!(size_of::<Claim>() == CLAIM_BYTES);
 #[repr(C)]
 pub(crate) struct RosterHead {
     lock: RawLock,
-    /// No claim from here on was ever used.
+    /// Number of claims that were ever used.
     used: AtomicU32,
 }
 
-/// The claims of a segment.
+/// Claims of a segment.
 #[derive(Clone, Copy)]
 pub(crate) struct Roster<'a> {
     head: &'a RosterHead,
     claims: &'a [Claim],
 }
 
-/// The roster, under its lock.
+/// Roster with its lock held.
 pub(crate) struct LockedRoster<'a> {
     roster: Roster<'a>,
     _lock: TableGuard<'a>,
@@ -82,7 +85,7 @@ impl<'a> Roster<'a> {
         &self.claims[..self.claims.len().min(self.head.used.load(SeqCst) as usize)]
     }
 
-    /// Gives up a claim of ours with all its bits.
+    /// Gives up a claim of this process with all its bits.
     pub(crate) fn drop_claim(&self, index: u32) {
         if let Some(claim) = self.claim(index) {
             claim.owner.store(0, SeqCst);
@@ -95,12 +98,12 @@ impl<'a> LockedRoster<'a> {
         self.roster.claim(index)
     }
 
-    /// A fresh claim for this process; none when all are taken by the living.
+    /// Adds a claim of this process. Returns `None` if living processes have all of them.
     pub(crate) fn add_claim(&self, chunk: u32) -> Option<u32> {
         self.add_claim_for(chunk, ProcessId::current().tag(), 0, 0, 0)
     }
 
-    /// A claim that a fork child will take over with [`Claim::take_over`].
+    /// Adds a claim that the child of a fork takes over with [`Claim::take_over`].
     pub(crate) fn add_claim_for_child(&self, chunk: u32, held: u64, parts: u64) -> Option<u32> {
         self.add_claim_for(chunk, ProcessId::current().tag(), 1, held, parts)
     }
@@ -126,8 +129,8 @@ impl<'a> LockedRoster<'a> {
         Some(index as u32)
     }
 
-    /// In the parent, after a fork: names the child, or nobody if it has ended, unless the child was faster. Under the lock,
-    /// so that the claim has not got to somebody else since.
+    /// After a fork, in the parent: sets the owner to the child, or frees the claim if the child has ended, unless the
+    /// child was faster. The lock keeps another process from reusing the claim in the meantime.
     pub(crate) fn name_child(&self, index: u32, child: Option<u64>) {
         let Some(claim) = self.claim(index) else { return };
         if claim.owner.load(SeqCst) == ProcessId::current().tag() && claim.fork.load(SeqCst) == 1 {
@@ -135,7 +138,7 @@ impl<'a> LockedRoster<'a> {
         }
     }
 
-    /// Gives up the claims of processes that are gone. True if there were any.
+    /// Frees the claims of processes that have ended. Returns whether there were any.
     pub(crate) fn reap_dead(&self) -> bool {
         let mut gone = Vec::new();
         let mut alive = vec![ProcessId::current().tag(), 0];
@@ -154,8 +157,8 @@ impl<'a> LockedRoster<'a> {
         !gone.is_empty()
     }
 
-    /// For each chunk, the blocks that somebody holds.
-    pub(crate) fn held_by_anybody(&self, chunks: usize) -> Vec<u64> {
+    /// Returns a bit mask of the held blocks for each chunk.
+    pub(crate) fn held_by_any_process(&self, chunks: usize) -> Vec<u64> {
         let mut held = vec![0; chunks];
         for claim in self.roster.used() {
             if let Some(held) = held.get_mut(claim.chunk.load(SeqCst) as usize)
@@ -167,12 +170,12 @@ impl<'a> LockedRoster<'a> {
         held
     }
 
-    /// Another living process that holds the block, or has parts of what is in it; 0 for one whose name is not known yet.
+    /// Returns the tag of another living process that holds the block or parts of it; 0 if its tag is not known yet.
     pub(crate) fn other(&self, block: u32) -> Option<u64> {
         self.others(block).next()
     }
 
-    /// All of them.
+    /// Returns the tags of all other living processes that hold the block or parts of it; 0 for a tag not known yet.
     pub(crate) fn others(&self, block: u32) -> impl Iterator<Item = u64> {
         let (chunk, bit) = (block / 64, 1 << (block % 64));
         let me = ProcessId::current().tag();
@@ -189,7 +192,7 @@ impl<'a> LockedRoster<'a> {
         })
     }
 
-    /// Whether a living process has parts of the array in this block.
+    /// Returns whether a living process has parts of the array in this block.
     pub(crate) fn has_parts(&self, block: u32) -> bool {
         let (chunk, bit) = (block / 64, 1 << (block % 64));
         let me = ProcessId::current().tag();
@@ -204,7 +207,7 @@ impl<'a> LockedRoster<'a> {
 }
 
 impl Claim {
-    /// After a fork, in the child and in the parent: what the parent prepared is the child's.
+    /// After a fork, in child and parent: completes the claim that the parent prepared.
     pub(crate) fn take_over(&self, child: u64) {
         self.owner.store(child, SeqCst);
         self.fork.store(0, SeqCst);

@@ -1,4 +1,4 @@
-//! A handle in a message.
+//! Encoding of a handle in a message.
 
 use super::handle::Handle;
 use super::object::Object;
@@ -12,7 +12,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What a handle is in a message.
+/// A handle in the bytes of a message.
 #[derive(Serialize, Deserialize)]
 struct EncodedHandle {
     reference: HandleRef,
@@ -21,7 +21,7 @@ struct EncodedHandle {
 }
 
 impl Handle {
-    /// Writes the handle into the message that is being made.
+    /// Writes the handle into the message that this thread is encoding.
     fn serialize<S: Serializer>(&self, spec: Spec, part: bool, serializer: S) -> Result<S::Ok, S::Error> {
         let roles = if part { 1 } else { self.roles };
         self.notify_add();
@@ -30,7 +30,7 @@ impl Handle {
         EncodedHandle { reference, spec, roles: self.roles }.serialize(serializer)
     }
 
-    /// Takes the location of an object out of the message that is being read, if it is what is wanted.
+    /// Takes a handle out of the message that this thread is decoding. Its type is not checked yet.
     fn import<H: Object>(encoded: &EncodedHandle, part: bool) -> Result<Self, SegmentError> {
         let roles_of = |location: &Location| match H::HOLDERS {
             Some(_) if location.is_single() => encoded.roles & H::ROLES,
@@ -39,10 +39,11 @@ impl Handle {
         Ok(Handle::at(scope::import(&encoded.reference, roles_of)?, 0).counted(H::HOLDERS, encoded.roles & H::ROLES))
     }
 
+    /// Checks that the object is of type `H`. Returns the number of its items.
     fn check<H: Object>(&mut self, encoded: &EncodedHandle) -> Result<usize, SegmentError> {
         let wanted = H::spec(0)?;
         wanted.check(&encoded.spec)?;
-        // A segment of its own describes itself; what a block holds, only the message tells.
+        // A segment of its own describes its object. What a block holds is known only from the message.
         let spec = match &self.location {
             Location::Block { .. } => encoded.spec,
             Location::Single(segment) => Spec { type_hash: wanted.type_hash, ..segment.header.spec() },
@@ -60,12 +61,13 @@ impl Handle {
     }
 }
 
+/// Encodes a handle. With `part`, the message carries a part of the array.
 pub(crate) fn serialize<H: Object, S: Serializer>(object: &H, part: bool, serializer: S) -> Result<S::Ok, S::Error> {
     let spec = H::spec(object.count()).map_err(S::Error::custom)?;
     object.handle().serialize(spec, part, serializer)
 }
 
-/// With `part`, the object is an array of which this process then has one more part.
+/// Decodes a handle. With `part`, the object is an array of which this process has one more part afterwards.
 pub(crate) fn deserialize<'de, H: Object, D: Deserializer<'de>>(part: bool, deserializer: D) -> Result<H, D::Error> {
     let encoded = EncodedHandle::deserialize(deserializer)?;
     // The reference is used up in any case: a handle of the wrong type is dropped like any other.
@@ -79,7 +81,7 @@ pub(crate) fn deserialize<'de, H: Object, D: Deserializer<'de>>(part: bool, dese
         Err(error) => {
             handle.drop_roles(if part { 1 } else { handle.roles });
             handle.roles = 0;
-            handle.holders = None; // it is another kind of object, to which nobody says goodbye
+            handle.holders = None; // no callback, as it is another kind of object
             Err(D::Error::custom(scope::record_error(error)))
         }
     }

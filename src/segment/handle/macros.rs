@@ -1,10 +1,10 @@
-//! What all handle types have.
+//! Macros for handle types.
 
-/// What every handle type has: `Clone`, `Debug`, `Serialize`, `Deserialize`, with no bound on its parameter.
+/// Implements `Clone`, `Debug`, `Serialize` and `Deserialize` for a handle type, without bounds on its parameters.
 macro_rules! handle_type {
     ($name:ident $(<$($param:ident),+>)?) => {
         impl$(<$($param),+>)? Clone for $name$(<$($param),+>)? {
-            /// One more reference to the same object.
+            /// Returns another reference to the object.
             fn clone(&self) -> Self {
                 use $crate::segment::Object;
                 Object::of(self.handle().clone(), self.count())
@@ -30,8 +30,8 @@ macro_rules! handle_type {
 }
 pub(crate) use handle_type;
 
-/// A handle type with one field, `handle`, for objects of so many locks behind their own and so many bytes. Its kind has its
-/// name. Examples need a name for objects in `/dev/shm`.
+/// Implements a handle type without parameters, with a field `handle`. Its kind has its name. `$locks` is the number of
+/// locks after the object's own, `$bytes` the size of the object, and `$example` a name in `/dev/shm` for the examples.
 macro_rules! unit_handle {
     ($name:ident, $locks:expr, $bytes:expr, $example:literal) => {
         $crate::segment::handle_type!($name);
@@ -61,11 +61,10 @@ macro_rules! unit_handle {
         }
 
         impl $name {
-            /// A new one in anonymous shared memory.
+            /// Creates one in anonymous shared memory.
             ///
             /// # Errors
             /// [`NoSpace`](crate::SegmentError::NoSpace).
-            ///
             /// ```
             #[doc = concat!("assert!(crossproc::", stringify!($name), "::new().is_ok());")]
             /// ```
@@ -73,8 +72,7 @@ macro_rules! unit_handle {
                 $crate::segment::create(1, |_| ())
             }
 
-            /// One that other programs find by name.
-            ///
+            /// Returns a builder for one that other programs find by name.
             /// ```
             #[doc = concat!("use crossproc::{", stringify!($name), ", SegmentError};")]
             #[doc = concat!("let ours = ", stringify!($name), "::named(\"", $example, "\").create()?;")]
@@ -88,8 +86,7 @@ macro_rules! unit_handle {
                 $crate::Named::by(name)
             }
 
-            /// One at an offset of memory that the program owns.
-            ///
+            /// Returns a builder for one at an offset of memory that the program owns.
             /// ```
             /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
             #[doc = concat!("assert!(crossproc::", stringify!($name), "::within(&memory, 64).create().is_ok());")]
@@ -101,8 +98,7 @@ macro_rules! unit_handle {
         }
 
         impl $crate::Named<$name> {
-            /// Makes it; see [`Named`](crate::Named) for the errors.
-            ///
+            /// Creates it. See [`Named`](crate::Named) for the errors.
             /// ```
             #[doc = concat!("assert!(crossproc::", stringify!($name), "::named(\"", $example, "-create\").create().is_ok());")]
             /// ```
@@ -110,8 +106,7 @@ macro_rules! unit_handle {
                 self.create_object(1, |_| ())
             }
 
-            /// Opens it, or makes it where there is none.
-            ///
+            /// Opens it, or creates it if it does not exist.
             /// ```
             #[doc = concat!("let name = \"", $example, "-either\";")]
             #[doc = concat!("let made = crossproc::", stringify!($name), "::named(name).open_or_create()?;")]

@@ -1,4 +1,4 @@
-//! What a public handle type is.
+//! Trait of the public handle types.
 
 use super::handle::Handle;
 use super::roles::{Holders, Roles, each_role};
@@ -6,15 +6,15 @@ use crate::SegmentError;
 use crate::segment::arena::allocator;
 use crate::segment::kind::{ObjectLayout, Spec};
 
-/// A public handle type: what it needs in memory, and how to get from a [`Handle`] to it.
+/// A public handle type: what its objects need in memory, and how it is made from a [`Handle`].
 pub trait Object: Sized {
-    /// Whether its guards give references into shared memory.
+    /// Whether its guards lend references into shared memory.
     const IN_PLACE: bool;
-    /// Objects that count their holders say here what is done then.
+    /// Callbacks of objects that count their holders.
     const HOLDERS: Option<Holders> = None;
-    /// The roles in which its handles may hold it.
+    /// Roles in which its handles may hold an object.
     const ROLES: Roles = 1;
-    /// Whether a handle in these roles is one of this type.
+    /// Returns whether a handle in these roles has this type.
     fn accepts(roles: Roles) -> bool {
         roles == Self::ROLES
     }
@@ -25,7 +25,7 @@ pub trait Object: Sized {
     fn count(&self) -> usize;
 }
 
-/// A new anonymous object; `init` fills its data, which is zeros behind its locks.
+/// Creates an anonymous object. `init` fills its data, which is zero after the locks.
 pub(crate) fn create<H: Object>(count: usize, init: impl FnOnce(&H)) -> Result<H, SegmentError> {
     let layout = H::layout(count).ok_or(SegmentError::TooLarge)?;
     let handle = Handle::new(&H::spec(count)?, &layout)?;

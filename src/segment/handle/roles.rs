@@ -1,22 +1,23 @@
-//! Who holds an object, and in which role.
+//! Holders of an object, and the roles in which they hold it.
 
 use std::ptr::NonNull;
 
-/// What is done to an object that counts who holds it.
+/// Callbacks of an object that counts its holders. Each gets the object's address.
 #[derive(Clone, Copy, Debug)]
 pub struct Holders {
-    /// There will be one more.
+    /// Called before a handle is added.
     pub(crate) on_add: fn(NonNull<u8>),
-    /// Another process has come: wakes those who wait for somebody of whom they know nothing.
+    /// Called after a handle arrived in another process: wakes waiters that did not know that process yet.
     pub(crate) on_import: fn(NonNull<u8>),
-    /// Wakes those who want to know who is left.
+    /// Called after a handle was dropped: wakes waiters that need to know which holders are left.
     pub(crate) on_release: fn(NonNull<u8>),
-    /// Where a process has more handles left than this, nobody is the last who was not before.
+    /// Drops that leave more handles than this in the process do not call `on_release`, as they cannot change which
+    /// holder is the last.
     pub(crate) notify_at_most: usize,
 }
 
 impl Holders {
-    /// A handle went, and so many are left in this process.
+    /// Calls `on_release` after a handle was dropped. `left` is the number of handles left in this process.
     pub(super) fn notify_release(&self, left: usize, object: NonNull<u8>) {
         if left <= self.notify_at_most {
             (self.on_release)(object);
@@ -24,22 +25,22 @@ impl Holders {
     }
 }
 
-/// Roles in which a handle holds an object, one bit each: a queue has one, a pipe's ends have some of four.
+/// Roles in which a handle holds an object, one bit each. A queue has one role; the ends of a pipe have some of four.
 pub(crate) type Roles = u32;
 
-/// The numbers of the roles.
+/// Returns the numbers of the roles in a set.
 pub(crate) fn each_role(roles: Roles) -> impl Iterator<Item = u32> {
     (0..Roles::BITS).filter(move |role| roles >> role & 1 == 1)
 }
 
-/// Who holds an object in some role.
+/// Holders of an object in one role.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HolderCount {
-    /// So many handles of this process.
+    /// Number of handles of this process.
     pub(crate) here: usize,
-    /// Another process, by its tag; or [`UNKNOWN`].
+    /// Tag of another process that is a holder, or [`UNKNOWN`].
     pub(crate) elsewhere: Option<u64>,
 }
 
-/// In place of a tag: a message, or a process whose name is not known yet.
+/// Stands for a holder without a known tag: a message, or a process whose tag is not known yet.
 pub(crate) const UNKNOWN: u64 = 0;

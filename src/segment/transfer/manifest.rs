@@ -1,4 +1,4 @@
-//! The list of segments and handles beside a message.
+//! Manifest of a message: the segments and handles that it carries.
 
 use crate::segment::arena::allocator;
 use crate::segment::arena::location::Location;
@@ -14,27 +14,27 @@ use crate::{CodecError, SegmentError};
 use serde::{Deserialize, Serialize};
 use std::sync::Mutex;
 
-/// A handle in the bytes of a message.
+/// Reference to an object in the bytes of a message.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct HandleRef {
     pub(super) segment: u128,
     pub(super) block: u32,
 }
 
-/// The locations that a message's handles stand for. Dropped unsent, it gives the in_flight back.
+/// Handles of a message that is being sent. On drop they are uncounted, unless the message was delivered.
 #[derive(Default)]
 pub(super) struct ExportedHandles {
     pub(super) locations: Vec<Location>,
     pub(super) in_flight: Vec<InFlightRef>,
 }
 
-/// A handle in a message: on a part of an array, say, or on an end of a pipe.
+/// A handle in flight, in its roles; a part of an array has role 0.
 pub(super) struct InFlightRef {
     pub(super) location: Location,
     pub(super) roles: Roles,
 }
 
-/// What the receiver must know of a segment.
+/// Description of a segment for the receiver.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SegmentDescriptor {
     pub(super) segment: u128,
@@ -44,7 +44,7 @@ pub(super) struct SegmentDescriptor {
 #[derive(Serialize, Deserialize)]
 pub(super) enum Origin {
     Memfd,
-    /// A memory, and the two ends of its fd_store.
+    /// A memory file, and the two sockets of its fd store.
     WithFdStore,
     Named(String),
     Host {
@@ -59,7 +59,7 @@ pub(super) struct Manifest {
     pub(super) in_flight: Vec<(u128, u32, Roles)>,
 }
 
-/// The other half of the side table: what came with a message and was not looked at yet.
+/// Handles of a received message that were not decoded yet.
 pub(super) struct ReceivedHandles {
     segments: Vec<ReceivedSegment>,
     pub(super) in_flight: Vec<(u128, u32, Roles)>,
@@ -79,8 +79,8 @@ impl Drop for ExportedHandles {
 }
 
 impl Drop for ReceivedHandles {
-    /// Handles that the reader did not take: it stopped at an error before them, or did not want the message. Memory that it
-    /// does not have yet is attached for this, and let go again.
+    /// Uncounts handles that were not decoded, because of an error before them or because the message was discarded.
+    /// Segments that this process does not have are attached for this and detached again.
     fn drop(&mut self) {
         let mut attached = Vec::new();
         for (segment, block, roles) in std::mem::take(&mut self.in_flight) {
@@ -126,7 +126,7 @@ impl ExportedHandles {
     }
 }
 
-/// How another process gets at a segment, and the descriptors for that.
+/// Returns how another process can get the segment, and the descriptors for that.
 fn origin(segment: &Segment) -> Result<(Origin, Vec<Fd>), SegmentError> {
     Ok(match &*segment.backing {
         Backing::Memfd(fd) => match segment.fd_store() {
@@ -137,7 +137,7 @@ fn origin(segment: &Segment) -> Result<(Origin, Vec<Fd>), SegmentError> {
             }
         },
         Backing::Named(file) => {
-            // A fork takes the heap first, so that it never copies this one locked.
+            // A fork takes the allocator's mutex first, so it never copies this one locked.
             let _allocator = allocator::lock();
             let file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             (Origin::Named(file.name().as_str().to_owned()), vec![file.descriptor()?])
@@ -173,7 +173,7 @@ impl ReceivedHandles {
 
     pub(super) fn new(manifest: Manifest, fds: Vec<Fd>) -> Self {
         let mut fds = fds.into_iter();
-        // A list that is sorted, not a map of std's: its seed would cost a new process as much as all the rest.
+        // A sorted list in place of a `std` map, whose random seed would cost a new process as much as the rest.
         let mut segments: Vec<ReceivedSegment> = manifest
             .segments
             .into_iter()
@@ -187,7 +187,7 @@ impl ReceivedHandles {
             })
             .collect();
         segments.sort_by_key(|received| received.segment);
-        // Read from the end, which is where the first handle of the message stands then.
+        // Reversed, as handles are taken from the end: the first handle of the message comes last.
         ReceivedHandles { segments, in_flight: manifest.in_flight.into_iter().rev().collect() }
     }
 

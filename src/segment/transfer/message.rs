@@ -9,11 +9,11 @@ use crate::sys::{Fd, process_id, watcher};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The handles of a message count as on their way until this is dropped, whatever becomes of the message and of who reads it.
-/// For a sender who knows when it has been read: who dies while it reads takes nothing along.
+/// Keeps the handles of a message in flight until it is dropped, whatever happens to the message and its receiver. For
+/// a sender that is notified when the message was read: a receiver that dies while it reads cannot lose the handles.
 pub(crate) struct InFlightGuard {
     exported: ExportedHandles,
-    /// A fork child has a copy, which counts for nothing.
+    /// Process that made the guard. The copy in a fork child counts nothing.
     owner: process_id::ProcessId,
 }
 
@@ -23,35 +23,36 @@ impl Drop for InFlightGuard {
             return self.exported.in_flight.clear();
         }
         drop(std::mem::take(&mut self.exported));
-        watcher::tell(); // who sleeps may have waited for one of them
+        watcher::tell(); // a sleeping waiter may depend on one of them
     }
 }
 
-/// A message that is ready to go, whatever carries it. Dropped before [`EncodedMessage::delivered`], it takes its handles back.
+/// A message that is ready to be sent. If it is dropped before [`EncodedMessage::delivered`], its handles are
+/// uncounted.
 pub(crate) struct EncodedMessage {
     pub(crate) bytes: Vec<u8>,
-    /// Which descriptor is what, and which handles are in the message.
+    /// Encoded list of the segments and handles in the message.
     pub(crate) manifest: Vec<u8>,
     pub(crate) fds: Vec<Fd>,
-    /// Which segments they are of, and how many each has.
+    /// Segments that the descriptors belong to, and the number of each.
     fd_counts: Vec<(u128, usize)>,
     exported: ExportedHandles,
 }
 
-/// A message as it came.
+/// A message that was received and is not decoded yet.
 pub(crate) struct ReceivedMessage {
     pub(crate) bytes: MessageBytes,
     pub(crate) manifest: Vec<u8>,
     pub(crate) fds: Vec<Fd>,
-    /// Run when all its handles are this process's, before any of them counts as on its way no more: for a sender who takes
-    /// back what was not taken.
+    /// Called when this process has all handles, before any of them is uncounted in the message: for a sender that
+    /// takes back the handles of a message that was not taken.
     pub(crate) taken: Option<fn()>,
 }
 
-/// The bytes of a message: long ones come in memory of their own, which nobody can write any more.
+/// Bytes of a message. Long ones are in a sealed memory file that no process can write to any more.
 pub(crate) enum MessageBytes {
     Inline(Vec<u8>),
-    /// From that byte on.
+    /// The bytes start at this offset.
     Sealed(Letter, usize),
 }
 
@@ -65,7 +66,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> Result<EncodedMessag
     Ok(EncodedMessage { bytes, manifest, fds, fd_counts, exported })
 }
 
-/// The segments of which this process needs the descriptors before it can read a message with this list of handles.
+/// Returns the segments whose descriptors this process needs before it can decode a message with this manifest.
 pub(crate) fn missing_segments(manifest: &[u8]) -> Result<Vec<u128>, CodecError> {
     let manifest: Manifest = read_manifest(manifest)?;
     let mut allocator = allocator::lock();
@@ -76,7 +77,7 @@ pub(crate) fn missing_segments(manifest: &[u8]) -> Result<Vec<u128>, CodecError>
 }
 
 impl EncodedMessage {
-    /// The descriptors, by segment.
+    /// Returns the descriptors, by segment.
     pub(crate) fn fds_by_segment(&self) -> impl Iterator<Item = (u128, &[Fd])> {
         let mut rest = self.fds.as_slice();
         self.fd_counts.iter().map(move |(segment, count)| {
@@ -86,14 +87,14 @@ impl EncodedMessage {
         })
     }
 
-    /// From here on the handles are the sender's to keep: the message says nothing of them.
+    /// Moves the handles from the message into a guard of the sender. The receiver does not uncount them.
     pub(crate) fn keep_in_flight(&mut self) -> Result<InFlightGuard, CodecError> {
         let manifest = Manifest { in_flight: Vec::new(), ..read_manifest(&self.manifest)? };
         self.manifest = postcard::to_stdvec(&manifest).map_err(|error| CodecError(error.to_string()))?;
         Ok(InFlightGuard { exported: std::mem::take(&mut self.exported), owner: process_id::ProcessId::current() })
     }
 
-    /// It is on its way and cannot come back: its handles are the receiver's.
+    /// Marks the message as sent for good: its handles belong to the receiver.
     pub(crate) fn delivered(mut self) {
         self.exported.in_flight.clear();
     }
@@ -109,12 +110,12 @@ impl MessageBytes {
 }
 
 impl ReceivedMessage {
-    /// A message whose descriptors came by themselves, by segment.
+    /// Makes a message from bytes, manifest, and descriptors by segment.
     pub(crate) fn with(bytes: Vec<u8>, manifest: Vec<u8>, found: Vec<(u128, Vec<Fd>)>) -> Result<Self, CodecError> {
         let mut found = found;
         let mut parsed = read_manifest(&manifest)?;
         let mut fds = Vec::new();
-        // Those of the segments that are here already were not asked for.
+        // Descriptors of segments that this process has already were not requested.
         parsed.segments.retain(|descriptor| {
             match found.iter().position(|(segment, _)| *segment == descriptor.segment) {
                 Some(at) => {
@@ -142,14 +143,14 @@ impl ReceivedMessage {
         decode_bytes(&bytes, received)
     }
 
-    /// The same, of a message that may be read again: its handles stay on their way.
+    /// Decodes a message that may be decoded again. Its handles stay in flight.
     pub(crate) fn decode_keeping_handles<T: DeserializeOwned>(self) -> Result<T, CodecError> {
         let (bytes, mut received) = self.open()?;
         received.in_flight.clear();
         decode_bytes(&bytes, received)
     }
 
-    /// Nobody wants the message: gives up the handles in it.
+    /// Drops the message and uncounts its handles.
     pub(crate) fn discard(self) {
         drop(self.open());
     }
@@ -165,6 +166,6 @@ fn decode_bytes<T: DeserializeOwned>(bytes: &MessageBytes, received: ReceivedHan
     let ((message, rest), _) = run_in_scope(Direction::Decoding(received), || postcard::take_from_bytes(bytes))?;
     match rest {
         [] => Ok(message),
-        _ => Err(CodecError(format!("{} bytes behind the message", rest.len()))),
+        _ => Err(CodecError(format!("{} bytes after the end of the message", rest.len()))),
     }
 }

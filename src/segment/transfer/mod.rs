@@ -1,11 +1,13 @@
-//! Messages that carry handles, whatever carries them: a socket (`stream`), or a ring.
+//! Messages that carry handles, over a socket or in shared memory.
 //!
-//! A handle is a place in memory that the receiver may not have yet. While a message is encoded, each handle leaves its
-//! place in a side table of the thread and a *ticket* in the bytes; the table travels beside the bytes, the memory itself
-//! as file descriptors. Encoding a handle anywhere else, say into JSON, is an error that says so.
+//! A handle refers to memory that the receiver may not have yet. While a message is encoded, each handle is recorded in
+//! a side table of the thread (`scope`) and leaves a *reference* in the bytes. The table becomes the *manifest*, which
+//! is sent beside the bytes (`message`); the memory itself is sent as file descriptors. Encoding a handle in any other
+//! context, for example into JSON, returns an error that says so.
 //!
 //! # If a process dies here
-//! A message that was sent and never received keeps what its handles stand for until the last process of the family ends.
+//! A message that was sent and never received keeps the memory of its handles until the last process that uses the
+//! arena ends.
 
 pub(crate) mod manifest;
 mod message;

@@ -1,4 +1,4 @@
-//! The message that a thread is encoding or decoding.
+//! Codec scope: the message that this thread is encoding or decoding.
 
 use super::manifest::{ExportedHandles, HandleRef, InFlightRef, ReceivedHandles};
 use crate::segment::arena::allocator;
@@ -11,7 +11,7 @@ use std::mem::ManuallyDrop;
 /// A message that is being encoded or decoded.
 struct CodecScope {
     direction: Direction,
-    /// Why a handle could not go along: the codec's own errors have no room for it.
+    /// Why a handle could not be part of the message. The codec's own errors cannot carry it.
     reason: Option<String>,
 }
 
@@ -21,8 +21,8 @@ pub(super) enum Direction {
 }
 
 thread_local! {
-    /// Innermost last: a `Serialize` may itself encode a message. Empty whenever no codec runs, so there is no destructor
-    /// to register, which a new process would pay for with its first message.
+    /// Innermost scope last: a `Serialize` may itself encode a message. Empty whenever no codec runs. So there is no
+    /// destructor to register, which would cost a new process time at its first message.
     static SCOPES: ManuallyDrop<RefCell<Vec<CodecScope>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
@@ -38,14 +38,15 @@ fn pop_scope() -> Option<CodecScope> {
     })
 }
 
-pub(super) const NO_SCOPE: &str = "a handle on shared memory can only be part of a message between processes (crossproc::transfer), not of other data";
+pub(super) const NO_SCOPE: &str = "a handle on shared memory can only be part of a message between processes \
+    (crossproc::transfer), not of other data";
 
-/// Runs the codec with this scope innermost, and gives the scope back. An error tells why, where a handle knows.
+/// Runs the codec in a new innermost scope. Returns the content of the scope, or the reason that a handle recorded.
 pub(super) fn run_in_scope<R>(
     direction: Direction,
     codec: impl FnOnce() -> postcard::Result<R>,
 ) -> Result<(R, Direction), CodecError> {
-    /// Removes the scope, also when the codec panics.
+    /// Removes the scope if the codec panics.
     struct PopOnUnwind;
     impl Drop for PopOnUnwind {
         fn drop(&mut self) {
@@ -66,7 +67,7 @@ pub(super) fn run_in_scope<R>(
     }
 }
 
-/// Says why a handle cannot go along, and gives the text.
+/// Records why a handle cannot be part of the message, and returns the text.
 pub(crate) fn record_error(error: impl std::fmt::Display) -> String {
     let text = error.to_string();
     SCOPES.with(|scopes| {
@@ -77,7 +78,7 @@ pub(crate) fn record_error(error: impl std::fmt::Display) -> String {
     text
 }
 
-/// A handle is encoded: its location goes with the message.
+/// Adds a handle to the message that this thread is encoding.
 pub(crate) fn export(location: &Location, roles: Roles) -> Result<HandleRef, SegmentError> {
     SCOPES.with(|scopes| {
         let mut scopes = scopes.borrow_mut();
@@ -94,7 +95,8 @@ pub(crate) fn export(location: &Location, roles: Roles) -> Result<HandleRef, Seg
     })
 }
 
-/// A handle is decoded: its segment is here already, or came with the message.
+/// Takes a handle out of the message that this thread is decoding. Its segment is here already, or came with the
+/// message.
 pub(crate) fn import(
     reference: &HandleRef,
     roles_of: impl FnOnce(&Location) -> Roles,
@@ -110,13 +112,13 @@ pub(crate) fn import(
         let handle = (reference.segment, reference.block, roles);
         if let Some(at) = received.in_flight.iter().rposition(|other| *other == handle) {
             received.in_flight.swap_remove(at);
-            location.release(roles); // only now: our own bits are set
+            location.release(roles); // after the process's own bits are set (roster-R2)
         }
         Ok(location)
     })
 }
 
-/// Whether this thread is encoding or decoding a message right now, of which what it encodes next may be a part.
+/// Returns whether this thread is encoding or decoding a message. What it encodes now may be a part of that message.
 #[inline]
 pub(crate) fn is_in_scope() -> bool {
     SCOPES.with(|scopes| scopes.try_borrow().map_or(true, |scopes| !scopes.is_empty()))

@@ -1,7 +1,15 @@
 //! Messages with handles over a Unix socket.
 //!
+//! # Layout
+//! ```text
+//! header     magic, number of descriptors, lengths of manifest and message
+//! 1 byte     with up to 253 descriptors, repeated for all of them
+//! manifest
+//! message
+//! ```
+//!
 //! # If a process dies here
-//! A sender that dies before the last byte leaves the receiver with [`TransferError::Eof`].
+//! If the sender dies before the last byte, the receiver gets [`TransferError::Eof`].
 
 use super::message::{MessageBytes, ReceivedMessage, encode};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
@@ -11,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
 
-/// What stands in front of a message on a socket.
+/// Header of a message on a socket.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 struct StreamHeader {
@@ -23,19 +31,19 @@ struct StreamHeader {
 const MAGIC: u32 = u32::from_be_bytes(*b"xprc");
 const LARGEST_MANIFEST: u64 = 64 << 20;
 
-/// Sends a message over a Unix socket, with the handles that are in it.
+/// Sends a message over a Unix socket, with the handles in it.
 ///
-/// The receiver may be any process of the same user that uses the same version of this crate: a child that inherited the
-/// socket, or another program. It need not have seen the handles' memory before. Blocks until the message is written.
+/// The receiver may be any process of the same user that uses the same version of this crate: a child that inherited
+/// the socket, or another program. It need not have the memory of the handles yet. Blocks until the message is written.
 ///
 /// # Errors
-/// [`Encode`](TransferError::Encode) when the message cannot be encoded, [`WrongOwner`](TransferError::WrongOwner) when the
-/// peer runs as another user, else what the system said. After an error the stream may hold half a message: close it.
+/// [`Encode`](TransferError::Encode) if the message cannot be encoded, [`WrongOwner`](TransferError::WrongOwner) if the
+/// peer runs as another user, else the system's error. After an error the stream may contain half a message: close it.
 ///
 /// # When a process dies
-/// The receiver gets [`Eof`](TransferError::Eof) if the sender died before the last byte. Objects whose handles were in a
-/// message that nobody received keep their memory until the last process that uses the same arena ends.
-///
+/// If the sender dies before the last byte is sent, the receiver gets [`Eof`](TransferError::Eof). Objects whose
+/// handles were in a message that no process received keep their memory until the last process that uses the same arena
+/// ends.
 /// ```
 /// use crossproc::{Value, transfer};
 /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
@@ -68,18 +76,19 @@ pub fn send<T: Serialize + ?Sized>(stream: &UnixStream, message: &T) -> Result<(
     Ok(())
 }
 
-/// Receives a message that [`send`] sent. Blocks until it is there.
+/// Receives a message that was sent by [`send`]. Blocks until it has arrived.
 ///
 /// # Errors
-/// [`Eof`](TransferError::Eof) when the peer has closed or died, [`Decode`](TransferError::Decode) when the bytes are no such
-/// message, a handle is of another type, or its memory cannot be attached; [`WrongOwner`](TransferError::WrongOwner) when
-/// the peer runs as another user; else what the system said. Memory that a peer sends is checked before it is used.
-/// After `Decode` the stream stands at the next message; after any other error, a timeout of the socket among them, it may
-/// stand inside one: close it.
+/// [`Eof`](TransferError::Eof) if the peer has closed the socket or died. [`Decode`](TransferError::Decode) if the
+/// bytes are not a message of this type, a handle has another type, or its memory cannot be attached.
+/// [`WrongOwner`](TransferError::WrongOwner) if the peer runs as another user. Else the system's error. Memory that a
+/// peer sends is checked before it is used.
+///
+/// After `Decode` the next call receives the next message. After any other error, such as a timeout of the socket, the
+/// stream may be inside a message: close it.
 ///
 /// # When a process dies
-/// See [`send`], which has an example too.
-///
+/// See [`send`].
 /// ```
 /// use crossproc::{TransferError, transfer};
 /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
@@ -115,7 +124,7 @@ pub fn recv<T: DeserializeOwned>(stream: &UnixStream) -> Result<T, TransferError
         .map_err(TransferError::Decode)
 }
 
-/// Reads that many bytes; memory grows with what really comes.
+/// Reads `length` bytes. The memory for them grows as they arrive.
 fn read(stream: &UnixStream, length: u64) -> Result<Vec<u8>, TransferError> {
     let mut bytes = Vec::new();
     stream.take(length).read_to_end(&mut bytes)?;
