@@ -53,7 +53,7 @@ impl Handle {
         let layout = H::layout(count).ok_or(SegmentError::TooLarge)?;
         let kind = self.location.segment().lock(self.location.block() as usize).kind();
         let has_roles = !wanted.has_holders() || !self.location.is_single() || H::accepts(self.roles);
-        if layout.bytes > self.size() || kind != wanted.kind || !has_roles {
+        if layout.bytes > self.block_size() || kind != wanted.kind || !has_roles {
             return Err(SegmentError::WrongType);
         }
         self.locks = layout.locks;

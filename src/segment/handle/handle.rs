@@ -131,7 +131,7 @@ impl Handle {
     }
 
     /// Returns the size of the object's block.
-    pub(crate) fn size(&self) -> usize {
+    pub(crate) fn block_size(&self) -> usize {
         self.location.segment().geometry.block_size
     }
 
