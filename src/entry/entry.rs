@@ -138,8 +138,8 @@ fn trampoline<A: Message, M, F: Entry<A, M>>(
     pointer: usize,
     args: ReceivedMessage,
 ) -> Result<EncodedMessage, CallError> {
-    let args: A = args.unpack().map_err(CallError::Decode)?;
-    transfer::pack(&Code::entry::<A, M, F>(pointer).call(args)).map_err(CallError::Encode)
+    let args: A = args.decode().map_err(CallError::Decode)?;
+    transfer::encode(&Code::entry::<A, M, F>(pointer).call(args)).map_err(CallError::Encode)
 }
 
 /// A function as it travels: offsets in the image.

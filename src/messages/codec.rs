@@ -60,7 +60,7 @@ impl Encoded {
     pub(crate) fn keep_handles(&mut self) -> Result<Option<InFlightGuard>, CodecError> {
         match self {
             Encoded::Long(_) => Ok(None),
-            Encoded::EncodedMessage(packed) => packed.keep().map(Some),
+            Encoded::EncodedMessage(packed) => packed.keep_in_flight().map(Some),
         }
     }
 }
@@ -97,7 +97,7 @@ pub(crate) fn encode_or<T: Serialize + ?Sized>(
     note: &mut Record,
     with_handles: &dyn Fn(&T) -> Result<Encoded, CodecError>,
 ) -> Result<Option<Encoded>, CodecError> {
-    if transfer::is_under_way() {
+    if transfer::is_in_scope() {
         return with_handles(value).map(Some);
     }
     match postcard::to_slice(value, note.room()) {
@@ -129,7 +129,7 @@ fn encode_long<T: Serialize + ?Sized>(
 
 #[cold]
 pub(crate) fn encode_with_handles<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, CodecError> {
-    transfer::pack(value).map(|packed| Encoded::EncodedMessage(Box::new(packed)))
+    transfer::encode(value).map(|packed| Encoded::EncodedMessage(Box::new(packed)))
 }
 
 /// Decodes a value without handles, and puts it where it is wanted: each move of it from one `Result` into another would cost
@@ -191,7 +191,7 @@ fn arrive(bytes: &[u8], found: Found) -> Result<ReceivedMessage, CodecError> {
 pub(crate) fn decode_again<T: DeserializeOwned>(bytes: &[u8], flags: Flags, found: Found) -> Result<T, CodecError> {
     match flags.has_handles() {
         false => decode(bytes),
-        true => arrive(bytes, found)?.unpack_again(),
+        true => arrive(bytes, found)?.decode_keeping_handles(),
     }
 }
 
@@ -258,7 +258,7 @@ impl Incoming {
         match self.has_handles() {
             false => decode(self.all()),
             true => arrive(if self.note.is_here() { self.note.bytes() } else { &self.bytes }, self.found)
-                .and_then(ReceivedMessage::unpack),
+                .and_then(ReceivedMessage::decode),
         }
     }
 
@@ -365,7 +365,7 @@ impl MessageRing {
         let bytes = join(&packed);
         loop {
             let sent = self.with_satchel(|mut satchel| {
-                for (segment, fds) in packed.parcels() {
+                for (segment, fds) in packed.fds_by_segment() {
                     satchel.put(self.wing(), segment, fds)?;
                 }
                 // Without waiting: others need the satchel to make room.
@@ -434,7 +434,7 @@ impl MessageRing {
 
     #[cold]
     fn decode_with_handles<T: DeserializeOwned>(&self, bytes: &[u8], found: Found) -> Result<T, CodecError> {
-        let value = arrive(bytes, found).and_then(ReceivedMessage::unpack);
+        let value = arrive(bytes, found).and_then(ReceivedMessage::decode);
         self.tidy_satchel(); // the message is out, and what its handles lead to is attached
         value
     }
@@ -450,7 +450,7 @@ impl MessageRing {
     /// The descriptors that a message with handles needs, while it is still in.
     #[cold]
     pub(crate) fn find_descriptors(&self, bytes: &[u8], found: &mut Found) -> Result<(), RingError> {
-        let Some(wanted) = split(bytes).and_then(|(manifest, _)| transfer::wanted(manifest).ok()) else {
+        let Some(wanted) = split(bytes).and_then(|(manifest, _)| transfer::missing_segments(manifest).ok()) else {
             return Ok(()); // to be told when it is decoded
         };
         if !wanted.is_empty() {

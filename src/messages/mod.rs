@@ -26,8 +26,8 @@ pub(crate) use payload::Allocation;
 use crate::SegmentError;
 use crate::ring::Growth;
 use crate::ring::{AdaptiveSpin, Addresses, Ring, RingError};
-use crate::segment::TABLE;
-use crate::segment::{Handle, LINE, OpenFdStore, RingIndex, Segment};
+use crate::segment::FD_TABLE_BYTES;
+use crate::segment::{Handle, LINE, OpenFdStore, RegionIndex, Segment};
 use crate::sync::Timeout;
 use payload::{POST, PayloadArea};
 use record::SLOT;
@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 const SLOT_ROOM: usize = 8 + SLOT;
 
 const TABLE_AT: usize = 4 * LINE;
-const DOORS_AT: usize = TABLE_AT + TABLE;
+const DOORS_AT: usize = TABLE_AT + FD_TABLE_BYTES;
 const POSTS_AT: usize = DOORS_AT + 2 * LINE;
 const TASKS_AT: usize = POSTS_AT + 2 * POST;
 const SLOTS_AT: usize = TASKS_AT + LINE;
@@ -88,7 +88,7 @@ pub(crate) struct MessageRing {
     pub(crate) ring: Ring,
     space: PayloadArea,
     object: NonNull<u8>,
-    pub(super) wing: RingIndex,
+    pub(super) wing: RegionIndex,
     /// Private: messages of a larger area were seen since it was last looked whether that can go.
     pub(super) has_large: AtomicBool,
     pub(crate) looks: AdaptiveSpin,
@@ -133,7 +133,7 @@ impl MessageRing {
         // SAFETY: inside the object by `MessageGeometry::shape`.
         let (post, area) = unsafe { (object.add(POSTS_AT + wing * POST), object.add(area_at)) };
         let space = PayloadArea::new(post, area, plan.area, plan.items.is_some());
-        let growth = Growth::new(handle.place().clone(), RingIndex(wing), Some(space.burial()));
+        let growth = Growth::new(handle.location().clone(), RegionIndex(wing), Some(space.burial()));
         let ring = Ring::of(site(object, wing, slots_at), plan.slots);
         let ring = match plan.items {
             Some(items) => ring.growing(items, growth),
@@ -143,7 +143,7 @@ impl MessageRing {
             ring,
             space,
             object,
-            wing: RingIndex(wing),
+            wing: RegionIndex(wing),
             has_large: AtomicBool::new(false),
             looks: AdaptiveSpin::new(),
         }
@@ -164,7 +164,7 @@ impl MessageRing {
         &self,
         job: impl FnOnce(OpenFdStore<'_>) -> Result<R, SegmentError>,
     ) -> Result<R, SegmentError> {
-        let satchel = self.segment()?.satchel().ok_or(SegmentError::NotASegment)?;
+        let satchel = self.segment()?.fd_store().ok_or(SegmentError::NotASegment)?;
         let marks = || self.marks();
         // SAFETY: the table lies there by `MessageGeometry::shape`, and is mapped as long as the segment.
         job(unsafe { satchel.open(self.object.add(TABLE_AT), &marks, Timeout::Never)? })

@@ -142,7 +142,7 @@ impl PayloadArea {
             let (place, read) = (post.letters.load(Relaxed), post.letters_read.load(SeqCst));
             let there = place.wrapping_sub(read);
             return match there {
-                _ if there.saturating_add(length) > crate::segment::LETTER_ROOM => Err(RingError::NoSpace),
+                _ if there.saturating_add(length) > crate::segment::SPILL_BYTES => Err(RingError::NoSpace),
                 _ if !self.grows && there > 0 && marks.0 != marks.1 => Err(RingError::NotNow),
                 _ => Ok(Allocation::Spilled { place }),
             };
@@ -173,7 +173,7 @@ impl PayloadArea {
     fn grow(&self, ring: &Ring, level: u32, bytes: u64, length: u64) -> Result<Allocation, RingError> {
         let (post, growth) = (self.post(), ring.growth.as_ref().ok_or(RingError::NoSpace)?);
         let next = (level + 1..31).find(|next| self.size_of(*next) / 4 >= length).ok_or(RingError::NoSpace)?;
-        growth.segment().allocate_area(growth.wing(), self.size, next)?;
+        growth.segment().allocate_buffer(growth.wing(), self.size, next)?;
         post.level.store(next, SeqCst); // P3
         post.floor.store(bytes, SeqCst);
         post.since.store(bytes, SeqCst);
@@ -187,7 +187,7 @@ impl PayloadArea {
         let stale = self.post().stale.swap(0, SeqCst);
         let now = self.post().level.load(Relaxed);
         for level in (1..32).filter(|level| stale >> level & 1 == 1 && *level != now) {
-            growth.segment().punch_area(growth.wing(), self.size, level);
+            growth.segment().punch_buffer(growth.wing(), self.size, level);
         }
     }
 
@@ -213,7 +213,7 @@ impl PayloadArea {
     fn spot(&self, ring: &Ring, level: u32, place: u64) -> Result<Allocation, RingError> {
         let base = match (level, &ring.growth) {
             (0, _) => self.area,
-            (_, Some(growth)) => growth.segment().area(growth.wing(), self.size, level)?,
+            (_, Some(growth)) => growth.segment().buffer(growth.wing(), self.size, level)?,
             (_, None) => return Err(RingError::Corrupt),
         };
         // SAFETY: less than the size of the area.
@@ -259,7 +259,7 @@ impl PayloadArea {
     #[cold]
     pub(super) fn give_back(&self, ring: &Ring, place: u64, length: usize) {
         if let Some(growth) = &ring.growth {
-            growth.segment().punch_letters(growth.wing(), place, end_of_letter(place, length as u64));
+            growth.segment().punch_spill(growth.wing(), place, end_of_letter(place, length as u64));
         }
     }
 }
@@ -279,8 +279,8 @@ fn post_at(post: &NonNull<u8>) -> &Cursors {
 fn give_back_letter(growth: &Growth, post: NonNull<u8>) {
     let post = post_at(&post);
     let (from, read) = (post.letters.load(SeqCst), post.letters_read.load(SeqCst));
-    let used = from.wrapping_sub(read).min(crate::segment::LETTER_ROOM);
-    growth.segment().punch_letters(growth.wing(), from, from.wrapping_add(crate::segment::LETTER_ROOM - used));
+    let used = from.wrapping_sub(read).min(crate::segment::SPILL_BYTES);
+    growth.segment().punch_spill(growth.wing(), from, from.wrapping_add(crate::segment::SPILL_BYTES - used));
 }
 
 /// The holder of the head's lock died: perhaps with messages that it had committed and not counted as read. What lies in
@@ -311,8 +311,8 @@ fn count_anew(growth: &Growth, post: NonNull<u8>, ring: &Ring) {
 #[cold]
 fn end_letters(growth: &Growth, post: &Cursors, end: u64) {
     let before = post.letters_read.load(SeqCst);
-    if end.wrapping_sub(before) <= crate::segment::LETTER_ROOM {
-        growth.segment().punch_letters(growth.wing(), before, end);
+    if end.wrapping_sub(before) <= crate::segment::SPILL_BYTES {
+        growth.segment().punch_spill(growth.wing(), before, end);
     }
     post.letters_read.store(end, SeqCst);
 }

@@ -220,7 +220,7 @@ impl MessageRing {
             return Err(RingError::Corrupt);
         }
         // Whatever it says: there are no more bytes than memory that was taken.
-        if kind == Kind::Spilled && note.length() > self.segment()?.taken() {
+        if kind == Kind::Spilled && note.length() > self.segment()?.allocated_bytes() {
             return Err(RingError::Corrupt);
         }
         let from = if kind == Kind::Buffered { Some(self.space.locate(&self.ring, note)?) } else { None };
@@ -249,7 +249,7 @@ impl MessageRing {
             }
             None => {
                 room.resize(length, 0);
-                if !self.segment()?.read_letter(self.wing, note.place(), room)? {
+                if !self.segment()?.read_spill(self.wing, note.place(), room)? {
                     return Err(RingError::Truncated);
                 }
             }

@@ -96,7 +96,7 @@ impl MessageRing {
             // SAFETY: `find` has found so much room.
             Allocation::Buffered { at, .. } => unsafe { copy_in(at, message) },
             Allocation::Spilled { place } => {
-                let written = self.segment()?.write_letter(self.wing, place, message);
+                let written = self.segment()?.write_spill(self.wing, place, message);
                 written.inspect_err(|_| self.space.give_back(&self.ring, place, message.len()))?;
             }
         }

@@ -112,7 +112,7 @@ impl<T> Object for Atomic<T> {
         Spec::of::<T>(Kind::Atomic, 1)
     }
 
-    fn shape(_: usize) -> Option<ObjectLayout> {
+    fn layout(_: usize) -> Option<ObjectLayout> {
         Some(ObjectLayout { locks: 0, bytes: LINE })
     }
 

@@ -65,7 +65,7 @@ impl Object for Barrier {
         Spec::of::<()>(Kind::Barrier, parties)
     }
 
-    fn shape(parties: usize) -> Option<ObjectLayout> {
+    fn layout(parties: usize) -> Option<ObjectLayout> {
         (parties <= MOST_PARTIES)
             .then(|| ObjectLayout { locks: 0, bytes: layout::bytes::<BarrierState>(0, seats_for(parties)) })
     }

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)] // the state lies in shared memory
 
 use super::rlock::Levels;
-use crate::segment::alike;
+use crate::segment::unit_handle;
 use crate::segment::{Handle, LINE};
 use crate::sync::Timeout;
 use crate::sync::condvar::CondvarState;
@@ -47,7 +47,7 @@ pub struct Condition {
     handle: Handle,
 }
 
-alike!(Condition, 1, layout::bytes::<CondvarState>(1, SEATS), "doc-condition");
+unit_handle!(Condition, 1, layout::bytes::<CondvarState>(1, SEATS), "doc-condition");
 
 /// Whether a wait with a time ended by it, as `std`'s.
 ///

@@ -1,7 +1,7 @@
 //! `Event`: something that happens once, until it is cleared. The protocol is `sync::signal`'s.
 #![allow(unsafe_code)] // the state lies in shared memory
 
-use crate::segment::alike;
+use crate::segment::unit_handle;
 use crate::segment::{Handle, LINE};
 use crate::sync::event::EventState;
 use crate::sys::Deadline;
@@ -27,7 +27,7 @@ pub struct Event {
     handle: Handle,
 }
 
-alike!(Event, 0, 2 * LINE, "doc-event");
+unit_handle!(Event, 0, 2 * LINE, "doc-event");
 
 impl Event {
     #[inline]

@@ -1,7 +1,7 @@
 //! `Lock`: a lock by itself. The protocol is [`RawLock`]'s.
 #![allow(unsafe_code)] // the lock lies in shared memory
 
-use crate::segment::alike;
+use crate::segment::unit_handle;
 use crate::segment::{Handle, LINE};
 use crate::sync::{Held, RawLock, Timeout};
 use crate::{LockError, LockTimeoutError, TryLockError};
@@ -27,7 +27,7 @@ pub struct Lock {
     handle: Handle,
 }
 
-alike!(Lock, 0, LINE, "doc-lock");
+unit_handle!(Lock, 0, LINE, "doc-lock");
 
 impl Lock {
     #[inline]

@@ -46,7 +46,7 @@ impl<T> Object for RawValue<T> {
         Spec::of::<T>(Kind::RawValue, 1)
     }
 
-    fn shape(_: usize) -> Option<ObjectLayout> {
+    fn layout(_: usize) -> Option<ObjectLayout> {
         Some(ObjectLayout { locks: 0, bytes: size_of::<T>().checked_next_multiple_of(8)?.checked_add(VALUE_AT)? })
     }
 
@@ -199,7 +199,7 @@ impl<T> Object for RawArray<T> {
         Spec::of::<T>(Kind::RawArray, count)
     }
 
-    fn shape(count: usize) -> Option<ObjectLayout> {
+    fn layout(count: usize) -> Option<ObjectLayout> {
         let bytes = count.checked_mul(size_of::<T>()).filter(|bytes| isize::try_from(*bytes).is_ok())?;
         Some(ObjectLayout { locks: 0, bytes: bytes.checked_add(items_at::<T>())? })
     }

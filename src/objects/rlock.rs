@@ -7,7 +7,7 @@
 //! The lock is marked, whatever the depth was; who takes it next sets the depth anew.
 #![allow(unsafe_code)] // the lock lies in shared memory
 
-use crate::segment::alike;
+use crate::segment::unit_handle;
 use crate::segment::{Handle, LINE};
 use crate::sync::{Held, LockFailure, RawLock, Timeout};
 use crate::{LockError, LockTimeoutError, ReleaseError, TryLockError};
@@ -38,7 +38,7 @@ pub struct RLock {
     handle: Handle,
 }
 
-alike!(RLock, 0, LINE, "doc-rlock");
+unit_handle!(RLock, 0, LINE, "doc-rlock");
 
 /// A lock and its depth, in one line.
 #[repr(C)]

@@ -110,7 +110,7 @@ macro_rules! semaphore {
                 Spec::of::<()>(Kind::$name, tokens)
             }
 
-            fn shape(tokens: usize) -> Option<ObjectLayout> {
+            fn layout(tokens: usize) -> Option<ObjectLayout> {
                 (tokens <= MOST_TOKENS).then_some(ObjectLayout { locks: tokens, bytes: layout::bytes_with_permits(tokens) })
             }
 

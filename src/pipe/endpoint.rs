@@ -25,7 +25,7 @@ pub(super) const ALL: Roles = ONE_END | OTHER_END;
 
 /// Who has none left in a role may leave somebody alone.
 pub(super) const HOLDERS: Holders =
-    Holders { more: |_| {}, came: messages::tell_arrival, gone: messages::tell_change, few: 0 };
+    Holders { on_add: |_| {}, on_import: messages::tell_arrival, on_release: messages::tell_change, notify_at_most: 0 };
 
 /// A type with an `end`, in one of some roles, as an object of a segment.
 macro_rules! end_object {
@@ -45,7 +45,7 @@ macro_rules! end_object {
                 Ok(Spec::of_messages::<Self>(Kind::Pipe, count))
             }
 
-            fn shape(count: usize) -> Option<ObjectLayout> {
+            fn layout(count: usize) -> Option<ObjectLayout> {
                 let (locks, bytes) = endpoint::plan(count)?.shape()?;
                 Some(ObjectLayout { locks, bytes })
             }
@@ -138,7 +138,7 @@ impl End {
 
     /// Whether anybody is on the other side of that ring: who receives what is sent, or sends what is received.
     fn company(&self, mail: &MessageRing, roles: [Roles; 2]) -> Peers {
-        let census = self.handle.settled_census(roles[mail.wing()].trailing_zeros());
+        let census = self.handle.fresh_holder_count(roles[mail.wing()].trailing_zeros());
         match census.elsewhere {
             None if census.here == 0 => Peers::Alone,
             None => Peers::Watched, // by the change that a goodbye is
@@ -148,7 +148,7 @@ impl End {
 
     pub(super) fn has_writers(&self) -> bool {
         self.receives.as_ref().is_some_and(|mail| {
-            let census = self.handle.settled_census(SENDERS[mail.wing()].trailing_zeros());
+            let census = self.handle.fresh_holder_count(SENDERS[mail.wing()].trailing_zeros());
             census.elsewhere.is_some() || census.here > 0
         })
     }
@@ -243,7 +243,7 @@ impl Drop for End {
         if let Some(mail) = &self.receives
             && mail.has_messages()
         {
-            let census = self.handle.census(RECEIVERS[mail.wing()].trailing_zeros());
+            let census = self.handle.holder_count(RECEIVERS[mail.wing()].trailing_zeros());
             if census.here == 1 && census.elsewhere.is_none() {
                 mail.discard_all();
             }

@@ -248,7 +248,7 @@ impl ProcessBuilder {
         const { captures_nothing::<F>() };
         check()?;
         let code = Code::of(f)?;
-        let packed = transfer::pack(&args).map_err(SpawnError::Encode)?;
+        let packed = transfer::encode(&args).map_err(SpawnError::Encode)?;
         self.start(code, packed)
     }
 

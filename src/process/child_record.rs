@@ -4,7 +4,7 @@
 //! The exit status comes from the kernel. A report that its writer did not finish does not count.
 
 use super::protocol::{self, ACK, ChildReport, Identity};
-use crate::segment::transfer::{Bytes, ReceivedMessage};
+use crate::segment::transfer::{MessageBytes, ReceivedMessage};
 use crate::sys::Deadline;
 use crate::sys::pidfd::{PidFd, Signal, Status};
 use crate::sys::socket::{self, UnixStream};
@@ -105,8 +105,13 @@ impl ChildRecord {
                 && said[ACK..] == protocol::ARGUMENTS_TAKEN
         });
         if let Some(handles) = self.handles.as_ref().filter(|_| !taken) {
-            ReceivedMessage { bytes: Bytes::Here(Vec::new()), manifest: handles.clone(), fds: Vec::new(), taken: None }
-                .discard();
+            ReceivedMessage {
+                bytes: MessageBytes::Inline(Vec::new()),
+                manifest: handles.clone(),
+                fds: Vec::new(),
+                taken: None,
+            }
+            .discard();
         }
     }
 

@@ -49,7 +49,7 @@ pub unsafe fn fork<R: Message>(f: impl FnOnce() -> R) -> Result<Process<R>, Spaw
     match unsafe { spawn::fork() }? {
         None => {
             drop(here);
-            child_main::forked(me, there, || transfer::pack(&f()).map_err(CallError::Encode))
+            child_main::forked(me, there, || transfer::encode(&f()).map_err(CallError::Encode))
         }
         Some(pid) => {
             drop(there);

@@ -131,7 +131,7 @@ pub(super) fn spawn_child(spec: ChildSpec, packed: EncodedMessage) -> Result<Arc
             let record = Arc::new(ChildRecord::with(pid, &spec.identity, pidfd, control, handles));
             registry::join_at_exit();
             registry::lock().add(record.clone());
-            transfer::look_out_with(registry::watch_pending_arguments);
+            transfer::set_receiver_watch(registry::watch_pending_arguments);
             return Ok(record);
         }
     }

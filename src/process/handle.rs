@@ -256,7 +256,7 @@ impl<R: Message> Process<R> {
         match self.record.take_report() {
             Some(ChildReport::Failed(failure)) => Err(failure.into()),
             Some(ChildReport::Returned(result)) if end.code == 0 || end.lost => {
-                result.unpack().map_err(JoinError::Decode)
+                result.decode().map_err(JoinError::Decode)
             }
             other => {
                 if let Some(ChildReport::Returned(result)) = other {

@@ -37,7 +37,7 @@
 //! its writer has ended: an incomplete one does not count.
 
 use crate::entry::{Code, Panic};
-use crate::segment::transfer::{Bytes, EncodedMessage, ReceivedMessage};
+use crate::segment::transfer::{EncodedMessage, MessageBytes, ReceivedMessage};
 use crate::sys::attributes::Changes;
 use crate::sys::image;
 use crate::sys::memory::{self, SealedFile};
@@ -213,9 +213,9 @@ pub(super) fn recv_request(mut stream: &UnixStream) -> io::Result<ReceivedReques
         let sealed = SealedFile::open(&sealed).map_err(|_| damaged())?;
         let part = |from, to| sealed.bytes().get(from..to).map(<[u8]>::to_vec).ok_or_else(damaged);
         let arguments = environment + manifest;
-        (part(0, environment)?, part(environment, arguments)?, Bytes::SealedFile(sealed, arguments))
+        (part(0, environment)?, part(environment, arguments)?, MessageBytes::Sealed(sealed, arguments))
     } else {
-        (take(environment as u64)?, take(manifest as u64)?, Bytes::Here(take(prologue.arguments)?))
+        (take(environment as u64)?, take(manifest as u64)?, MessageBytes::Inline(take(prologue.arguments)?))
     };
     let request = postcard::from_bytes(&request).map_err(|_| damaged())?;
     let fds_of_arguments = recv_fds(stream, prologue.chunks as usize)?;
@@ -315,7 +315,7 @@ pub(super) fn read_report(stream: &UnixStream) -> Option<ChildReport> {
     let (manifest, bytes) = match sealed.first() {
         Some(sealed) if head.sealed == 1 => {
             let sealed = SealedFile::open(sealed).ok()?;
-            (sealed.bytes().get(..split)?.to_vec(), Bytes::SealedFile(sealed, split))
+            (sealed.bytes().get(..split)?.to_vec(), MessageBytes::Sealed(sealed, split))
         }
         _ => {
             let length = split.checked_add(head.bytes as usize).filter(|length| *length < SHORT)?;
@@ -323,7 +323,7 @@ pub(super) fn read_report(stream: &UnixStream) -> Option<ChildReport> {
             let mut stream = stream;
             stream.read_exact(&mut manifest).ok()?;
             let bytes = manifest.split_off(split);
-            (manifest, Bytes::Here(bytes))
+            (manifest, MessageBytes::Inline(bytes))
         }
     };
     match head.kind {

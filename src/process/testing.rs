@@ -83,7 +83,7 @@ impl TestHandOver {
         let streams = [const { None::<Fd> }; 3];
         let (code, method) = (Code::of(f)?, StartMethod::ForkServer);
         let spec = ChildSpec { code, identity, environment: Vec::new(), streams, method };
-        let packed = transfer::pack(&args).map_err(SpawnError::Encode)?;
+        let packed = transfer::encode(&args).map_err(SpawnError::Encode)?;
         let mut reader = None;
         let reader = ProcReader::of_this_thread(&mut reader)?;
         let (attributes_now, credentials) = reader.read()?;
@@ -132,7 +132,7 @@ impl TestHandOver {
     pub fn read_report<R: Message>(self) -> Option<R> {
         let pidfd = PidFd::open(std::process::id()).ok()?;
         match ChildRecord::with(0, &self.identity, pidfd, self.here, self.handles).take_report() {
-            Some(ChildReport::Returned(result)) => result.unpack().ok(),
+            Some(ChildReport::Returned(result)) => result.decode().ok(),
             _ => None,
         }
     }

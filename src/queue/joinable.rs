@@ -95,7 +95,7 @@ impl<T> JoinableQueue<T> {
 
     /// Tasks lie behind its own memory, in a file that is long enough for them, or that is not.
     fn check_room(&self) -> Result<(), SegmentError> {
-        self.mail.segment()?.hands(Hands::BYTES).map(drop)
+        self.mail.segment()?.table(Hands::BYTES).map(drop)
     }
 
     /// Whether the next items are those of the ring, in order.

@@ -113,7 +113,7 @@ impl<'a> Hands<'a> {
             unsafe { (&*mail.tasks().cast().as_ptr(), &*mail.tasks().add(KEPT_AT).cast().as_ptr()) };
         let first = match used.load(SeqCst) {
             0 => None,
-            _ => match mail.segment().and_then(|segment| segment.hands(Self::BYTES)) {
+            _ => match mail.segment().and_then(|segment| segment.table(Self::BYTES)) {
                 Ok(first) => Some(first.cast()),
                 Err(_) => return Err((RingError::NoSpace, popping)),
             },
@@ -150,7 +150,7 @@ impl<'a> Hands<'a> {
         if hand.long.swap(0, SeqCst) != 0
             && let Ok(segment) = self.segment()
         {
-            segment.punch_hand(at);
+            segment.punch_overflow(at);
         }
         hand.holder.store(FREE, SeqCst);
         if self.kept.load(SeqCst) != 0 {
@@ -214,7 +214,7 @@ impl<'a> Hands<'a> {
         if !note.is_here() {
             let length = usize::try_from(note.length()).map_err(|_| RingError::Corrupt)?;
             let is_long = hand.long.load(SeqCst) != 0;
-            if is_long && note.length() > self.segment()?.taken() || !is_long && length > ROOM {
+            if is_long && note.length() > self.segment()?.allocated_bytes() || !is_long && length > ROOM {
                 return Err(RingError::Corrupt);
             }
             bytes.try_reserve_exact(length).map_err(|_| RingError::NoSpace)?;
@@ -222,7 +222,7 @@ impl<'a> Hands<'a> {
             if !is_long {
                 // SAFETY: at most ROOM bytes.
                 unsafe { atomic_copy::load(hand.bytes.as_ptr(), bytes.as_mut_ptr(), length) };
-            } else if !self.segment()?.read_hand(at, &mut bytes)? {
+            } else if !self.segment()?.read_overflow(at, &mut bytes)? {
                 return Err(RingError::Truncated);
             }
         }
@@ -240,7 +240,7 @@ impl<'a> Hands<'a> {
         if is_long {
             // Before the bytes, so that they are given back in any case.
             hand.long.store(1, SeqCst);
-            if let Err(error) = self.segment()?.write_hand(at, &bytes) {
+            if let Err(error) = self.segment()?.write_overflow(at, &bytes) {
                 self.free(at, hand);
                 return Err(error.into());
             }
@@ -287,10 +287,10 @@ impl<'a> Hands<'a> {
             return Err(RingError::NoSpace);
         }
         if used.is_multiple_of(PIECE) {
-            self.segment()?.allocate_hands(used as usize * HAND, PIECE as usize * HAND)?;
+            self.segment()?.allocate_table(used as usize * HAND, PIECE as usize * HAND)?;
         }
         if self.first.is_none() {
-            self.first = Some(self.segment()?.hands(Self::BYTES)?.cast());
+            self.first = Some(self.segment()?.table(Self::BYTES)?.cast());
         }
         self.used.store(used + 1, SeqCst);
         Ok(used)

@@ -55,17 +55,17 @@ macro_rules! queue_methods {
         impl<T> Object for $name<T> {
             const IN_PLACE: bool = false;
             const HOLDERS: Option<Holders> = Some(Holders {
-                more: messages::share,
-                came: messages::tell_arrival,
-                gone: messages::tell_change,
-                few: $crate::queue::FEW,
+                on_add: messages::share,
+                on_import: messages::tell_arrival,
+                on_release: messages::tell_change,
+                notify_at_most: $crate::queue::FEW,
             });
 
             fn spec(count: usize) -> Result<Spec, SegmentError> {
                 Ok(Spec::of_messages::<Self>(Kind::$name, count))
             }
 
-            fn shape(count: usize) -> Option<ObjectLayout> {
+            fn layout(count: usize) -> Option<ObjectLayout> {
                 let (locks, bytes) = plan(count).shape()?;
                 Some(ObjectLayout { locks, bytes })
             }
@@ -88,7 +88,7 @@ macro_rules! queue_methods {
         impl<T> Drop for $name<T> {
             fn drop(&mut self) {
                 if self.handle.roles() != 0 && self.has_work() {
-                    let census = self.handle.census(0);
+                    let census = self.handle.holder_count(0);
                     if census.here == 1 && census.elsewhere.is_none() {
                         self.drain();
                     }

@@ -32,7 +32,7 @@ fn plan(items: usize) -> MessageGeometry {
 /// Whether anybody else has the queue, and so may bring an item. Who waits for room is never alone: a thread may borrow its
 /// handle.
 fn company(handle: &Handle, ring: &Ring, what: For) -> Peers {
-    let census = handle.settled_census(0);
+    let census = handle.fresh_holder_count(0);
     match census.elsewhere {
         None if census.here > 1 => {
             ring.share();

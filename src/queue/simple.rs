@@ -5,7 +5,7 @@ use super::macros::{Get, Iter};
 use crate::marker::Element;
 use crate::messages::codec::SendFailure;
 use crate::ring::{AdaptiveSpin, Addresses, For, Growth, Ring, RingError, RingSource};
-use crate::segment::{self, Handle, Holders, Kind, LINE, Object, ObjectLayout, RingIndex, Spec, handle_type};
+use crate::segment::{self, Handle, Holders, Kind, LINE, Object, ObjectLayout, RegionIndex, Spec, handle_type};
 use crate::sync::Timeout;
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, SegmentError, TryGetError, TryPutError};
 use std::marker::PhantomData;
@@ -56,23 +56,23 @@ handle_type!(SimpleQueue<T>);
 impl<T> Object for SimpleQueue<T> {
     const IN_PLACE: bool = false;
     const HOLDERS: Option<Holders> = Some(Holders {
-        more: |object| ring_at(object, 1).share(),
-        came: |object| ring_at(object, 1).tell_arrival(),
-        gone: |object| ring_at(object, 1).tell_change(),
-        few: super::FEW,
+        on_add: |object| ring_at(object, 1).share(),
+        on_import: |object| ring_at(object, 1).tell_arrival(),
+        on_release: |object| ring_at(object, 1).tell_change(),
+        notify_at_most: super::FEW,
     });
 
     fn spec(count: usize) -> Result<Spec, SegmentError> {
         Spec::of::<T>(Kind::SimpleQueue, count)
     }
 
-    fn shape(count: usize) -> Option<ObjectLayout> {
+    fn layout(count: usize) -> Option<ObjectLayout> {
         let slots = if count == UNBOUNDED { FIRST_SLOTS } else { count };
         Some(ObjectLayout { locks: 1, bytes: crate::ring::room_for(slots, size_of::<T>())?.checked_add(SLOTS_AT)? })
     }
 
     fn of(handle: Handle, items: usize) -> Self {
-        let growth = || Growth::new(handle.place().clone(), RingIndex(0), None);
+        let growth = || Growth::new(handle.location().clone(), RegionIndex(0), None);
         let ring = match items {
             UNBOUNDED => ring_at(handle.object(), FIRST_SLOTS).growing(ENDLESS, growth()),
             _ => ring_at(handle.object(), items),

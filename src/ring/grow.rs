@@ -17,7 +17,7 @@
 #![allow(unsafe_code)] // slots in shared memory
 
 use super::{Operation, Ring, RingError, stride};
-use crate::segment::{Location, RingIndex, Segment};
+use crate::segment::{Location, RegionIndex, Segment};
 use crate::sync::{Timeout, section};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, fence};
 #[derive(Debug)]
 pub(crate) struct Growth {
     place: Location,
-    wing: RingIndex,
+    wing: RegionIndex,
     /// For the messages in its items: what becomes of their bytes when somebody dies.
     burial: Option<Burial>,
 }
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Burial {
 }
 
 impl Growth {
-    pub(crate) fn new(place: Location, wing: RingIndex, burial: Option<Burial>) -> Self {
+    pub(crate) fn new(place: Location, wing: RegionIndex, burial: Option<Burial>) -> Self {
         Growth { place, wing, burial }
     }
 
@@ -55,7 +55,7 @@ impl Growth {
         self.place.segment()
     }
 
-    pub(crate) fn wing(&self) -> RingIndex {
+    pub(crate) fn wing(&self) -> RegionIndex {
         self.wing
     }
 
@@ -85,7 +85,7 @@ impl Ring {
     pub(super) fn slot_behind(&self, size: usize, index: u64) -> Result<&AtomicU64, RingError> {
         let growth = self.growth.as_ref().ok_or(RingError::Corrupt)?;
         let level = (index / (self.mask + 1)).ilog2() + 1;
-        let chunk = growth.segment().slots(growth.wing, self.first(size), level)?;
+        let chunk = growth.segment().chunk(growth.wing, self.first(size), level)?;
         let at = (index - self.slots(level - 1)) as usize * stride(size);
         // SAFETY: the chunk of this level has as many slots as all before it; aligned, since a stride is.
         Ok(unsafe { chunk.add(at).cast().as_ref() })
@@ -97,7 +97,7 @@ impl Ring {
     pub(super) fn grow(&self, size: usize, tail: u64, level: u32) -> Result<u32, RingError> {
         let growth = self.growth.as_ref().ok_or(RingError::NotNow)?;
         let (slots, next) = (self.slots(level), level + 1);
-        growth.segment().allocate_slots(growth.wing, self.first(size), next)?;
+        growth.segment().allocate_chunk(growth.wing, self.first(size), next)?;
         let head = self.head().index.load(Acquire);
         let count = tail.wrapping_sub(head).min(slots);
         for number in (0..count).map(|i| head.wrapping_add(i)).filter(|number| number & slots != 0) {
@@ -131,7 +131,7 @@ impl Ring {
         let (head, tail) = (self.head().index.load(SeqCst), side.index.load(Relaxed));
         if head == tail && is_worth_it(self.level()) {
             self.doors().level.store(0, SeqCst);
-            growth.segment().punch_slots(growth.wing);
+            growth.segment().punch_chunks(growth.wing);
         }
         self.leave(section, size, Operation::FailToPush);
     }

@@ -57,7 +57,7 @@ pub(crate) use push::{KeptPushing, Pushing};
 pub use source::RingSource;
 pub(crate) use wait::{AdaptiveSpin, For, Peers};
 
-use crate::segment::{LINE, PART_FLIGHTS_AT};
+use crate::segment::{IN_FLIGHT_AT, LINE};
 use crate::sync::backstop;
 use crate::sync::section::{self, Section};
 use crate::sync::{EventCount, LockFailure, RawLock, Timeout};
@@ -100,7 +100,7 @@ struct WaitQueues {
 }
 
 const _: () = assert!(size_of::<Half>() == LINE && size_of::<WaitQueues>() == LINE);
-const _: () = assert!(std::mem::offset_of!(Half, flights) == PART_FLIGHTS_AT);
+const _: () = assert!(std::mem::offset_of!(Half, flights) == IN_FLIGHT_AT);
 
 /// Where the parts of a ring lie.
 #[derive(Clone, Copy, Debug)]

@@ -1,28 +1,32 @@
-//! The first bytes of every segment, and where everything else lies.
+//! First bytes of a segment, and the offsets of everything else in it.
 //!
 //! # Layout
 //! ```text
-//! 0      header    this struct
-//! 256    roster    lock and high-water mark of the cells
-//! 320    cells     32 bytes each: which process holds which blocks
-//!        flights   4 bytes per block of an arena: handles on their way in messages
-//!        blocks    from a multiple of 64 bytes (or of the item's alignment, if larger)
+//! 0      header     `Header`
+//! 256    roster     lock, and the number of claims that were ever used
+//! 320    claims     32 bytes each: which process holds which blocks
+//!        in flight  4 bytes per block, in arenas only: number of handles in messages
+//!        blocks     at a multiple of 64 bytes, or of the item's alignment if that is larger
 //! ```
 //!
 //! # Invariants
-//! * H1: the header does not change once anybody else can see it. It is copied once, and the copy is checked in full:
-//!   every later offset is computed from it, so nothing that a peer writes afterwards moves a pointer.
-//! * H2: the numbers of cells and blocks and the size of a block give all other offsets, and exactly the segment's size.
+//! * header-H1: the header does not change once another process can see it. A process copies it once and checks the
+//!   copy in full. It computes all offsets from the copy, so a later write by a peer cannot move a pointer.
+//! * header-H2: the number of claims, the number of blocks and the block size determine all other offsets and the exact
+//!   size of the segment.
+#![allow(unsafe_code)] // the header is copied in and out of shared memory
 
-use super::kind::{LINE, Spec};
+use super::kind::{Kind, LINE, ObjectLayout, Spec};
 use crate::SegmentError;
+use crate::sync::atomic_copy;
 use crate::sys::{process_id, robust_list};
 use bytemuck::{Pod, Zeroable};
+use std::ptr::NonNull;
 
-pub(crate) const HEADER_ROOM: usize = 256;
+pub(crate) const HEADER_BYTES: usize = 256;
 const MAGIC: [u8; 8] = *b"crosproc";
 const ORDER: u32 = 0x0102_0304;
-/// Another number refuses to share: the meaning of the bytes changed.
+/// Version of the layout. A segment with another version is refused.
 const MAJOR: u16 = 1;
 const PERSIST: u32 = 1;
 
@@ -39,7 +43,7 @@ pub(crate) struct Header {
     namespace: [u64; 2],
     boot: [u64; 2],
     flags: u32,
-    pub(crate) cells: u32,
+    pub(crate) claims: u32,
     pub(crate) blocks: u32,
     pub(crate) locks: u32,
     pub(crate) block_size: u64,
@@ -51,51 +55,61 @@ pub(crate) struct Header {
     count: u64,
 }
 
-const _: () = assert!(size_of::<Header>() <= HEADER_ROOM && size_of::<Header>().is_multiple_of(8));
+const _: () = assert!(size_of::<Header>() <= HEADER_BYTES && size_of::<Header>().is_multiple_of(8));
 
-/// Where everything lies in a segment.
+/// Offsets and sizes in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
-    pub(crate) cells: usize,
+    pub(crate) claims: usize,
     pub(crate) blocks: usize,
     pub(crate) block_size: usize,
-    pub(crate) flights_at: usize,
+    pub(crate) in_flight_at: usize,
     pub(crate) blocks_at: usize,
     pub(crate) size: usize,
 }
 
-pub(crate) const ROSTER_AT: usize = HEADER_ROOM;
-pub(crate) const CELLS_AT: usize = ROSTER_AT + LINE;
-pub(crate) const CELL_BYTES: usize = 32;
+pub(crate) const ROSTER_AT: usize = HEADER_BYTES;
+pub(crate) const CLAIMS_AT: usize = ROSTER_AT + LINE;
+pub(crate) const CLAIM_BYTES: usize = 32;
 const PAGE: usize = 4096;
 
 impl Geometry {
-    /// All offsets, or none when they overflow.
-    pub(crate) fn new(cells: usize, blocks: usize, block_size: usize, align: usize) -> Option<Self> {
-        let flights_at = CELL_BYTES.checked_mul(cells)?.checked_add(CELLS_AT)?;
-        let flights = if blocks > 1 { blocks.checked_mul(4)? } else { 0 };
-        let blocks_at = flights_at.checked_add(flights)?.checked_next_multiple_of(align.max(LINE))?;
+    /// Computes all offsets. Returns `None` if one overflows.
+    pub(crate) fn new(claims: usize, blocks: usize, block_size: usize, align: usize) -> Option<Self> {
+        let in_flight_at = CLAIM_BYTES.checked_mul(claims)?.checked_add(CLAIMS_AT)?;
+        let in_flight = if blocks > 1 { blocks.checked_mul(4)? } else { 0 };
+        let blocks_at = in_flight_at.checked_add(in_flight)?.checked_next_multiple_of(align.max(LINE))?;
         let size = block_size.checked_mul(blocks)?.checked_add(blocks_at)?.checked_next_multiple_of(PAGE)?;
         let aligned = align <= PAGE && align.is_power_of_two() && block_size.is_multiple_of(LINE);
         let fits = isize::try_from(size).is_ok();
-        (aligned && fits).then_some(Geometry { cells, blocks, block_size, flights_at, blocks_at, size })
+        (aligned && fits).then_some(Geometry { claims, blocks, block_size, in_flight_at, blocks_at, size })
     }
 
-    /// In memory that the program owns, a segment ends where its block does.
+    /// Returns the geometry of a segment for one object.
+    pub(crate) fn single(spec: &Spec, layout: &ObjectLayout) -> Result<Self, SegmentError> {
+        if spec.item_align > 4096 {
+            return Err(SegmentError::Invalid("the alignment of the items is larger than a page".into()));
+        }
+        let claims = claims_for(spec, layout);
+        let block = layout.bytes.checked_next_multiple_of(LINE).ok_or(SegmentError::TooLarge)?;
+        Geometry::new(claims, 1, block, spec.item_align as usize).ok_or(SegmentError::TooLarge)
+    }
+
+    /// Removes the padding at the end. In memory that the program owns, a segment ends with its last block.
     #[cfg(feature = "shared_memory")]
     pub(crate) fn unrounded(self) -> Self {
         Geometry { size: self.blocks_at + self.blocks * self.block_size, ..self }
     }
 
-    /// Whether a segment may have this size.
+    /// Returns whether a segment with this geometry may have `size` bytes.
     fn fits(&self, size: usize) -> bool {
         size == self.size || size == self.blocks_at + self.blocks * self.block_size
     }
 }
 
-/// What the numbers in the memory mean beyond `MAJOR`: sizes, and where libc wants its list nodes.
+/// Returns a hash of what `MAJOR` does not cover: sizes in the layout, and where libc wants its robust list node.
 fn layout_hash() -> u64 {
-    super::kind::type_hash(&format!("{HEADER_ROOM} {CELL_BYTES} {LINE} {}", robust_list::node_offset()))
+    super::kind::type_hash(&format!("{HEADER_BYTES} {CLAIM_BYTES} {LINE} {}", robust_list::node_offset()))
 }
 
 fn halves(wide: u128) -> [u64; 2] {
@@ -116,7 +130,7 @@ impl Header {
             namespace: [device, inode],
             boot: halves(process_id::boot_id()?),
             flags: if persist { PERSIST } else { 0 },
-            cells: geometry.cells as u32,
+            claims: geometry.claims as u32,
             blocks: geometry.blocks as u32,
             locks: locks as u32,
             block_size: geometry.block_size as u64,
@@ -129,7 +143,8 @@ impl Header {
         })
     }
 
-    /// Checks a private copy against the size of the memory it stands in, and against who we are.
+    /// Checks a private copy of a header against the size of the segment's memory and against this process: version,
+    /// boot and process id namespace.
     pub(crate) fn check(&self, size: usize) -> Result<Geometry, SegmentError> {
         if self.magic != MAGIC {
             return Err(SegmentError::NotASegment);
@@ -148,7 +163,7 @@ impl Header {
         }
         let geometry = usize::try_from(self.block_size).ok().and_then(|block_size| {
             let align = self.item_align.max(1) as usize;
-            Geometry::new(self.cells as usize, self.blocks as usize, block_size, align)
+            Geometry::new(self.claims as usize, self.blocks as usize, block_size, align)
         });
         match geometry {
             Some(geometry) if geometry.fits(size) && self.size == size as u64 && self.blocks > 0 => {
@@ -158,7 +173,8 @@ impl Header {
         }
     }
 
-    /// Whether these bytes begin a segment that stays when nobody holds it, or are none of ours.
+    /// Returns whether these bytes begin a segment that persists without holders. Also true for bytes that are no
+    /// segment.
     pub(crate) fn stays(bytes: &[u8]) -> bool {
         let Some(bytes) = bytes.get(..size_of::<Header>()) else { return true };
         let header: Header = bytemuck::pod_read_unaligned(bytes);
@@ -187,4 +203,41 @@ impl Header {
             count: self.count,
         }
     }
+}
+
+/// Returns the number of claims in a segment for one object. Only objects that count parts or holders need any.
+fn claims_for(spec: &Spec, layout: &ObjectLayout) -> usize {
+    match spec.kind {
+        kind if kind == Kind::Array as u32 => 64 + 2 * layout.locks,
+        _ if spec.has_holders() => 1024,
+        _ => 0,
+    }
+}
+
+/// Writes a header into fresh memory of at least `HEADER_BYTES` bytes.
+pub(crate) fn write_header(base: NonNull<u8>, header: &Header) {
+    let bytes = bytemuck::bytes_of(header);
+    // SAFETY: a segment is larger than its header (header-H2), the header is whole words, and `base` is aligned to a
+    // line.
+    unsafe { atomic_copy::store(base.as_ptr().cast(), bytes.as_ptr(), bytes.len()) };
+}
+
+/// Writes all of the header but its first word. The caller stores that word last, as other processes may look at it.
+#[cfg(feature = "shared_memory")]
+pub(crate) fn write_header_after_magic(base: NonNull<u8>, header: &Header) {
+    let bytes = &bytemuck::bytes_of(header)[8..];
+    // SAFETY: a segment is larger than its header (header-H2), the rest is whole words, and `base` is aligned to a
+    // line.
+    unsafe { atomic_copy::store(base.as_ptr().add(8).cast(), bytes.as_ptr(), bytes.len()) };
+}
+
+/// Copies a header out of shared memory (header-H1).
+///
+/// # Safety
+/// `base` points to at least `HEADER_BYTES` readable bytes and is aligned to 8.
+pub(crate) unsafe fn copy_header(base: *const u8) -> Header {
+    let mut bytes = [0_u8; HEADER_BYTES];
+    // SAFETY: the contract of this function gives `HEADER_BYTES` readable, aligned bytes; `bytes` has the same length.
+    unsafe { atomic_copy::load(base.cast(), bytes.as_mut_ptr(), HEADER_BYTES) };
+    bytemuck::pod_read_unaligned(&bytes[..size_of::<Header>()])
 }

@@ -1,9 +1,9 @@
-//! What an object is: its kind, the type of its items, and how much memory that takes.
+//! What an object is: its kind, the type of its items, and the size of its memory.
 
 use crate::SegmentError;
 use serde::{Deserialize, Serialize};
 
-/// The kinds of objects. The numbers are part of the layout: they are never given anew.
+/// Kinds of objects. The numbers are part of the layout in shared memory and are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Kind {
@@ -26,14 +26,14 @@ pub(crate) enum Kind {
     Barrier = 17,
 }
 
-/// What two programs must agree on before one uses the other's object.
+/// Description of an object. Two programs must agree on it before one uses the other's object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     pub(crate) kind: u32,
     pub(crate) item_size: u32,
     pub(crate) item_align: u32,
     pub(crate) type_hash: u64,
-    /// How many items; 1 for all but arrays.
+    /// Number of items; 1 for all objects but arrays.
     pub(crate) count: u64,
 }
 
@@ -48,28 +48,28 @@ impl Spec {
         })
     }
 
-    /// Of an object for messages, whose handles are of this type.
+    /// Describes an object that stores messages. The type is that of its handles.
     pub(crate) fn of_messages<H>(kind: Kind, count: usize) -> Self {
         let type_hash = type_hash(&canonical_name(std::any::type_name::<H>()));
         Spec { kind: kind as u32, item_size: LINE as u32, item_align: LINE as u32, type_hash, count: count as u64 }
     }
 
-    /// Whether messages lie in it, with handles in them.
+    /// Returns whether the object stores messages that may contain handles.
     pub(crate) fn carries_handles(&self) -> bool {
         [Kind::Queue, Kind::JoinableQueue, Kind::Pipe].map(|kind| kind as u32).contains(&self.kind)
     }
 
-    /// Whether its memory grows.
-    pub(crate) fn has_annex(&self) -> bool {
+    /// Returns whether the object's memory grows.
+    pub(crate) fn grows(&self) -> bool {
         self.carries_handles() || self.kind == Kind::SimpleQueue as u32 && self.count == 0
     }
 
-    /// Whether it counts who holds it.
+    /// Returns whether the object counts its holders.
     pub(crate) fn has_holders(&self) -> bool {
         self.carries_handles() || self.kind == Kind::SimpleQueue as u32
     }
 
-    /// Whether an object that was found is what was asked for, but for the number of items.
+    /// Checks that an object that was found is the wanted one. The number of items may differ.
     pub(crate) fn check(&self, found: &Spec) -> Result<(), SegmentError> {
         if found.kind != self.kind {
             return Err(SegmentError::WrongType);
@@ -84,23 +84,23 @@ impl Spec {
     }
 }
 
-/// An object's place in memory: one line with its lock, `locks` lines with a lock each, and its data.
+/// Memory of an object: a line with its lock, `locks` more lines with a lock each, and its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectLayout {
     pub(crate) locks: usize,
     pub(crate) bytes: usize,
 }
 
-/// Bytes between two locks: a line of the cache.
+/// Distance between two locks in bytes: a cache line.
 pub(crate) const LINE: usize = 64;
 
-/// A 64-bit FNV-1a hash: stable between programs, which `std`'s is not.
+/// Computes a 64-bit FNV-1a hash. It is the same in all programs, which `std`'s is not.
 pub(crate) fn type_hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The name of a type without the paths in it, and `isize`, `usize` by their width: `[app::Point; 3]` is `[Point; 3]`
-/// in any program.
+/// Returns the name of a type without paths, with `isize` and `usize` by their width: `[app::Point; 3]` becomes
+/// `[Point; 3]` in every program.
 fn canonical_name(name: &str) -> String {
     let mut canonical = String::new();
     let mut segment = String::new();

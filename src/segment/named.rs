@@ -1,25 +1,25 @@
-//! Objects that other programs find: by a name in `/dev/shm`, or at an offset of memory that the program owns.
+//! Objects that other programs can find: by a name in `/dev/shm`, or at an offset of memory that the program owns.
 
-use super::handle::{Handle, Object, single_geometry};
-use super::header::Header;
+use super::handle::handle::Handle;
+use super::handle::object::Object;
+use super::header::{Geometry, Header, write_header};
 use super::kind::{ObjectLayout, Spec, type_hash};
-use super::segment::{Backing, Segment, write_header};
+use super::segment::{Backing, Segment, init_object};
 use crate::SegmentError;
-use crate::sync::RawLock;
 use crate::sys::shm_file::{self, Name, NamedFile};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Mutex;
 
-/// Makes, opens or removes an object that another program can find.
+/// Creates, opens or removes an object that other programs can find.
 ///
-/// Comes from `Value::named`, `Array::named` and their kin. Nothing happens before `create`, `open`, `open_or_create` or
-/// [`remove`](Named::remove).
+/// Returned by `Value::named`, `Array::named` and their counterparts for other types. Nothing happens before `create`,
+/// `open`, `open_or_create` or [`remove`](Named::remove) is called.
 ///
-/// The file is `/dev/shm/crossproc.NAME`. It appears with its content complete, and goes when the last handle of any
-/// process is dropped, unless it was made with [`persist`](Named::persist). When every process that used it ended without
-/// dropping it (killed, by `exit`, with the handle in a static), the next `create` or `open` of any program of this user
-/// sweeps it away. Each open takes a file descriptor and a mapping.
+/// The file is `/dev/shm/crossproc.NAME`. It appears with its content complete. It is removed when the last handle of
+/// any process is dropped, unless it was created with [`persist`](Named::persist). If all processes that used it ended
+/// without dropping their handles (killed, ended by `exit`, or with the handle in a static), the next `create` or
+/// `open` by any program of this user removes it. Each open object takes a file descriptor and a mapping.
 ///
 /// # Errors
 /// Of `create`: [`AlreadyExists`](SegmentError::AlreadyExists), [`NoSpace`](SegmentError::NoSpace),
@@ -27,8 +27,7 @@ use std::sync::Mutex;
 /// [`WrongType`](SegmentError::WrongType), [`WrongSize`](SegmentError::WrongSize),
 /// [`WrongVersion`](SegmentError::WrongVersion), [`WrongNamespace`](SegmentError::WrongNamespace),
 /// [`WrongOwner`](SegmentError::WrongOwner), [`NotASegment`](SegmentError::NotASegment).
-/// Of each: [`InvalidName`](SegmentError::InvalidName).
-///
+/// Of all: [`InvalidName`](SegmentError::InvalidName).
 /// ```
 /// use crossproc::{SegmentError, Value};
 /// let made = Value::named("doc-named").create(1.5_f64)?;
@@ -41,7 +40,7 @@ use std::sync::Mutex;
 /// ```
 #[must_use = "nothing happens before `create`, `open`, `open_or_create` or `remove`"]
 pub struct Named<H> {
-    site: Site,
+    place: NamedPlace,
     mode: u32,
     persist: bool,
     tag: Option<String>,
@@ -49,33 +48,32 @@ pub struct Named<H> {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Site {
+pub(crate) enum NamedPlace {
     File(Result<Name, SegmentError>),
     #[cfg(feature = "shared_memory")]
-    Host(super::within::Host),
+    Host(super::host::Host),
 }
 
 impl<H> std::fmt::Debug for Named<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Named").field("site", &self.site).field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("Named").field("place", &self.place).field("mode", &self.mode).finish_non_exhaustive()
     }
 }
 
 impl<H> Named<H> {
     pub(crate) fn by(name: &str) -> Self {
-        Named::on(Site::File(Name::new(name)))
+        Named::on(NamedPlace::File(Name::new(name)))
     }
 
-    pub(crate) fn on(site: Site) -> Self {
-        Named { site, mode: 0o600, persist: false, tag: None, of: PhantomData }
+    pub(crate) fn on(place: NamedPlace) -> Self {
+        Named { place, mode: 0o600, persist: false, tag: None, of: PhantomData }
     }
 
-    /// The permission bits of the file, not cut by the umask; 0600 unless said otherwise.
+    /// Sets the permission bits of the file, regardless of the umask. The default is 0600.
     ///
-    /// This crate opens only files of its own user. With more than 0600 other programs of other users may read or write
-    /// the bytes, and shrinking the file under a reader is `SIGBUS`. Objects that are used in place (`Array`) refuse a
-    /// file that others may write: [`WrongOwner`](SegmentError::WrongOwner).
-    ///
+    /// This crate opens only files of its own user. With more permissions than 0600, programs of other users may read
+    /// or write the bytes; if one of them shrinks the file, a reader gets `SIGBUS`. Objects that are used in place
+    /// (`Array`) refuse a file that others may write with [`WrongOwner`](SegmentError::WrongOwner).
     /// ```
     /// use std::os::unix::fs::PermissionsExt;
     /// let _kept = crossproc::Value::named("doc-mode").mode(0o640).create(1u8)?;
@@ -88,11 +86,10 @@ impl<H> Named<H> {
         self
     }
 
-    /// Names the type for the check at `open`, in place of what Rust calls it.
+    /// Sets the name of the type for the check by `open`, in place of Rust's name of it.
     ///
-    /// Scalars and arrays of them are told apart by kind and width, other types by size, alignment and name. Two programs
-    /// whose types are called alike and mean different things, or the same and are called differently, say so here.
-    ///
+    /// Scalars and arrays of scalars are distinguished by kind and width, other types by size, alignment and name. Set
+    /// a tag if two programs use one name for different types, or different names for one type.
     /// ```
     /// use crossproc::{SegmentError, Value};
     /// let _kept = Value::named("doc-tag").tag("point.v1").create([1.0f32, 2.0])?;
@@ -105,8 +102,8 @@ impl<H> Named<H> {
         self
     }
 
-    /// Has `create` make an object that stays when nobody uses it, until [`remove`](Named::remove) or a restart.
-    ///
+    /// Makes `create` create an object that stays without users, until [`remove`](Named::remove) or a restart of the
+    /// machine.
     /// ```
     /// use crossproc::Value;
     /// drop(Value::named("doc-persist").persist().create(7u32)?);
@@ -119,11 +116,10 @@ impl<H> Named<H> {
         self
     }
 
-    /// Removes the name. Who uses the object goes on using it; the name is free at once.
+    /// Removes the name, which can be used again at once. Programs that have the object open can continue to use it.
     ///
     /// # Errors
     /// [`NotFound`](SegmentError::NotFound), [`WrongOwner`](SegmentError::WrongOwner).
-    ///
     /// ```
     /// use crossproc::{SegmentError, Value};
     /// let value = Value::named("doc-remove").create(7u32)?;
@@ -133,10 +129,12 @@ impl<H> Named<H> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn remove(self) -> Result<(), SegmentError> {
-        match self.site {
-            Site::File(name) => shm_file::remove(&name?),
+        match self.place {
+            NamedPlace::File(name) => shm_file::remove(&name?),
             #[cfg(feature = "shared_memory")]
-            Site::Host(_) => Err(SegmentError::Invalid("the memory belongs to the program".into())),
+            NamedPlace::Host(_) => {
+                Err(SegmentError::Invalid("an object in memory of the program has no name to remove".into()))
+            }
         }
     }
 
@@ -151,7 +149,7 @@ impl<H> Named<H> {
         &self,
         name: &Name,
         spec: &Spec,
-        shape: &ObjectLayout,
+        layout: &ObjectLayout,
         in_place: bool,
         init: impl FnOnce(NonNull<u8>),
     ) -> Result<Segment, SegmentError> {
@@ -159,17 +157,17 @@ impl<H> Named<H> {
             return Err(SegmentError::WrongOwner);
         }
         shm_file::sweep(&stays);
-        let geometry = single_geometry(spec, shape)?;
+        let geometry = Geometry::single(spec, layout)?;
         let fd = shm_file::unnamed(geometry.size as u64, self.mode & 0o777)?;
         let map = crate::sys::memory::map(&fd, geometry.size)?;
-        let header = Header::new(&geometry, spec, shape.locks, self.persist)?;
+        let header = Header::new(&geometry, spec, layout.locks, self.persist)?;
         let base = NonNull::new(map.as_mut_ptr()).ok_or(SegmentError::NoSpace)?;
         write_header(base, &header);
         init_object(base, geometry.blocks_at, spec.kind, init);
         let mut fd = fd;
         let file = loop {
             match shm_file::publish(fd, name) {
-                // A name that nobody holds is as good as free.
+                // A name that no process holds counts as free.
                 Err((back, SegmentError::AlreadyExists)) if shm_file::remove_unused(name, &stays) => fd = back,
                 other => break other.map_err(|(_, error)| error)?,
             }
@@ -179,12 +177,11 @@ impl<H> Named<H> {
 }
 
 impl<H: Object> Named<H> {
-    /// Opens the object that has the name.
+    /// Opens the object with this name.
     ///
     /// # Errors
-    /// See the type. After [`open`](Named::open) the object is what was asked for: kind, size, alignment and type of its
-    /// items are those that its creator had.
-    ///
+    /// See [`Named`]. An opened object has the kind, and its items the size, alignment and type, that its creator gave
+    /// it.
     /// ```
     /// use crossproc::{SegmentError, Value};
     /// assert_eq!(Value::<u8>::named("doc-nothing").open().unwrap_err(), SegmentError::NotFound);
@@ -196,36 +193,36 @@ impl<H: Object> Named<H> {
 
     fn open_object(&self) -> Result<H, SegmentError> {
         let wanted = self.spec(H::spec(0)?);
-        let segment = match &self.site {
-            Site::File(name) => open_file(name.as_ref().map_err(Clone::clone)?, H::IN_PLACE)?,
+        let segment = match &self.place {
+            NamedPlace::File(name) => open_file(name.as_ref().map_err(Clone::clone)?, H::IN_PLACE)?,
             #[cfg(feature = "shared_memory")]
-            Site::Host(host) => host.attach()?,
+            NamedPlace::Host(host) => Segment::attach_in_host(host)?,
         };
         let found = segment.header.spec();
         wanted.check(&found)?;
         let count = usize::try_from(found.count).map_err(|_| SegmentError::TooLarge)?;
-        let shape = H::shape(count).ok_or(SegmentError::TooLarge)?;
-        if shape.bytes > segment.geometry.block_size || shape.locks != segment.header.locks as usize {
+        let layout = H::layout(count).ok_or(SegmentError::TooLarge)?;
+        if layout.bytes > segment.geometry.block_size || layout.locks != segment.header.locks as usize {
             return Err(SegmentError::WrongSize);
         }
-        Ok(H::of(Handle::single(segment, shape.locks), count))
+        Ok(H::of(Handle::single(segment, layout.locks), count))
     }
 
-    /// Makes the object; `init` fills its data, which is zeros behind its locks, before anybody else sees it.
+    /// Creates the object. `init` fills its data, which is zero after the locks, before another process can see it.
     pub(crate) fn create_object(&self, count: usize, init: impl FnOnce(NonNull<u8>)) -> Result<H, SegmentError> {
         let spec = self.spec(H::spec(count)?);
-        let shape = H::shape(count).ok_or(SegmentError::TooLarge)?;
-        let segment = match &self.site {
-            Site::File(name) => {
-                self.create_file(name.as_ref().map_err(Clone::clone)?, &spec, &shape, H::IN_PLACE, init)?
+        let layout = H::layout(count).ok_or(SegmentError::TooLarge)?;
+        let segment = match &self.place {
+            NamedPlace::File(name) => {
+                self.create_file(name.as_ref().map_err(Clone::clone)?, &spec, &layout, H::IN_PLACE, init)?
             }
             #[cfg(feature = "shared_memory")]
-            Site::Host(host) => host.create(&spec, &shape, init)?,
+            NamedPlace::Host(host) => Segment::create_in_host(host, &spec, &layout, init)?,
         };
-        Ok(H::of(Handle::single(segment, shape.locks), count))
+        Ok(H::of(Handle::single(segment, layout.locks), count))
     }
 
-    /// `open`, or `create` where there is nothing; again where another program was faster.
+    /// Opens the object, or creates it if it does not exist. Tries again if another program created it in the meantime.
     pub(crate) fn open_or_create_object(
         &self,
         create: impl Fn(&Self) -> Result<H, SegmentError>,
@@ -253,24 +250,12 @@ fn open_file(name: &Name, in_place: bool) -> Result<Segment, SegmentError> {
     Segment::attach(Backing::Named(Mutex::new(file)), size)
 }
 
-/// Puts a fresh lock at the front of the object, then its data.
-#[allow(unsafe_code)] // memory that nobody else sees yet
-pub(crate) fn init_object(base: NonNull<u8>, offset: usize, kind: u32, init: impl FnOnce(NonNull<u8>)) {
-    // SAFETY: the offset is the geometry's, inside the mapping and aligned to a line.
-    let object = unsafe {
-        let object = base.add(offset);
-        object.cast::<RawLock>().write(RawLock::new(kind));
-        object
-    };
-    init(object);
-}
-
-/// Removes the names of this user that no process holds any more.
+/// Removes the names of this user that no process holds.
 pub(crate) fn sweep_names() {
     shm_file::sweep(&stays);
 }
 
-/// The same, for one who calls it often: where there are many names, not every call looks.
+/// Removes unused names, for frequent callers: if there are many names, most calls return at once.
 pub(crate) fn sweep_names_now_and_then() {
     shm_file::sweep_now_and_then(&stays);
 }

@@ -1,13 +1,13 @@
-//! One segment in this process's memory.
+//! One segment, mapped into this process.
 #![allow(unsafe_code)] // pointers into the mapping
 
 use super::arena::roster::{Claim, Roster};
-use super::extent::{self, Annex};
+use super::extent::{self, Extent};
 use super::fd_store::FdStore;
-use super::header::{CELLS_AT, Geometry, HEADER_ROOM, Header, ROSTER_AT};
+use super::header::{CLAIMS_AT, Geometry, Header, ROSTER_AT, copy_header, write_header};
 use super::kind::{LINE, ObjectLayout, Spec};
 use crate::SegmentError;
-use crate::sync::{RawLock, atomic_copy};
+use crate::sync::RawLock;
 use crate::sys::process_id::ProcessId;
 use crate::sys::robust_list::HANDED_OVER;
 use crate::sys::shm_file::NamedFile;
@@ -18,16 +18,16 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, PoisonError};
 
-/// Where an array counts its parts in messages: behind its lock and their number.
-pub(crate) const PART_FLIGHTS_AT: usize = size_of::<RawLock>() + 4;
+/// Offset, on a line of an object, of the number of its handles in messages: after the lock and a 4-byte count.
+pub(crate) const IN_FLIGHT_AT: usize = size_of::<RawLock>() + 4;
 
-/// Where the memory comes from.
+/// Source of a segment's memory.
 pub(crate) enum Backing {
     Memfd(Fd),
-    /// Behind a mutex, since a fork child takes a hold of its own.
+    /// Mutex, because a fork child replaces the file by its own open file.
     Named(Mutex<NamedFile>),
     #[cfg(feature = "shared_memory")]
-    Host(super::within::Host),
+    Host(super::host::Host),
 }
 
 enum Memory {
@@ -45,14 +45,14 @@ pub(crate) struct Segment {
     pub(crate) geometry: Geometry,
     pub(crate) backing: ManuallyDrop<Backing>,
     memory: ManuallyDrop<Memory>,
-    annex: ManuallyDrop<Option<Box<Annex>>>,
-    satchel: Option<FdStore>,
+    extent: ManuallyDrop<Option<Box<Extent>>>,
+    fd_store: Option<FdStore>,
 }
 
-// SAFETY: what lies in the mapping is touched by atomics, or in place under a lock (the users' invariants); the rest is
-// Send and Sync by itself.
+// SAFETY: the bytes in the mapping are accessed through atomics, or in place by the holder of the object's lock. The
+// other fields are `Send` and `Sync` themselves.
 unsafe impl Send for Segment {}
-// SAFETY: as above.
+// SAFETY: shared bytes are accessed through atomics or under the object's lock; the other fields are `Sync`.
 unsafe impl Sync for Segment {}
 
 impl std::fmt::Debug for Segment {
@@ -62,72 +62,72 @@ impl std::fmt::Debug for Segment {
 }
 
 impl Segment {
-    /// Makes an anonymous segment; its objects are all zeros.
-    pub(crate) fn anonymous(geometry: Geometry, spec: &Spec, shape: &ObjectLayout) -> Result<Self, SegmentError> {
-        let annex = spec.has_annex();
-        let fd = memory::anonymous(geometry.size as u64, if annex { extent::LENGTH } else { 0 })?;
+    /// Creates an anonymous segment. The bytes of its objects are zero.
+    pub(crate) fn anonymous(geometry: Geometry, spec: &Spec, layout: &ObjectLayout) -> Result<Self, SegmentError> {
+        let extent = spec.grows();
+        let fd = memory::anonymous(geometry.size as u64, if extent { extent::FILE_BYTES } else { 0 })?;
         let map = memory::map(&fd, geometry.size)?;
-        let header = Header::new(&geometry, spec, shape.locks, false)?;
+        let header = Header::new(&geometry, spec, layout.locks, false)?;
         let mut segment = Segment::new(map, header, geometry, Backing::Memfd(fd));
         write_header(segment.base, &segment.header);
-        segment.open_annex()?;
+        segment.open_extent()?;
         if spec.carries_handles() {
-            segment.satchel = Some(FdStore::new()?);
+            segment.fd_store = Some(FdStore::new()?);
         }
         Ok(segment)
     }
 
-    /// A segment whose header stands in its memory and is checked.
+    /// Wraps a mapping whose header is written or checked.
     pub(crate) fn new(map: MmapRaw, header: Header, geometry: Geometry, backing: Backing) -> Self {
         let base = NonNull::new(map.as_mut_ptr()).unwrap_or(NonNull::dangling());
         let (backing, memory) = (ManuallyDrop::new(backing), ManuallyDrop::new(Memory::Mapped { _map: map }));
-        Segment { base, header, geometry, backing, memory, annex: ManuallyDrop::new(None), satchel: None }
+        Segment { base, header, geometry, backing, memory, extent: ManuallyDrop::new(None), fd_store: None }
     }
 
-    /// Where its file is long enough, it has room to grow in.
-    fn open_annex(&mut self) -> Result<(), SegmentError> {
+    /// Prepares the extent, if the kind of object grows and the file has the length for it.
+    fn open_extent(&mut self) -> Result<(), SegmentError> {
         if let Backing::Memfd(fd) = &*self.backing
-            && self.header.spec().has_annex()
-            && memory::accept(fd)? == extent::LENGTH
+            && self.header.spec().grows()
+            && memory::accept(fd)? == extent::FILE_BYTES
         {
-            *self.annex = Some(Box::default());
+            *self.extent = Some(Box::default());
         }
         Ok(())
     }
 
-    pub(super) fn with(self, satchel: FdStore) -> Self {
+    pub(super) fn with_fd_store(self, fd_store: FdStore) -> Self {
         let mut segment = self;
-        segment.satchel = Some(satchel);
+        segment.fd_store = Some(fd_store);
         segment
     }
 
-    pub(crate) fn satchel(&self) -> Option<&FdStore> {
-        self.satchel.as_ref()
+    pub(crate) fn fd_store(&self) -> Option<&FdStore> {
+        self.fd_store.as_ref()
     }
 
-    /// The room to grow in, and the memory that it is a part of.
-    pub(super) fn annex(&self) -> Result<(&Annex, &Fd), SegmentError> {
-        match (&*self.annex, &*self.backing) {
-            (Some(annex), Backing::Memfd(fd)) => Ok((annex, fd)),
+    /// Returns the extent and the file that it is part of. Fails with `NoSpace` for objects that do not grow.
+    pub(super) fn extent(&self) -> Result<(&Extent, &Fd), SegmentError> {
+        match (&*self.extent, &*self.backing) {
+            (Some(extent), Backing::Memfd(fd)) => Ok((extent, fd)),
             _ => Err(SegmentError::NoSpace),
         }
     }
 
-    /// A segment inside memory that somebody else mapped and keeps, for as long as the backing lives.
+    /// Wraps memory that the program mapped. It stays mapped while the backing lives.
     #[cfg(feature = "shared_memory")]
-    pub(crate) fn hosted(base: NonNull<u8>, header: Header, geometry: Geometry, host: super::within::Host) -> Self {
+    pub(crate) fn hosted(base: NonNull<u8>, header: Header, geometry: Geometry, host: super::host::Host) -> Self {
         let (backing, memory) = (ManuallyDrop::new(Backing::Host(host)), ManuallyDrop::new(Memory::Hosted));
-        Segment { base, header, geometry, backing, memory, annex: ManuallyDrop::new(None), satchel: None }
+        Segment { base, header, geometry, backing, memory, extent: ManuallyDrop::new(None), fd_store: None }
     }
 
-    /// Maps what a peer sent, or a name led to, and checks it.
+    /// Maps memory that a peer sent or that a name refers to, and checks its header.
     pub(crate) fn attach(backing: Backing, size: u64) -> Result<Self, SegmentError> {
         let size = match &backing {
-            Backing::Memfd(fd) if size == extent::LENGTH => size_in_front(fd)?,
+            Backing::Memfd(fd) if size == extent::FILE_BYTES => front_size(fd)?,
             _ => size,
         };
         let size = usize::try_from(size).map_err(|_| SegmentError::TooLarge)?;
-        if size < CELLS_AT {
+        if size < CLAIMS_AT {
             return Err(SegmentError::NotASegment);
         }
         let map = match &backing {
@@ -136,63 +136,66 @@ impl Segment {
             #[cfg(feature = "shared_memory")]
             Backing::Host(_) => return Err(SegmentError::Unsupported),
         };
-        // SAFETY: the mapping has `size` bytes, at least CELLS_AT.
+        // SAFETY: the mapping starts at a page and has `size` bytes, at least `CLAIMS_AT`, which is more than
+        // `HEADER_BYTES`.
         let header = unsafe { copy_header(map.as_ptr()) };
         let geometry = header.check(size)?;
         let mut segment = Segment::new(map, header, geometry, backing);
-        segment.open_annex()?;
+        segment.open_extent()?;
         Ok(segment)
     }
 
     fn at(&self, offset: usize) -> NonNull<u8> {
-        // SAFETY: callers pass offsets of the checked geometry, inside the mapping.
+        // SAFETY: callers pass offsets of the checked geometry, which lie inside the mapping (header-H2).
         unsafe { self.base.add(offset) }
     }
 
-    /// Block `index`, which is below `geometry.blocks`.
+    /// Returns the address of block `index`, which must be less than `geometry.blocks`.
     pub(crate) fn block(&self, index: usize) -> NonNull<u8> {
         debug_assert!(index < self.geometry.blocks);
         self.at(self.geometry.blocks_at + index * self.geometry.block_size)
     }
 
     pub(crate) fn roster(&self) -> Roster<'_> {
-        // SAFETY: by H2 these lie inside the mapping; they consist of atomics, for which all bytes are valid, and the
-        // offsets are multiples of their alignment.
+        // SAFETY: head and claims lie inside the mapping (header-H2). They consist of atomics, for which all bytes are
+        // valid, and their offsets are multiples of their alignment.
         unsafe {
             let head = self.at(ROSTER_AT).cast().as_ref();
-            let cells = self.at(CELLS_AT).cast::<Claim>();
-            Roster::new(head, std::slice::from_raw_parts(cells.as_ptr(), self.geometry.cells))
+            let claims = self.at(CLAIMS_AT).cast::<Claim>();
+            Roster::new(head, std::slice::from_raw_parts(claims.as_ptr(), self.geometry.claims))
         }
     }
 
-    /// Handles on their way, per block; empty for a single.
-    pub(crate) fn flights(&self) -> &[AtomicU32] {
+    /// Returns the number of handles in messages for each block. Empty for a single.
+    pub(crate) fn in_flight(&self) -> &[AtomicU32] {
         let count = if self.geometry.blocks > 1 { self.geometry.blocks } else { 0 };
-        // SAFETY: as in `roster`.
-        unsafe { std::slice::from_raw_parts(self.at(self.geometry.flights_at).cast().as_ptr(), count) }
+        // SAFETY: `count` words lie at this offset inside the mapping (header-H2), aligned to 4; all bytes are valid
+        // atomics.
+        unsafe { std::slice::from_raw_parts(self.at(self.geometry.in_flight_at).cast().as_ptr(), count) }
     }
 
-    /// The lock at the front of a block.
+    /// Returns the lock at the start of a block.
     pub(crate) fn lock(&self, block: usize) -> &RawLock {
-        // SAFETY: blocks begin with a lock, of atomics, and are at least as large.
+        // SAFETY: each block begins with a lock (arena-A2) and is larger than one; a lock consists of atomics.
         unsafe { self.block(block).cast().as_ref() }
     }
 
-    /// How many messages carry parts of the array in this block, or handles in this role.
-    pub(crate) fn part_flights(&self, block: usize, role: u32) -> Option<&AtomicU32> {
+    /// Returns the number of messages that carry parts of the array in this block, or handles in this role.
+    pub(crate) fn parts_in_flight(&self, block: usize, role: u32) -> Option<&AtomicU32> {
         let line = role as usize * LINE;
-        // SAFETY: behind the lock and the number of parts on the line of the role, for objects that have parts or roles; a
-        // spare or another atomic word for those that have none. Inside the block.
+        // SAFETY: the word lies inside the block, by the comparison with its size, and is aligned to 4. It is the
+        // counter of the role or of the parts. In objects that have neither it is an unused or another atomic word.
         (line + LINE <= self.geometry.block_size)
-            .then(|| unsafe { self.block(block).add(line + PART_FLIGHTS_AT).cast().as_ref() })
+            .then(|| unsafe { self.block(block).add(line + IN_FLIGHT_AT).cast().as_ref() })
     }
 
-    /// Whether a guard of this process still uses the block: a leaked one, if the process has no handle. Some locks name its
-    /// process, others only its thread.
-    pub(crate) fn is_busy(&self, block: usize, locks: usize) -> bool {
-        let (most, process) = (self.geometry.block_size / LINE, ProcessId::current());
-        (0..(1 + locks).min(most)).any(|i| {
-            // SAFETY: inside the block; each line of the first `1 + locks` begins with a lock.
+    /// Returns whether a guard of this process still uses the block. If the process has no handle, that guard was
+    /// leaked. Some lock words contain the holder's process id, others only its thread id.
+    pub(crate) fn has_live_guard(&self, block: usize, locks: usize) -> bool {
+        let (lines, process) = (self.geometry.block_size / LINE, ProcessId::current());
+        (0..(1 + locks).min(lines)).any(|i| {
+            // SAFETY: line `i` lies inside the block, and each of the first `1 + locks` lines begins with a lock, of
+            // atomics.
             let lock: &RawLock = unsafe { self.block(block).add(i * LINE).cast().as_ref() };
             let is_ours =
                 |holder: u32| holder == process.pid || holder & HANDED_OVER == 0 && process.has_thread(holder);
@@ -204,8 +207,8 @@ impl Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         let single = self.geometry.blocks == 1;
-        if single && self.is_busy(0, self.header.locks as usize) {
-            return; // a leaked guard: the kernel may still write to its lock, and a `&mut [T]` may live somewhere
+        if single && self.has_live_guard(0, self.header.locks as usize) {
+            return; // a guard was leaked: the kernel may still write to its lock, and a `&mut [T]` may exist
         }
         if let Backing::Named(file) = &mut *self.backing
             && let Ok(file) = file.get_mut()
@@ -213,46 +216,32 @@ impl Drop for Segment {
         {
             file.leave();
         }
-        // SAFETY: dropped once, here; nothing uses them afterwards.
+        // SAFETY: each field is dropped once, here, and not used afterwards.
         unsafe {
-            ManuallyDrop::drop(&mut self.annex);
+            ManuallyDrop::drop(&mut self.extent);
             ManuallyDrop::drop(&mut self.memory);
             ManuallyDrop::drop(&mut self.backing);
         }
     }
 }
 
-/// How long a memory with an annex is without it, by its header.
-fn size_in_front(fd: &Fd) -> Result<u64, SegmentError> {
+/// Writes a fresh lock at the start of an object and initializes its data.
+pub(crate) fn init_object(base: NonNull<u8>, offset: usize, kind: u32, init: impl FnOnce(NonNull<u8>)) {
+    // SAFETY: `offset` is `blocks_at` of the geometry: inside the mapping, aligned to a line, with room for a lock. No
+    // other process can see the object yet.
+    let object = unsafe {
+        let object = base.add(offset);
+        object.cast::<RawLock>().write(RawLock::new(kind));
+        object
+    };
+    init(object);
+}
+
+/// Reads the size of the part before the extent from the header in the file.
+fn front_size(fd: &Fd) -> Result<u64, SegmentError> {
     let mut bytes = [0; size_of::<Header>()];
     match memory::read_at(fd, 0, &mut bytes)? {
-        got if got == bytes.len() => Ok(bytemuck::pod_read_unaligned::<Header>(&bytes).size.min(extent::FIRST)),
+        got if got == bytes.len() => Ok(bytemuck::pod_read_unaligned::<Header>(&bytes).size.min(extent::EXTENT_AT)),
         _ => Err(SegmentError::NotASegment),
     }
-}
-
-/// Writes a header into fresh memory of at least `HEADER_ROOM` bytes.
-pub(crate) fn write_header(base: NonNull<u8>, header: &Header) {
-    let bytes = bytemuck::bytes_of(header);
-    // SAFETY: by H2 a segment is larger than its header, which is whole words; its base is aligned to a line.
-    unsafe { atomic_copy::store(base.as_ptr().cast(), bytes.as_ptr(), bytes.len()) };
-}
-
-/// The same, but for the first word, which is stored last where others may look already.
-#[cfg(feature = "shared_memory")]
-pub(crate) fn write_header_behind_magic(base: NonNull<u8>, header: &Header) {
-    let bytes = &bytemuck::bytes_of(header)[8..];
-    // SAFETY: as in `write_header`.
-    unsafe { atomic_copy::store(base.as_ptr().add(8).cast(), bytes.as_ptr(), bytes.len()) };
-}
-
-/// One copy of a header (H1).
-///
-/// # Safety
-/// `base` leads to at least `HEADER_ROOM` bytes, aligned to words.
-pub(crate) unsafe fn copy_header(base: *const u8) -> Header {
-    let mut bytes = [0_u8; HEADER_ROOM];
-    // SAFETY: by the caller's promise.
-    unsafe { atomic_copy::load(base.cast(), bytes.as_mut_ptr(), HEADER_ROOM) };
-    bytemuck::pod_read_unaligned(&bytes[..size_of::<Header>()])
 }

@@ -35,7 +35,7 @@ pub(crate) use guard::Cover;
 use guard::Locks;
 pub use part::Part;
 
-use crate::segment::{self, Handle, Kind, LINE, Named, Object, ObjectLayout, PART_FLIGHTS_AT, Spec, handle_type};
+use crate::segment::{self, Handle, IN_FLIGHT_AT, Kind, LINE, Named, Object, ObjectLayout, Spec, handle_type};
 use crate::sync::{LockFailure, RawLock, Timeout};
 use crate::{ArrayError, LockError, LockTimeoutError, SegmentError, TryLockError};
 use bytemuck::Pod;
@@ -55,7 +55,7 @@ struct Head {
     part_flights: AtomicU32,
 }
 
-const _: () = assert!(size_of::<Head>() <= LINE && std::mem::offset_of!(Head, part_flights) == PART_FLIGHTS_AT);
+const _: () = assert!(size_of::<Head>() <= LINE && std::mem::offset_of!(Head, part_flights) == IN_FLIGHT_AT);
 
 /// Many items in shared memory, behind a lock that survives the death of its holder.
 ///
@@ -109,7 +109,7 @@ impl<T> Object for Array<T> {
         Spec::of::<T>(Kind::Array, count)
     }
 
-    fn shape(count: usize) -> Option<ObjectLayout> {
+    fn layout(count: usize) -> Option<ObjectLayout> {
         plan::<T>(count).map(|(locks, _, bytes)| ObjectLayout { locks, bytes })
     }
 

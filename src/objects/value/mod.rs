@@ -46,7 +46,7 @@ impl<T> Object for Value<T> {
         Spec::of::<T>(Kind::Value, 1)
     }
 
-    fn shape(_: usize) -> Option<ObjectLayout> {
+    fn layout(_: usize) -> Option<ObjectLayout> {
         Some(ObjectLayout { locks: 0, bytes: DoubleBuffer::bytes(size_of::<T>())? })
     }
 

@@ -1,17 +1,17 @@
-//! Tables whose keys are numbers of our own.
+//! Hash maps whose keys are numbers of this crate.
 //!
-//! A segment's number is random, so it is its own hash. std's tables draw a seed when the first is made, which costs a new
-//! process more than to attach an arena.
+//! The id of a segment is random, so it is its own hash. `std`'s maps draw a random seed when the first one is created,
+//! which costs a new process more than attaching an arena.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-pub(crate) type Table<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+pub(crate) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 
 #[derive(Default)]
 pub(crate) struct IdHasher(u64);
 
-/// An odd number whose bits are even: the golden ratio's.
+/// Odd multiplier with well mixed bits, from the golden ratio.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Hasher for IdHasher {

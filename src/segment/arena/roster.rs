@@ -1,31 +1,37 @@
-//! Which process holds which blocks of a segment.
+//! Roster of a segment: which process holds which blocks.
 //!
 //! # Layout
-//! A *cell* belongs to one process and one chunk of 64 blocks:
+//! A *claim* belongs to one process and one chunk of 64 blocks:
 //! ```text
-//! offset 0   owner   the process's tag, 0 = nobody's
-//!        8   chunk   which 64 blocks
-//!       12   fork    1 while a fork hands the cell to the child
-//!       16   held    bit i: the process has a handle on block 64 * chunk + i, or keeps it for its next object
+//! offset 0   owner   tag of the process, 0 = free
+//!        8   chunk   number of the chunk
+//!       12   fork    1 while a fork passes the claim to the child
+//!       16   held    bit i: the process has a handle on block 64 * chunk + i, or keeps the block for its next object
 //!       24   parts   bit i: the process has parts of the array in that block
 //! ```
-//! A process that holds one block takes one cell; one that holds all takes one per chunk.
+//! A process that holds one block needs one claim. A process that holds all blocks needs one per chunk.
 //!
 //! # Protocol
-//! Under the roster's lock: to claim a cell, to claim blocks that nobody has, to take a block over from a message. Bits
-//! are cleared without it.
+//! A process needs the roster's lock to add a claim, to take blocks that no process has, and to take over a block from
+//! a message. It clears bits without the lock.
 //!
 //! # Invariants
-//! * R1: a block is free when no cell of a living process holds it, no message carries it, and no guard is on it.
-//! * R2: a bit of `held` is set before a handle of that process exists, and cleared after its last one went.
-//! * R3: `owner` is stored last when a cell is claimed; `owner = 0` gives up all its bits at once.
+//! * roster-R1: a block is free if no claim of a living process holds it, no message carries it, and no guard uses it.
+//! * roster-R2: a bit in `held` is set before a handle of that process exists, and cleared after the last one is
+//!   dropped.
+//! * roster-R3: `owner` is stored last when a claim is added. Storing 0 to `owner` gives up all bits of the claim at
+//!   once.
 //!
 //! # If a process dies here
-//! Its cells go as a whole, by one store each, whoever sees it first (`sweep`): nothing to repair, and twice is as good
-//! as once. After a fork both sides write the child's name into the cells, so that it does not matter which of the two is
-//! killed. Only if both are before either has, the cells stay until the arena ends: nobody knows whether the child lives.
+//! The first process that notices frees each claim of the dead process with one store (`reap_dead`). There is nothing
+//! to repair, and freeing a claim twice is harmless. After a fork, both parent and child write the child's tag into the
+//! child's claims, so one of them may be killed. If both are killed before either has written, the claims stay until
+//! the arena ends, because no process knows whether the child is alive.
 
-use crate::sync::{Held, LockFailure, RawLock, Timeout};
+use crate::SegmentError;
+use crate::segment::header::CLAIM_BYTES;
+use crate::segment::table_lock::TableGuard;
+use crate::sync::{RawLock, Timeout};
 use crate::sys::process_id::{self, ProcessId};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -39,118 +45,111 @@ pub(crate) struct Claim {
     pub(crate) parts: AtomicU64,
 }
 
-const _: () = assert!(size_of::<Claim>() == crate::segment::header::CELL_BYTES);
+const _: () = assert!(size_of::<Claim>() == CLAIM_BYTES);
 
 #[repr(C)]
 pub(crate) struct RosterHead {
     lock: RawLock,
-    /// No cell from here on was ever used.
+    /// Number of claims that were ever used.
     used: AtomicU32,
 }
 
-/// The cells of a segment.
+/// Claims of a segment.
 #[derive(Clone, Copy)]
 pub(crate) struct Roster<'a> {
     head: &'a RosterHead,
-    cells: &'a [Claim],
+    claims: &'a [Claim],
 }
 
-/// The roster, under its lock.
-pub(crate) struct Locked<'a> {
+/// Roster with its lock held.
+pub(crate) struct LockedRoster<'a> {
     roster: Roster<'a>,
-    held: Held,
-}
-
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        self.roster.head.lock.release(&self.held);
-    }
+    _lock: TableGuard<'a>,
 }
 
 impl<'a> Roster<'a> {
-    pub(crate) fn new(head: &'a RosterHead, cells: &'a [Claim]) -> Self {
-        Roster { head, cells }
+    pub(crate) fn new(head: &'a RosterHead, claims: &'a [Claim]) -> Self {
+        Roster { head, claims }
     }
 
-    pub(crate) fn lock(self) -> Result<Locked<'a>, LockFailure> {
-        let held = self.head.lock.acquire(Timeout::Never, false)?;
-        self.head.lock.record(&held, 0);
-        Ok(Locked { roster: self, held })
+    pub(crate) fn lock(self) -> Result<LockedRoster<'a>, SegmentError> {
+        let lock = TableGuard::acquire(&self.head.lock, Timeout::Never)?;
+        Ok(LockedRoster { roster: self, _lock: lock })
     }
 
-    pub(crate) fn cell(&self, index: u32) -> Option<&'a Claim> {
-        self.cells.get(index as usize)
+    pub(crate) fn claim(&self, index: u32) -> Option<&'a Claim> {
+        self.claims.get(index as usize)
     }
 
     fn used(&self) -> &'a [Claim] {
-        &self.cells[..self.cells.len().min(self.head.used.load(SeqCst) as usize)]
+        &self.claims[..self.claims.len().min(self.head.used.load(SeqCst) as usize)]
     }
 
-    /// Gives up a cell of ours with all its bits.
-    pub(crate) fn give_up(&self, index: u32) {
-        if let Some(cell) = self.cell(index) {
-            cell.owner.store(0, SeqCst);
+    /// Gives up a claim of this process with all its bits.
+    pub(crate) fn drop_claim(&self, index: u32) {
+        if let Some(claim) = self.claim(index) {
+            claim.owner.store(0, SeqCst);
         }
     }
 }
 
-impl<'a> Locked<'a> {
-    pub(crate) fn cell(&self, index: u32) -> Option<&'a Claim> {
-        self.roster.cell(index)
+impl<'a> LockedRoster<'a> {
+    pub(crate) fn claim(&self, index: u32) -> Option<&'a Claim> {
+        self.roster.claim(index)
     }
 
-    /// A fresh cell for this process; none when all are taken by the living.
-    pub(crate) fn claim_cell(&self, chunk: u32) -> Option<u32> {
-        self.claim_cell_for(chunk, ProcessId::current().tag(), 0, 0, 0)
+    /// Adds a claim of this process. Returns `None` if living processes have all of them.
+    pub(crate) fn add_claim(&self, chunk: u32) -> Option<u32> {
+        self.add_claim_for(chunk, ProcessId::current().tag(), 0, 0, 0)
     }
 
-    /// A cell that a fork child will take over with [`Claim::take_over`].
-    pub(crate) fn claim_for_child(&self, chunk: u32, held: u64, parts: u64) -> Option<u32> {
-        self.claim_cell_for(chunk, ProcessId::current().tag(), 1, held, parts)
+    /// Adds a claim that the child of a fork takes over with [`Claim::take_over`].
+    pub(crate) fn add_claim_for_child(&self, chunk: u32, held: u64, parts: u64) -> Option<u32> {
+        self.add_claim_for(chunk, ProcessId::current().tag(), 1, held, parts)
     }
 
-    fn claim_cell_for(&self, chunk: u32, owner: u64, fork: u32, held: u64, parts: u64) -> Option<u32> {
-        let free = |cells: &[Claim]| cells.iter().position(|cell| cell.owner.load(SeqCst) == 0);
+    fn add_claim_for(&self, chunk: u32, owner: u64, fork: u32, held: u64, parts: u64) -> Option<u32> {
+        let free = |claims: &[Claim]| claims.iter().position(|claim| claim.owner.load(SeqCst) == 0);
         let roster = &self.roster;
         let index = free(roster.used()).or_else(|| {
             let next = roster.head.used.load(SeqCst) as usize;
-            let next = (next < roster.cells.len()).then_some(next).or_else(|| {
-                self.sweep();
+            let next = (next < roster.claims.len()).then_some(next).or_else(|| {
+                self.reap_dead();
                 free(roster.used())
             })?;
             roster.head.used.fetch_max(next as u32 + 1, SeqCst);
             Some(next)
         })?;
-        let cell = &roster.cells[index];
-        cell.chunk.store(chunk, SeqCst);
-        cell.fork.store(fork, SeqCst);
-        cell.held.store(held, SeqCst);
-        cell.parts.store(parts, SeqCst);
-        cell.owner.store(owner, SeqCst);
+        let claim = &roster.claims[index];
+        claim.chunk.store(chunk, SeqCst);
+        claim.fork.store(fork, SeqCst);
+        claim.held.store(held, SeqCst);
+        claim.parts.store(parts, SeqCst);
+        claim.owner.store(owner, SeqCst);
         Some(index as u32)
     }
 
-    /// In the parent, after a fork: names the child, or nobody if it has ended, unless the child was faster. Under the lock,
-    /// so that the cell has not got to somebody else since.
+    /// After a fork, in the parent: sets the owner to the child, or frees the claim if the child has ended, unless the
+    /// child was faster. The lock keeps another process from reusing the claim in the meantime.
     pub(crate) fn name_child(&self, index: u32, child: Option<u64>) {
-        let Some(cell) = self.cell(index) else { return };
-        if cell.owner.load(SeqCst) == ProcessId::current().tag() && cell.fork.load(SeqCst) == 1 {
-            cell.take_over(child.unwrap_or(0));
+        let Some(claim) = self.claim(index) else { return };
+        if claim.owner.load(SeqCst) == ProcessId::current().tag() && claim.fork.load(SeqCst) == 1 {
+            claim.take_over(child.unwrap_or(0));
         }
     }
 
-    /// Gives up the cells of processes that are gone. True if there were any.
-    pub(crate) fn sweep(&self) -> bool {
+    /// Frees the claims of processes that have ended. Returns whether there were any.
+    pub(crate) fn reap_dead(&self) -> bool {
         let mut gone = Vec::new();
         let mut alive = vec![ProcessId::current().tag(), 0];
-        for cell in self.roster.used() {
-            let owner = cell.owner.load(SeqCst);
-            if alive.contains(&owner) || cell.fork.load(SeqCst) != 0 {
+        for claim in self.roster.used() {
+            let owner = claim.owner.load(SeqCst);
+            if alive.contains(&owner) || claim.fork.load(SeqCst) != 0 {
                 continue;
             }
             if gone.contains(&owner) || !process_id::tag_is_alive(owner) {
                 gone.push(owner);
-                cell.owner.store(0, SeqCst);
+                claim.owner.store(0, SeqCst);
             } else {
                 alive.push(owner);
             }
@@ -158,57 +157,57 @@ impl<'a> Locked<'a> {
         !gone.is_empty()
     }
 
-    /// For each chunk, the blocks that somebody holds.
-    pub(crate) fn held_by_anybody(&self, chunks: usize) -> Vec<u64> {
+    /// Returns a bit mask of the held blocks for each chunk.
+    pub(crate) fn held_by_any_process(&self, chunks: usize) -> Vec<u64> {
         let mut held = vec![0; chunks];
-        for cell in self.roster.used() {
-            if let Some(held) = held.get_mut(cell.chunk.load(SeqCst) as usize)
-                && cell.owner.load(SeqCst) != 0
+        for claim in self.roster.used() {
+            if let Some(held) = held.get_mut(claim.chunk.load(SeqCst) as usize)
+                && claim.owner.load(SeqCst) != 0
             {
-                *held |= cell.held.load(SeqCst) | cell.parts.load(SeqCst);
+                *held |= claim.held.load(SeqCst) | claim.parts.load(SeqCst);
             }
         }
         held
     }
 
-    /// Another living process that holds the block, or has parts of what is in it; 0 for one whose name is not known yet.
+    /// Returns the tag of another living process that holds the block or parts of it; 0 if its tag is not known yet.
     pub(crate) fn other(&self, block: u32) -> Option<u64> {
         self.others(block).next()
     }
 
-    /// All of them.
+    /// Returns the tags of all other living processes that hold the block or parts of it; 0 for a tag not known yet.
     pub(crate) fn others(&self, block: u32) -> impl Iterator<Item = u64> {
         let (chunk, bit) = (block / 64, 1 << (block % 64));
         let me = ProcessId::current().tag();
-        self.roster.used().iter().filter_map(move |cell| {
-            let owner = cell.owner.load(SeqCst);
-            let uses = (cell.held.load(SeqCst) | cell.parts.load(SeqCst)) & bit != 0;
-            if owner == 0 || cell.chunk.load(SeqCst) != chunk || !uses {
+        self.roster.used().iter().filter_map(move |claim| {
+            let owner = claim.owner.load(SeqCst);
+            let uses = (claim.held.load(SeqCst) | claim.parts.load(SeqCst)) & bit != 0;
+            if owner == 0 || claim.chunk.load(SeqCst) != chunk || !uses {
                 return None;
             }
-            match cell.fork.load(SeqCst) {
+            match claim.fork.load(SeqCst) {
                 0 => (owner != me && process_id::tag_is_alive(owner)).then_some(owner),
                 _ => Some(0),
             }
         })
     }
 
-    /// Whether a living process has parts of the array in this block.
+    /// Returns whether a living process has parts of the array in this block.
     pub(crate) fn has_parts(&self, block: u32) -> bool {
         let (chunk, bit) = (block / 64, 1 << (block % 64));
         let me = ProcessId::current().tag();
-        self.roster.used().iter().any(|cell| {
-            let owner = cell.owner.load(SeqCst);
+        self.roster.used().iter().any(|claim| {
+            let owner = claim.owner.load(SeqCst);
             owner != 0
-                && cell.chunk.load(SeqCst) == chunk
-                && cell.parts.load(SeqCst) & bit != 0
-                && (owner == me || cell.fork.load(SeqCst) != 0 || process_id::tag_is_alive(owner))
+                && claim.chunk.load(SeqCst) == chunk
+                && claim.parts.load(SeqCst) & bit != 0
+                && (owner == me || claim.fork.load(SeqCst) != 0 || process_id::tag_is_alive(owner))
         })
     }
 }
 
 impl Claim {
-    /// After a fork, in the child and in the parent: what the parent prepared is the child's.
+    /// After a fork, in child and parent: completes the claim that the parent prepared.
     pub(crate) fn take_over(&self, child: u64) {
         self.owner.store(child, SeqCst);
         self.fork.store(0, SeqCst);

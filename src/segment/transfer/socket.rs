@@ -1,9 +1,17 @@
 //! Messages with handles over a Unix socket.
 //!
+//! # Layout
+//! ```text
+//! header     magic, number of descriptors, lengths of manifest and message
+//! 1 byte     with up to 253 descriptors, repeated for all of them
+//! manifest
+//! message
+//! ```
+//!
 //! # If a process dies here
-//! A sender that dies before the last byte leaves the receiver with [`TransferError::Eof`].
+//! If the sender dies before the last byte, the receiver gets [`TransferError::Eof`].
 
-use super::{Bytes, ReceivedMessage, pack};
+use super::message::{MessageBytes, ReceivedMessage, encode};
 use crate::sys::socket::{self, MOST_FDS, UnixStream};
 use crate::sys::{Fd, process_id};
 use crate::{CodecError, TransferError};
@@ -11,10 +19,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
 
-/// What stands in front of a message on a socket.
+/// Header of a message on a socket.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-struct Prologue {
+struct StreamHeader {
     magic: u32,
     fds: u32,
     manifest: u64,
@@ -23,19 +31,19 @@ struct Prologue {
 const MAGIC: u32 = u32::from_be_bytes(*b"xprc");
 const LARGEST_MANIFEST: u64 = 64 << 20;
 
-/// Sends a message over a Unix socket, with the handles that are in it.
+/// Sends a message over a Unix socket, with the handles in it.
 ///
-/// The receiver may be any process of the same user that uses the same version of this crate: a child that inherited the
-/// socket, or another program. It need not have seen the handles' memory before. Blocks until the message is written.
+/// The receiver may be any process of the same user that uses the same version of this crate: a child that inherited
+/// the socket, or another program. It need not have the memory of the handles yet. Blocks until the message is written.
 ///
 /// # Errors
-/// [`Encode`](TransferError::Encode) when the message cannot be encoded, [`WrongOwner`](TransferError::WrongOwner) when the
-/// peer runs as another user, else what the system said. After an error the stream may hold half a message: close it.
+/// [`Encode`](TransferError::Encode) if the message cannot be encoded, [`WrongOwner`](TransferError::WrongOwner) if the
+/// peer runs as another user, else the system's error. After an error the stream may contain half a message: close it.
 ///
 /// # When a process dies
-/// The receiver gets [`Eof`](TransferError::Eof) if the sender died before the last byte. Objects whose handles were in a
-/// message that nobody received keep their memory until the last process that uses the same arena ends.
-///
+/// If the sender dies before the last byte is sent, the receiver gets [`Eof`](TransferError::Eof). Objects whose
+/// handles were in a message that no process received keep their memory until the last process that uses the same arena
+/// ends.
 /// ```
 /// use crossproc::{Value, transfer};
 /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
@@ -50,36 +58,37 @@ pub fn send<T: Serialize + ?Sized>(stream: &UnixStream, message: &T) -> Result<(
     if socket::peer_user(stream)? != process_id::user() {
         return Err(TransferError::WrongOwner);
     }
-    let packed = pack(message).map_err(TransferError::Encode)?;
-    let prologue = Prologue {
+    let encoded = encode(message).map_err(TransferError::Encode)?;
+    let header = StreamHeader {
         magic: MAGIC,
-        fds: packed.fds.len() as u32,
-        manifest: packed.manifest.len() as u64,
-        bytes: packed.bytes.len() as u64,
+        fds: encoded.fds.len() as u32,
+        manifest: encoded.manifest.len() as u64,
+        bytes: encoded.bytes.len() as u64,
     };
-    socket::send(stream, bytemuck::bytes_of(&prologue), &[] as &[Fd])?;
-    for fds in packed.fds.chunks(MOST_FDS) {
+    socket::send(stream, bytemuck::bytes_of(&header), &[] as &[Fd])?;
+    for fds in encoded.fds.chunks(MOST_FDS) {
         socket::send(stream, &[0], fds)?;
     }
     let mut stream = stream;
-    stream.write_all(&packed.manifest)?;
-    stream.write_all(&packed.bytes)?;
-    packed.delivered();
+    stream.write_all(&encoded.manifest)?;
+    stream.write_all(&encoded.bytes)?;
+    encoded.delivered();
     Ok(())
 }
 
-/// Receives a message that [`send`] sent. Blocks until it is there.
+/// Receives a message that was sent by [`send`]. Blocks until it has arrived.
 ///
 /// # Errors
-/// [`Eof`](TransferError::Eof) when the peer has closed or died, [`Decode`](TransferError::Decode) when the bytes are no such
-/// message, a handle is of another type, or its memory cannot be attached; [`WrongOwner`](TransferError::WrongOwner) when
-/// the peer runs as another user; else what the system said. Memory that a peer sends is checked before it is used.
-/// After `Decode` the stream stands at the next message; after any other error, a timeout of the socket among them, it may
-/// stand inside one: close it.
+/// [`Eof`](TransferError::Eof) if the peer has closed the socket or died. [`Decode`](TransferError::Decode) if the
+/// bytes are not a message of this type, a handle has another type, or its memory cannot be attached.
+/// [`WrongOwner`](TransferError::WrongOwner) if the peer runs as another user. Else the system's error. Memory that a
+/// peer sends is checked before it is used.
+///
+/// After `Decode` the next call receives the next message. After any other error, such as a timeout of the socket, the
+/// stream may be inside a message: close it.
 ///
 /// # When a process dies
-/// See [`send`], which has an example too.
-///
+/// See [`send`].
 /// ```
 /// use crossproc::{TransferError, transfer};
 /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
@@ -94,26 +103,28 @@ pub fn recv<T: DeserializeOwned>(stream: &UnixStream) -> Result<T, TransferError
         return Err(TransferError::WrongOwner);
     }
     let bad = |what: &str| TransferError::Decode(CodecError(what.into()));
-    let mut prologue = [0; size_of::<Prologue>()];
-    socket::recv(stream, &mut prologue)?;
-    let prologue: Prologue = bytemuck::pod_read_unaligned(&prologue);
-    if prologue.magic != MAGIC || prologue.manifest > LARGEST_MANIFEST {
+    let mut header = [0; size_of::<StreamHeader>()];
+    socket::recv(stream, &mut header)?;
+    let header: StreamHeader = bytemuck::pod_read_unaligned(&header);
+    if header.magic != MAGIC || header.manifest > LARGEST_MANIFEST {
         return Err(bad("not a message of crossproc::transfer"));
     }
     let mut fds = Vec::new();
-    while fds.len() < prologue.fds as usize {
+    while fds.len() < header.fds as usize {
         let more = socket::recv(stream, &mut [0])?;
         if more.is_empty() {
             return Err(bad("file descriptors are missing"));
         }
         fds.extend(more);
     }
-    let manifest = read(stream, prologue.manifest)?;
-    let bytes = read(stream, prologue.bytes)?;
-    ReceivedMessage { bytes: Bytes::Here(bytes), manifest, fds, taken: None }.unpack().map_err(TransferError::Decode)
+    let manifest = read(stream, header.manifest)?;
+    let bytes = read(stream, header.bytes)?;
+    ReceivedMessage { bytes: MessageBytes::Inline(bytes), manifest, fds, taken: None }
+        .decode()
+        .map_err(TransferError::Decode)
 }
 
-/// Reads that many bytes; memory grows with what really comes.
+/// Reads `length` bytes. The memory for them grows as they arrive.
 fn read(stream: &UnixStream, length: u64) -> Result<Vec<u8>, TransferError> {
     let mut bytes = Vec::new();
     stream.take(length).read_to_end(&mut bytes)?;

@@ -1,8 +1,38 @@
-//! Handle types whose objects are all alike: what each of them has.
+//! Macros for handle types.
 
-/// A handle type with one field, `handle`, for objects of so many locks behind their own and so many bytes. Its kind has its
-/// name. Examples need a name for objects in `/dev/shm`.
-macro_rules! alike {
+/// Implements `Clone`, `Debug`, `Serialize` and `Deserialize` for a handle type, without bounds on its parameters.
+macro_rules! handle_type {
+    ($name:ident $(<$($param:ident),+>)?) => {
+        impl$(<$($param),+>)? Clone for $name$(<$($param),+>)? {
+            /// Returns another reference to the object.
+            fn clone(&self) -> Self {
+                use $crate::segment::Object;
+                Object::of(self.handle().clone(), self.count())
+            }
+        }
+        impl$(<$($param),+>)? std::fmt::Debug for $name$(<$($param),+>)? {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                use $crate::segment::Object;
+                f.debug_struct(stringify!($name)).field("at", &self.handle().object()).finish_non_exhaustive()
+            }
+        }
+        impl$(<$($param),+>)? serde::Serialize for $name$(<$($param),+>)? {
+            fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+                $crate::segment::serialize(self, false, serializer)
+            }
+        }
+        impl<'de $($(, $param)+)?> serde::Deserialize<'de> for $name$(<$($param),+>)? {
+            fn deserialize<Z: serde::Deserializer<'de>>(deserializer: Z) -> Result<Self, Z::Error> {
+                $crate::segment::deserialize(false, deserializer)
+            }
+        }
+    };
+}
+pub(crate) use handle_type;
+
+/// Implements a handle type without parameters, with a field `handle`. Its kind has its name. `$locks` is the number of
+/// locks after the object's own, `$bytes` the size of the object, and `$example` a name in `/dev/shm` for the examples.
+macro_rules! unit_handle {
     ($name:ident, $locks:expr, $bytes:expr, $example:literal) => {
         $crate::segment::handle_type!($name);
 
@@ -13,7 +43,7 @@ macro_rules! alike {
                 $crate::segment::Spec::of::<()>($crate::segment::Kind::$name, 1)
             }
 
-            fn shape(_: usize) -> Option<$crate::segment::ObjectLayout> {
+            fn layout(_: usize) -> Option<$crate::segment::ObjectLayout> {
                 Some($crate::segment::ObjectLayout { locks: $locks, bytes: $bytes })
             }
 
@@ -31,11 +61,10 @@ macro_rules! alike {
         }
 
         impl $name {
-            /// A new one in anonymous shared memory.
+            /// Creates one in anonymous shared memory.
             ///
             /// # Errors
             /// [`NoSpace`](crate::SegmentError::NoSpace).
-            ///
             /// ```
             #[doc = concat!("assert!(crossproc::", stringify!($name), "::new().is_ok());")]
             /// ```
@@ -43,8 +72,7 @@ macro_rules! alike {
                 $crate::segment::create(1, |_| ())
             }
 
-            /// One that other programs find by name.
-            ///
+            /// Returns a builder for one that other programs find by name.
             /// ```
             #[doc = concat!("use crossproc::{", stringify!($name), ", SegmentError};")]
             #[doc = concat!("let ours = ", stringify!($name), "::named(\"", $example, "\").create()?;")]
@@ -58,8 +86,7 @@ macro_rules! alike {
                 $crate::Named::by(name)
             }
 
-            /// One at an offset of memory that the program owns.
-            ///
+            /// Returns a builder for one at an offset of memory that the program owns.
             /// ```
             /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
             #[doc = concat!("assert!(crossproc::", stringify!($name), "::within(&memory, 64).create().is_ok());")]
@@ -71,8 +98,7 @@ macro_rules! alike {
         }
 
         impl $crate::Named<$name> {
-            /// Makes it; see [`Named`](crate::Named) for the errors.
-            ///
+            /// Creates it. See [`Named`](crate::Named) for the errors.
             /// ```
             #[doc = concat!("assert!(crossproc::", stringify!($name), "::named(\"", $example, "-create\").create().is_ok());")]
             /// ```
@@ -80,8 +106,7 @@ macro_rules! alike {
                 self.create_object(1, |_| ())
             }
 
-            /// Opens it, or makes it where there is none.
-            ///
+            /// Opens it, or creates it if it does not exist.
             /// ```
             #[doc = concat!("let name = \"", $example, "-either\";")]
             #[doc = concat!("let made = crossproc::", stringify!($name), "::named(name).open_or_create()?;")]
@@ -95,4 +120,4 @@ macro_rules! alike {
         }
     };
 }
-pub(crate) use alike;
+pub(crate) use unit_handle;
