@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Each top-level module of the crate, and its layer.
-const LAYERS: [(&str, u32); 14] = [
+const LAYERS: [(&str, u32); 15] = [
     ("error", 0),
     ("marker", 1),
     ("sys", 1),
@@ -21,6 +21,7 @@ const LAYERS: [(&str, u32); 14] = [
     ("process", 6),
     ("wait", 7),
     ("pool", 8),
+    ("testing", 9),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
