@@ -82,7 +82,7 @@ macro_rules! waitable {
 
 impl Waitable for Event {
     fn source(&self) -> Source<'_> {
-        Source::Event(self.signal())
+        Source::Event(self.state())
     }
 }
 
