@@ -58,8 +58,8 @@ pub use wait::{Waitable, wait};
 
 /// Messages with handles in them, over a Unix socket of the program's own.
 ///
-/// [`send`](transfer::send) and [`recv`](transfer::recv) move one value of any serde type between two processes of the same
-/// user. Handles in it keep working on the other side: the file descriptors of their memory are sent along.
+/// [`send`](transfer::send) and [`recv`](transfer::recv) move one value of any serde type between two processes of the
+/// same user. Handles in it keep working on the other side: the file descriptors of their memory are sent along.
 ///
 /// ```
 /// use crossproc::{Value, transfer};

@@ -12,7 +12,8 @@ use thiserror::Error as ThisError;
 /// `Result` with [`Error`], unless another error type is given.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Any failure of this crate, or of the program that uses it: for `main`, and for functions that run in other processes.
+/// Any failure of this crate, or of the program that uses it: for `main`, and for functions that run in other
+/// processes.
 ///
 /// ```
 /// fn main() -> crossproc::Result<()> {

@@ -21,12 +21,12 @@ pub enum LockError {
     /// The lock, or the value that it protects, was overwritten with bytes that this library does not write.
     #[error("the lock or the value under it is corrupt")]
     Corrupt,
-    /// A limit is reached: this thread holds about 2,000 locks, as many as the kernel would free at its death; or a limit of
-    /// the object, which the method's documentation names.
+    /// A limit is reached: this thread holds about 2,000 locks, as many as the kernel would free at its death; or a
+    /// limit of the object, which the method's documentation names.
     #[error("too many: this thread holds about 2,000 locks, or the object's limit is reached")]
     TooMany,
-    /// Process `pid` died while it held the lock, and what the lock protects may be half-written. `lock_or_repair` takes the
-    /// lock and repairs it.
+    /// Process `pid` died while it held the lock, and what the lock protects may be half-written. `lock_or_repair`
+    /// takes the lock and repairs it.
     #[error("process {pid} died holding the lock: repair what it protects with lock_or_repair")]
     OwnerDied {
         /// The process that died.

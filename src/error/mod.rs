@@ -1,8 +1,8 @@
 //! Errors: one small enum for each operation, in a file for each room that returns it.
 //!
-//! Every error is `Clone + PartialEq + Serialize + Deserialize`, so that a child process can return it to its parent. An
-//! error of the operating system is kept as its number ([`Os`]). The text of an error says which object failed and why; it
-//! begins in lower case and has no full stop.
+//! Every error is `Clone + PartialEq + Serialize + Deserialize`, so that a child process can return it to its parent.
+//! An error of the operating system is kept as its number ([`Os`]). The text of an error says which object failed and
+//! why; it begins in lower case and has no full stop.
 
 mod array;
 mod codec;

@@ -45,8 +45,8 @@ pub enum TaskError {
     /// program's own image.
     #[error("cannot encode the input or the result: {0}")]
     Encode(CodecError),
-    /// The input could not be decoded in the worker, or the result in this process; or the result has a handle for which this
-    /// process had no descriptor for a second.
+    /// The input could not be decoded in the worker, or the result in this process; or the result has a handle for
+    /// which this process had no descriptor for a second.
     #[error("cannot decode the input or the result: {0}")]
     Decode(CodecError),
     /// There was no memory for the input, or for a second no memory for the result.
@@ -55,15 +55,15 @@ pub enum TaskError {
     /// The task was [cancelled](crate::AsyncResult::cancel), or the pool was terminated.
     #[error("the task was cancelled")]
     Cancelled,
-    /// From `get_timeout` and `next_timeout`: there is no result yet. From anything else: the task took longer than the pool's
-    /// `task_timeout`, and its worker was killed.
+    /// From `get_timeout` and `next_timeout`: there is no result yet. From anything else: the task took longer than the
+    /// pool's `task_timeout`, and its worker was killed.
     #[error("timed out")]
     Timeout,
     /// The result was returned before.
     #[error("the result was taken already")]
     Taken,
-    /// This thread runs code of the program for the pool (serde code, a destructor), which may not wait for the pool; or it is
-    /// in a callback of this very result.
+    /// This thread runs code of the program for the pool (serde code, a destructor), which may not wait for the pool;
+    /// or it is in a callback of this very result.
     #[error("deadlock: code that the pool runs waits for the pool itself")]
     Deadlock,
     /// The chunk size is 0.
@@ -72,8 +72,8 @@ pub enum TaskError {
     /// The pool takes no more tasks: it was closed, or this process is a fork of the pool's process.
     #[error("the pool is closed")]
     PoolClosed,
-    /// The pool has no workers and can have none: they fail when they begin, or could not be started for about three seconds,
-    /// since there were no processes or descriptors left. The text says why.
+    /// The pool has no workers and can have none: they fail when they begin, or could not be started for about three
+    /// seconds, since there were no processes or descriptors left. The text says why.
     #[error("the pool is broken: {0}")]
     PoolBroken(String),
 }

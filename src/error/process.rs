@@ -16,8 +16,8 @@ pub enum SpawnError {
     /// A daemon may be killed at any moment, when its parent ends, so it may not have children.
     #[error("daemonic processes are not allowed to have children")]
     DaemonChild,
-    /// The program's constructor did not run: it was stripped, this crate is in a library that the program loads, or the
-    /// feature `auto` is off and `main` does not begin with [`init`](crate::init).
+    /// The program's constructor did not run: it was stripped, this crate is in a library that the program loads, or
+    /// the feature `auto` is off and `main` does not begin with [`init`](crate::init).
     #[error("the constructor before main is not linked, and main did not call crossproc::init() first")]
     NotHooked,
     /// The program's file is another build than the running program.
@@ -70,8 +70,8 @@ pub enum JoinError {
         /// The backtrace, if `RUST_BACKTRACE` is set.
         backtrace: Option<String>,
     },
-    /// The process exited with this code, which may be 0, before the function returned; or it closed the descriptor over
-    /// which it returns its result.
+    /// The process exited with this code, which may be 0, before the function returned; or it closed the descriptor
+    /// over which it returns its result.
     #[error("the process exited with code {0}, without a result")]
     Exited(i32),
     /// A signal killed the process.
@@ -80,8 +80,8 @@ pub enum JoinError {
     /// The arguments could not be decoded in the child, or the result could not be encoded there or decoded here.
     #[error("cannot decode the arguments or the result: {0}")]
     Decode(CodecError),
-    /// The process has ended, but its exit status is lost: `SIGCHLD` is ignored, or other code of this process waits for any
-    /// child.
+    /// The process has ended, but its exit status is lost: `SIGCHLD` is ignored, or other code of this process waits
+    /// for any child.
     #[error("the exit status is lost: SIGCHLD is ignored, or other code waited for the process")]
     Lost,
     /// `join_timeout` has returned the result before.

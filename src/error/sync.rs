@@ -11,8 +11,8 @@ use thiserror::Error as ThisError;
 #[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// As many permits of this semaphore as possible (1,024) are held through guards; or this thread holds about 2,000 locks
-    /// and permits.
+    /// As many permits of this semaphore as possible (1,024) are held through guards; or this thread holds about 2,000
+    /// locks and permits.
     #[error("too many permits of the semaphore, or locks of this thread, are held at once")]
     TooMany,
     /// The semaphore was overwritten with bytes that this library does not write.

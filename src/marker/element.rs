@@ -5,8 +5,8 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 /// A type that can live in a [`Value`](crate::Value): plain data without pointers and padding.
 ///
-/// It is implemented for every type with [`NoUninit`] and [`CheckedBitPattern`]: numbers, `bool`, `char`, arrays of these,
-/// and any type that derives [`bytemuck::Pod`], or those two traits in the case of an enum without fields.
+/// It is implemented for every type with [`NoUninit`] and [`CheckedBitPattern`]: numbers, `bool`, `char`, arrays of
+/// these, and any type that derives [`bytemuck::Pod`], or those two traits in the case of an enum without fields.
 ///
 /// ```
 /// use crossproc::{CheckedBitPattern, NoUninit, Value, bytemuck};
@@ -58,8 +58,8 @@ pub(crate) fn from_bytes<E: Element>(bytes: &[u8]) -> Result<Vec<E>, CodecError>
     }
     let count = bytes.len() / size;
     let mut items = Vec::<E>::with_capacity(count);
-    // SAFETY: the vector has room for `count` items, that is for all bytes, and does not overlap with them. Each item is
-    // valid (`is_valid`).
+    // SAFETY: the vector has room for `count` items, that is for all bytes, and does not overlap with them. Each item
+    // is valid (`is_valid`).
     unsafe {
         std::ptr::copy_nonoverlapping(bytes.as_ptr(), items.as_mut_ptr().cast(), bytes.len());
         items.set_len(count);

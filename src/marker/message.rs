@@ -4,8 +4,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// A type that can be sent to another process, as an argument or result of a function or as an item of a queue or pipe.
 ///
-/// It is implemented for every type that has [`Serialize`] and `Deserialize`, owns its data, and is `Send`. Every handle of
-/// this crate is a `Message`: the other process gets a handle of the same object, whose memory is not copied.
+/// It is implemented for every type that has [`Serialize`] and `Deserialize`, owns its data, and is `Send`. Every
+/// handle of this crate is a `Message`: the other process gets a handle of the same object, whose memory is not copied.
 ///
 /// ```
 /// fn through<T: crossproc::Message>(x: T) -> crossproc::Result<T> {
@@ -16,9 +16,9 @@ use serde::{Serialize, de::DeserializeOwned};
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 ///
-/// The encoding ([postcard](https://docs.rs/postcard)) does not describe itself: `Deserialize` must read what `Serialize`
-/// writes, field by field. So `skip_serializing_if` gives other values or an error on the receiving side, and `untagged`,
-/// `tag`, `flatten` and `deserialize_any` are errors.
+/// The encoding ([postcard](https://docs.rs/postcard)) does not describe itself: `Deserialize` must read what
+/// `Serialize` writes, field by field. So `skip_serializing_if` gives other values or an error on the receiving side,
+/// and `untagged`, `tag`, `flatten` and `deserialize_any` are errors.
 ///
 /// A `&str` points into the memory of one process, so it is not a `Message`:
 ///

@@ -33,10 +33,10 @@ const MAX_PARTIES: usize = 4096;
 /// ```
 ///
 /// # When a process dies
-/// If a process dies while it waits, or while it runs the action, the barrier is [`Broken`](BarrierError::Broken) for every
-/// party until [`reset`](Barrier::reset). With more than about 120 parties, a death at the moment when other parties go to
-/// sleep may be noticed up to two seconds late. A party that dies before it calls [`wait`](Barrier::wait) is not noticed, since
-/// parties have no identity: use [`wait_timeout`](Barrier::wait_timeout).
+/// If a process dies while it waits, or while it runs the action, the barrier is [`Broken`](BarrierError::Broken) for
+/// every party until [`reset`](Barrier::reset). With more than about 120 parties, a death at the moment when other
+/// parties go to sleep may be noticed up to two seconds late. A party that dies before it calls [`wait`](Barrier::wait)
+/// is not noticed, since parties have no identity: use [`wait_timeout`](Barrier::wait_timeout).
 #[derive(Debug)]
 pub struct Barrier {
     handle: Handle,
@@ -145,7 +145,8 @@ impl Barrier {
     /// Creates a barrier for this number of parties, from 1 to 4,096.
     ///
     /// # Errors
-    /// [`Invalid`](SegmentError::Invalid) for another number, [`NoSpace`](SegmentError::NoSpace) if not enough memory is left.
+    /// [`Invalid`](SegmentError::Invalid) for another number, [`NoSpace`](SegmentError::NoSpace) if not enough memory
+    /// is left.
     ///
     /// ```
     /// assert_eq!(crossproc::Barrier::new(2)?.parties(), 2);
@@ -156,15 +157,15 @@ impl Barrier {
         segment::create(check(parties)?, |barrier: &Self| init(barrier.handle.object(), parties))
     }
 
-    /// Creates a barrier with an action, which one of the parties runs in each round: after all parties have arrived, and
-    /// before any of them passes.
+    /// Creates a barrier with an action, which one of the parties runs in each round: after all parties have arrived,
+    /// and before any of them passes.
     ///
-    /// The action is a function, or a closure that captures nothing, and its arguments. Both are sent along with the handle.
-    /// If it panics or returns an `Err`, the barrier is broken.
+    /// The action is a function, or a closure that captures nothing, and its arguments. Both are sent along with the
+    /// handle. If it panics or returns an `Err`, the barrier is broken.
     ///
     /// # Errors
-    /// [`Segment`](SpawnError::Segment) as [`new`](Barrier::new); [`NotAnEntry`](SpawnError::NotAnEntry) for a function of a
-    /// library, or one that captures.
+    /// [`Segment`](SpawnError::Segment) as [`new`](Barrier::new); [`NotAnEntry`](SpawnError::NotAnEntry) for a function
+    /// of a library, or one that captures.
     ///
     /// ```
     /// use crossproc::{Barrier, Value};
@@ -228,8 +229,8 @@ impl Barrier {
     /// Waits until all parties have arrived.
     ///
     /// # Errors
-    /// - [`Broken`](BarrierError::Broken) if the time of another party ran out, a party died, the barrier was aborted or reset,
-    ///   or the action failed. From then on every call returns this at once, until [`reset`](Barrier::reset).
+    /// - [`Broken`](BarrierError::Broken) if the time of another party ran out, a party died, the barrier was aborted
+    ///   or reset, or the action failed. From then on every call returns this at once, until [`reset`](Barrier::reset).
     /// - [`Action`](BarrierError::Action) for the party that ran the action, if it failed.
     /// - [`TooMany`](BarrierError::TooMany) if this thread holds about 2,000 locks.
     /// - [`Corrupt`](BarrierError::Corrupt) if the barrier was overwritten.
@@ -243,8 +244,8 @@ impl Barrier {
         self.wait_until(None)
     }
 
-    /// Waits until all parties have arrived, for at most `duration`, by the monotonic clock. If the time runs out, the barrier
-    /// is broken for every party.
+    /// Waits until all parties have arrived, for at most `duration`, by the monotonic clock. If the time runs out, the
+    /// barrier is broken for every party.
     ///
     /// # Errors
     /// [`Timeout`](BarrierError::Timeout), or the errors of [`wait`](Barrier::wait).

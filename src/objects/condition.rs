@@ -23,9 +23,10 @@ const MAX_WAITERS: usize = 128;
 /// A condition variable between processes: threads wait until something that a lock protects has changed.
 ///
 /// [`wait`](Condition::wait) takes the guard of a [`Lock`](crate::Lock), an [`RLock`](crate::RLock), a
-/// [`Value`](crate::Value), an [`Array`](crate::Array) or a [`Part`](crate::Part), releases that lock while it waits, and takes
-/// it again before it returns. It may return without a notification, so mostly
-/// [`wait_while`](Condition::wait_while) is the method to use. At most 128 threads can wait for a condition at the same time.
+/// [`Value`](crate::Value), an [`Array`](crate::Array) or a [`Part`](crate::Part), releases that lock while it waits,
+/// and takes it again before it returns. It may return without a notification, so mostly
+/// [`wait_while`](Condition::wait_while) is the method to use. At most 128 threads can wait for a condition at the same
+/// time.
 ///
 /// A condition also has a [lock of its own](Condition::lock), for data that no object of this crate holds.
 ///
@@ -47,7 +48,8 @@ const MAX_WAITERS: usize = 128;
 ///
 /// # When a process dies
 /// - While it waits: the other waiters are not affected.
-/// - After [`notify_one`](Condition::notify_one) woke it, but before it has its lock again: another waiter wakes in its place.
+/// - After [`notify_one`](Condition::notify_one) woke it, but before it has its lock again: another waiter wakes in its
+///   place.
 /// - With its lock held again: see the type of the lock.
 /// - During a `notify` call: either every waiter that the call was to wake wakes, or none.
 pub struct Condition {
@@ -88,7 +90,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A guard whose lock a [`Condition`] can release and take again: those of `Lock`, `RLock`, `Value`, `Array` and `Part`.
+/// A guard whose lock a [`Condition`] can release and take again: those of `Lock`, `RLock`, `Value`, `Array` and
+/// `Part`.
 ///
 /// ```
 /// fn is_guard<G: crossproc::Guard>(_: &G) {}
@@ -143,8 +146,8 @@ guard!(['a, T: Pod] ArrayGuard<'a, T>, [T], RangeLock<'a, T>, ArrayGuard::suspen
 impl Condition {
     #[inline]
     fn monitor(&self) -> Monitor<'_, CondvarState> {
-        // SAFETY: the object has the layout of a monitor with one more lock and `MAX_WAITERS` participants. The handle keeps it
-        // mapped.
+        // SAFETY: the object has the layout of a monitor with one more lock and `MAX_WAITERS` participants. The handle
+        // keeps it mapped.
         unsafe { layout::monitor(self.handle.object(), 1, MAX_WAITERS) }
     }
 
@@ -179,19 +182,21 @@ impl Condition {
     }
 
     fn own_lock(&self) -> RecursiveLock<'_> {
-        // SAFETY: the second line of the object begins with a lock (the layout has one more lock). The handle keeps it mapped.
+        // SAFETY: the second line of the object begins with a lock (the layout has one more lock). The handle keeps it
+        // mapped.
         unsafe { RecursiveLock::at(self.handle.object().add(LINE)) }
     }
 
     /// Releases the guard's lock, waits for a notification, and takes the lock again.
     ///
-    /// Releasing the lock of a [`Value`](crate::Value) commits its changes. An [`RLock`](crate::RLock) is released completely,
-    /// however often this thread has taken it, and taken again as often. A notification that is sent after the lock was
-    /// released is not missed.
+    /// Releasing the lock of a [`Value`](crate::Value) commits its changes. An [`RLock`](crate::RLock) is released
+    /// completely, however often this thread has taken it, and taken again as often. A notification that is sent after
+    /// the lock was released is not missed.
     ///
     /// # Errors
     /// - The error of taking the lock again.
-    /// - [`TooMany`](LockError::TooMany) if 128 threads wait for this condition already, or this thread holds about 2,000 locks.
+    /// - [`TooMany`](LockError::TooMany) if 128 threads wait for this condition already, or this thread holds about
+    ///   2,000 locks.
     /// - [`Corrupt`](LockError::Corrupt) if the condition was overwritten.
     ///
     /// In each case, this thread does not hold the lock any more.
@@ -232,8 +237,8 @@ impl Condition {
         self.wait_until(guard, Some(Deadline::after(duration)))
     }
 
-    /// Waits, with the guard's lock released, while `condition` returns true. It is called under the lock, before the first
-    /// wait and after each one.
+    /// Waits, with the guard's lock released, while `condition` returns true. It is called under the lock, before the
+    /// first wait and after each one.
     ///
     /// # Errors
     /// The errors of [`wait`](Condition::wait).

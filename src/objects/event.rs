@@ -20,9 +20,9 @@ use std::time::Duration;
 /// ```
 ///
 /// # When a process dies
-/// If a process dies during [`set`](Event::set), the event is set or not. If it is set, every waiter wakes. It wakes up to half
-/// a second late if the dead thread held a guard, was in a signal handler, or used this library for the first time, or if
-/// another thread cleared the event at that moment. A death at any other point changes nothing.
+/// If a process dies during [`set`](Event::set), the event is set or not. If it is set, every waiter wakes. It wakes up
+/// to half a second late if the dead thread held a guard, was in a signal handler, or used this library for the first
+/// time, or if another thread cleared the event at that moment. A death at any other point changes nothing.
 pub struct Event {
     handle: Handle,
 }
@@ -32,12 +32,13 @@ alike!(Event, 0, 2 * LINE, "doc-event");
 impl Event {
     #[inline]
     pub(crate) fn state(&self) -> &Signal {
-        // SAFETY: the state is the second line of the object, and consists of atomics, for which any bytes are valid. The handle
-        // keeps it mapped.
+        // SAFETY: the state is the second line of the object, and consists of atomics, for which any bytes are valid.
+        // The handle keeps it mapped.
         unsafe { self.handle.object().add(LINE).cast().as_ref() }
     }
 
-    /// Sets the event, and wakes every waiting thread. Until [`clear`](Event::clear), [`wait`](Event::wait) returns at once.
+    /// Sets the event, and wakes every waiting thread. Until [`clear`](Event::clear), [`wait`](Event::wait) returns at
+    /// once.
     ///
     /// This may be called from a signal handler.
     ///
@@ -53,8 +54,8 @@ impl Event {
         self.state().set();
     }
 
-    /// Clears the event, so that [`wait`](Event::wait) waits again. Threads that waited before the last [`set`](Event::set) wake
-    /// nevertheless.
+    /// Clears the event, so that [`wait`](Event::wait) waits again. Threads that waited before the last
+    /// [`set`](Event::set) wake nevertheless.
     ///
     /// ```
     /// let event = crossproc::Event::new()?;

@@ -22,8 +22,8 @@ use std::time::Duration;
 /// # When a process dies
 /// If a process dies while it holds the lock, what the lock protects may be half done. So the next [`lock`](Lock::lock)
 /// returns [`OwnerDied`](LockError::OwnerDied) at once, in every process, until a call of
-/// [`lock_or_repair`](Lock::lock_or_repair) has made it good. A panic while a guard is alive only unlocks. A guard that is
-/// leaked ([`std::mem::forget`]) keeps the lock until its process ends.
+/// [`lock_or_repair`](Lock::lock_or_repair) has made it good. A panic while a guard is alive only unlocks. A guard that
+/// is leaked ([`std::mem::forget`]) keeps the lock until its process ends.
 pub struct Lock {
     handle: Handle,
 }
@@ -45,8 +45,8 @@ impl Lock {
     /// Takes the lock, and waits until it is free.
     ///
     /// # Errors
-    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and nobody has repaired what the lock protects. The lock is
-    ///   not held then.
+    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and nobody has repaired what the lock protects. The
+    ///   lock is not held then.
     /// - [`Deadlock`](LockError::Deadlock) if this thread holds the lock.
     /// - [`TooMany`](LockError::TooMany) if this thread holds about 2,000 locks.
     /// - [`Corrupt`](LockError::Corrupt) if the lock was overwritten.
@@ -92,7 +92,8 @@ impl Lock {
 
     /// Takes the lock, like [`lock`](Lock::lock). If a holder was killed, runs `repair` first.
     ///
-    /// The first caller after the death runs its `repair`. If it is killed or panics meanwhile, the next caller repairs.
+    /// The first caller after the death runs its `repair`. If it is killed or panics meanwhile, the next caller
+    /// repairs.
     ///
     /// # Errors
     /// The errors of [`lock`](Lock::lock), except `OwnerDied`.
@@ -153,7 +154,8 @@ impl<'a> SuspendedLock<'a> {
     }
 }
 
-// SAFETY: a shared guard gives access to nothing. Unlocking, which belongs to the guard's thread, needs the guard itself.
+// SAFETY: a shared guard gives access to nothing. Unlocking, which belongs to the guard's thread, needs the guard
+// itself.
 unsafe impl Sync for LockGuard<'_> {}
 
 impl Drop for LockGuard<'_> {

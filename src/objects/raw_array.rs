@@ -18,8 +18,8 @@ use std::sync::atomic::AtomicU64;
 
 /// A fixed number of items in shared memory without a lock: for each item the last [`set`](RawArray::set) wins.
 ///
-/// Items of 1, 2, 4 or 8 bytes are read and written as a whole, with relaxed ordering. A reader of an item of another size may
-/// see parts of two writes. [`Array`](crate::Array) has a lock.
+/// Items of 1, 2, 4 or 8 bytes are read and written as a whole, with relaxed ordering. A reader of an item of another
+/// size may see parts of two writes. [`Array`](crate::Array) has a lock.
 ///
 /// ```
 /// let levels = crossproc::RawArray::<f32>::zeroed(4)?;
@@ -29,8 +29,8 @@ use std::sync::atomic::AtomicU64;
 /// ```
 ///
 /// # When a process dies
-/// If a process dies during [`set`](RawArray::set), an item of another size than 1, 2, 4 or 8 bytes may be partly old and
-/// partly new.
+/// If a process dies during [`set`](RawArray::set), an item of another size than 1, 2, 4 or 8 bytes may be partly old
+/// and partly new.
 pub struct RawArray<T> {
     handle: Handle,
     len: usize,
@@ -80,8 +80,8 @@ impl<T> Object for RawArray<T> {
 impl RawArray<u64> {
     /// The items as atomics, for other protocols of this crate.
     pub(crate) fn words(&self) -> &[AtomicU64] {
-        // SAFETY: by the layout, `len` aligned words begin there. The handle keeps them mapped, and they are accessed by atomics
-        // only.
+        // SAFETY: by the layout, `len` aligned words begin there. The handle keeps them mapped, and they are accessed
+        // by atomics only.
         unsafe { std::slice::from_raw_parts(self.items.as_ptr().cast(), self.len) }
     }
 }
@@ -90,8 +90,8 @@ impl<T: Pod> RawArray<T> {
     /// Creates an array of `len` zeros in anonymous shared memory.
     ///
     /// # Errors
-    /// [`NoSpace`](SegmentError::NoSpace) if not enough memory is left, [`TooLarge`](SegmentError::TooLarge) if no memory could
-    /// hold the items.
+    /// [`NoSpace`](SegmentError::NoSpace) if not enough memory is left, [`TooLarge`](SegmentError::TooLarge) if no
+    /// memory could hold the items.
     ///
     /// ```
     /// assert_eq!(crossproc::RawArray::<i16>::zeroed(2)?.get(1), Some(0));
@@ -166,8 +166,8 @@ impl<T: Pod> RawArray<T> {
     /// ```
     pub fn get(&self, i: usize) -> Option<T> {
         let mut item = MaybeUninit::<T>::uninit();
-        // SAFETY: item `i` is inside the array, aligned, and accessed by atomics only. The copy fills `item`, and any bytes are
-        // a T (`Pod`).
+        // SAFETY: item `i` is inside the array, aligned, and accessed by atomics only. The copy fills `item`, and any
+        // bytes are a T (`Pod`).
         (i < self.len).then(|| unsafe {
             atomic_copy::load_item(
                 self.items.cast::<T>().add(i).as_ptr().cast(),

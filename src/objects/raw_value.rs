@@ -19,8 +19,8 @@ const VALUE_AT: usize = 48;
 
 /// A value in shared memory without a lock: the last [`set`](RawValue::set) wins.
 ///
-/// A value of up to 8 bytes is read and written as a whole, with relaxed ordering. A reader of a larger value may see parts of
-/// two writes. [`Value`](crate::Value) and [`Atomic`](crate::Atomic) guarantee more.
+/// A value of up to 8 bytes is read and written as a whole, with relaxed ordering. A reader of a larger value may see
+/// parts of two writes. [`Value`](crate::Value) and [`Atomic`](crate::Atomic) guarantee more.
 ///
 /// ```
 /// let done = crossproc::RawValue::new(0.5)?;
@@ -63,7 +63,8 @@ impl<T> Object for RawValue<T> {
 }
 
 fn store_value<T: Pod>(object: NonNull<u8>, value: &T) {
-    // SAFETY: by its layout, the object has whole words for the value from `VALUE_AT` on. They are accessed by atomics only.
+    // SAFETY: by its layout, the object has whole words for the value from `VALUE_AT` on. They are accessed by atomics
+    // only.
     unsafe {
         atomic_copy::store(object.add(VALUE_AT).as_ptr().cast(), std::ptr::from_ref(value).cast(), size_of::<T>())
     };
@@ -73,8 +74,8 @@ impl<T: Pod> RawValue<T> {
     /// Creates a value in anonymous shared memory.
     ///
     /// # Errors
-    /// [`NoSpace`](SegmentError::NoSpace) if not enough memory is left, [`TooLarge`](SegmentError::TooLarge) if no memory could
-    /// hold the value.
+    /// [`NoSpace`](SegmentError::NoSpace) if not enough memory is left, [`TooLarge`](SegmentError::TooLarge) if no
+    /// memory could hold the value.
     ///
     /// ```
     /// assert_eq!(crossproc::RawValue::new([1u8; 3])?.get(), [1; 3]);
@@ -116,8 +117,8 @@ impl<T: Pod> RawValue<T> {
     /// ```
     pub fn get(&self) -> T {
         let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: by its layout, the object has whole words for the value from `VALUE_AT` on, accessed by atomics only. The copy
-        // fills `value`, and any bytes are a T (`Pod`).
+        // SAFETY: by its layout, the object has whole words for the value from `VALUE_AT` on, accessed by atomics only.
+        // The copy fills `value`, and any bytes are a T (`Pod`).
         unsafe {
             let from = self.handle.object().add(VALUE_AT).as_ptr().cast();
             atomic_copy::load(from, value.as_mut_ptr().cast(), size_of::<T>());

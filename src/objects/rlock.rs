@@ -7,12 +7,12 @@
 //! ```
 //!
 //! # Invariants
-//! * rlock-R1: only the thread whose id is in the lock word reads and writes the depth. It sets the depth to 1 when it takes
-//!   the free lock.
+//! * rlock-R1: only the thread whose id is in the lock word reads and writes the depth. It sets the depth to 1 when it
+//!   takes the free lock.
 //!
 //! # If a process dies here
-//! While it holds the lock, at any depth: its owner record stays, so `lock` returns `OwnerDied` until a repair has finished.
-//! The next holder sets the depth to 1, whatever the dead process left.
+//! While it holds the lock, at any depth: its owner record stays, so `lock` returns `OwnerDied` until a repair has
+//! finished. The next holder sets the depth to 1, whatever the dead process left.
 #![allow(unsafe_code)] // the lock lies in shared memory
 
 use crate::segment::alike;
@@ -69,7 +69,8 @@ impl<'a> RecursiveLock<'a> {
     /// `line` points to a line (64 bytes) of shared memory that begins with a lock, and stays mapped for `'a`.
     #[inline(always)]
     pub(crate) unsafe fn at(line: NonNull<u8>) -> Self {
-        // SAFETY: lock and depth lie in the line that the caller vouches for. Both are atomics, for which any bytes are valid.
+        // SAFETY: lock and depth lie in the line that the caller vouches for. Both are atomics, for which any bytes are
+        // valid.
         RecursiveLock(unsafe { line.cast().as_ref() })
     }
 
@@ -95,7 +96,8 @@ impl<'a> RecursiveLock<'a> {
         Ok(self.first_guard())
     }
 
-    /// Some if this thread holds the lock. The thread of a fork child has copies of guards, but another id, so it holds none.
+    /// Some if this thread holds the lock. The thread of a fork child has copies of guards, but another id, so it holds
+    /// none.
     #[inline(always)]
     fn held(self) -> Option<Held> {
         self.0.lock.held_by_this_thread()
@@ -137,8 +139,8 @@ impl RLock {
     /// Takes the lock, and waits until it is free. If this thread holds it already, takes it once more.
     ///
     /// # Errors
-    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and nobody has repaired what the lock protects. The lock is
-    ///   not held then.
+    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and nobody has repaired what the lock protects. The
+    ///   lock is not held then.
     /// - [`TooMany`](LockError::TooMany) if this thread holds about 2,000 locks, or this one 4 billion times.
     /// - [`Corrupt`](LockError::Corrupt) if the lock was overwritten.
     ///
@@ -188,7 +190,8 @@ impl RLock {
 
     /// Takes the lock, like [`lock`](RLock::lock). If a holder was killed, runs `repair` first.
     ///
-    /// The first caller after the death runs its `repair`. If it is killed or panics meanwhile, the next caller repairs.
+    /// The first caller after the death runs its `repair`. If it is killed or panics meanwhile, the next caller
+    /// repairs.
     ///
     /// # Errors
     /// The errors of [`lock`](RLock::lock), except `OwnerDied`.
@@ -247,7 +250,8 @@ pub struct RLockGuard<'a> {
     thread: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard gives access to nothing. Unlocking, which belongs to the guard's thread, needs the guard itself.
+// SAFETY: a shared guard gives access to nothing. Unlocking, which belongs to the guard's thread, needs the guard
+// itself.
 unsafe impl Sync for RLockGuard<'_> {}
 
 impl<'a> RLockGuard<'a> {

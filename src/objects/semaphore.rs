@@ -37,8 +37,8 @@ pub struct Permit<'a> {
 unsafe impl Sync for Permit<'_> {}
 
 impl Permit<'_> {
-    /// Drops the guard without releasing the permit. The permit stays in use, even if this process dies, until any process
-    /// calls `release`.
+    /// Drops the guard without releasing the permit. The permit stays in use, even if this process dies, until any
+    /// process calls `release`.
     ///
     /// ```
     /// let semaphore = crossproc::Semaphore::new(1)?;
@@ -173,7 +173,8 @@ macro_rules! semaphore {
 
             #[inline(always)]
             fn table(&self) -> Table<'_> {
-                // SAFETY: the object has the layout of a semaphore with this number of slots. The handle keeps it mapped.
+                // SAFETY: the object has the layout of a semaphore with this number of slots. The handle keeps it
+                // mapped.
                 let (permits, tokens) = unsafe { layout::permits(self.handle.object(), self.slots) };
                 Table { permits, tokens }
             }
@@ -188,8 +189,8 @@ macro_rules! semaphore {
             /// Acquires a permit, and waits until one is available.
             ///
             /// # Errors
-            /// - [`TooMany`](AcquireError::TooMany) if 1,024 permits of this semaphore are held through guards, or this thread
-            ///   holds about 2,000 locks and permits.
+            /// - [`TooMany`](AcquireError::TooMany) if 1,024 permits of this semaphore are held through guards, or this
+            ///   thread holds about 2,000 locks and permits.
             /// - [`Corrupt`](AcquireError::Corrupt) if the semaphore was overwritten.
             ///
             /// ```
@@ -235,8 +236,8 @@ macro_rules! semaphore {
 
             /// Returns the number of permits that could be acquired at this moment.
             ///
-            /// Permits of killed processes count as available, those in guards and forgotten ones do not. The permits are not
-            /// counted at a single instant, so the number may be inexact while others acquire and release.
+            /// Permits of killed processes count as available, those in guards and forgotten ones do not. The permits
+            /// are not counted at a single instant, so the number may be inexact while others acquire and release.
             ///
             /// ```
             #[doc = concat!("assert_eq!(crossproc::", stringify!($name), "::new(2)?.available(), 2);")]
@@ -292,8 +293,8 @@ fn slots_for(permits: usize) -> usize {
 
 semaphore! {
     Semaphore, |_| usize::MAX, "doc-semaphore",
-    /// A counting semaphore between processes: it limits how many threads use something at the same time, such as connections,
-    /// licences, or memory.
+    /// A counting semaphore between processes: it limits how many threads use something at the same time, such as
+    /// connections, licences, or memory.
     ///
     /// ```
     /// use crossproc::{Process, Semaphore};
@@ -311,9 +312,9 @@ semaphore! {
     /// ```
     ///
     /// # When a process dies
-    /// The permits that a dead process held through guards, leaked ones included, become available again. A waiting thread gets
-    /// such a permit at once, or within half a second if more than 120 permits are in use. A permit that was
-    /// [forgotten](Permit::forget) stays in use until a call of [`release`](Semaphore::release).
+    /// The permits that a dead process held through guards, leaked ones included, become available again. A waiting
+    /// thread gets such a permit at once, or within half a second if more than 120 permits are in use. A permit that
+    /// was [forgotten](Permit::forget) stays in use until a call of [`release`](Semaphore::release).
 }
 
 impl Semaphore {

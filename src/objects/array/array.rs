@@ -11,11 +11,13 @@ use std::time::Duration;
 
 /// A fixed number of items in shared memory, protected by a lock that survives the death of its holder.
 ///
-/// A guard gives `&mut [T]` into shared memory: nothing is copied. So a holder that is killed may leave its changes half done.
-/// Then [`lock`](Array::lock) returns [`OwnerDied`](LockError::OwnerDied), until [`lock_or_repair`](Array::lock_or_repair) has
-/// repaired the items. `T` is [`Pod`], so the bytes that a killed writer leaves are always valid items.
+/// A guard gives `&mut [T]` into shared memory: nothing is copied. So a holder that is killed may leave its changes
+/// half done. Then [`lock`](Array::lock) returns [`OwnerDied`](LockError::OwnerDied), until
+/// [`lock_or_repair`](Array::lock_or_repair) has repaired the items. `T` is [`Pod`], so the bytes that a killed writer
+/// leaves are always valid items.
 ///
-/// [`parts`](Array::parts) divides an array into parts with locks of their own, for workers that change it at the same time.
+/// [`parts`](Array::parts) divides an array into parts with locks of their own, for workers that change it at the same
+/// time.
 ///
 /// ```
 /// use crossproc::Array;
@@ -27,9 +29,10 @@ use std::time::Duration;
 ///
 /// # When a process dies
 /// If a process dies while it holds the lock, the next [`lock`](Array::lock) returns
-/// [`OwnerDied`](LockError::OwnerDied) at once, in every process, until a call of [`lock_or_repair`](Array::lock_or_repair)
-/// has repaired the items. A panic while a guard is alive only unlocks. A guard that is leaked ([`std::mem::forget`]) keeps
-/// the lock and the memory until its process ends, even if its thread ends before.
+/// [`OwnerDied`](LockError::OwnerDied) at once, in every process, until a call of
+/// [`lock_or_repair`](Array::lock_or_repair) has repaired the items. A panic while a guard is alive only unlocks. A
+/// guard that is leaked ([`std::mem::forget`]) keeps the lock and the memory until its process ends, even if its thread
+/// ends before.
 pub struct Array<T> {
     pub(super) handle: Handle,
     /// Valid as long as `handle`.
@@ -68,8 +71,8 @@ impl<T: Pod> Array<T> {
     /// Creates an array of `len` zeros in anonymous shared memory. The length may be 0.
     ///
     /// # Errors
-    /// [`TooLarge`](SegmentError::TooLarge) if no memory could hold the items, [`NoSpace`](SegmentError::NoSpace) if not
-    /// enough memory is left.
+    /// [`TooLarge`](SegmentError::TooLarge) if no memory could hold the items, [`NoSpace`](SegmentError::NoSpace) if
+    /// not enough memory is left.
     ///
     /// ```
     /// use crossproc::{Array, SegmentError};
@@ -108,8 +111,8 @@ impl<T: Pod> Array<T> {
         Self::from_slice(&items.into_iter().collect::<Vec<_>>())
     }
 
-    /// Returns a builder that creates or opens an array by name, so that other programs can use it, too. A file that other
-    /// users may write to is not opened.
+    /// Returns a builder that creates or opens an array by name, so that other programs can use it, too. A file that
+    /// other users may write to is not opened.
     ///
     /// ```
     /// use crossproc::Array;
@@ -158,8 +161,8 @@ impl<T: Pod> Array<T> {
     /// Locks the whole array, with all its parts. Waits until the locks are free.
     ///
     /// # Errors
-    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and nobody has repaired the items. The array is not locked
-    ///   then.
+    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and nobody has repaired the items. The array is not
+    ///   locked then.
     /// - [`Deadlock`](LockError::Deadlock) if this thread holds the lock of the array or of a part.
     /// - [`TooMany`](LockError::TooMany) if this thread holds about 2,000 locks.
     /// - [`Corrupt`](LockError::Corrupt) if a lock was overwritten.
@@ -207,7 +210,8 @@ impl<T: Pod> Array<T> {
 
     /// Locks the whole array, like [`lock`](Array::lock). If a holder was killed, runs `repair` on the items first.
     ///
-    /// The first caller after the death runs its `repair`. If it is killed or panics meanwhile, the next caller repairs.
+    /// The first caller after the death runs its `repair`. If it is killed or panics meanwhile, the next caller
+    /// repairs.
     ///
     /// # Errors
     /// The errors of [`lock`](Array::lock), except `OwnerDied`.

@@ -153,8 +153,10 @@ impl<'a, T: Pod> RangeLock<'a, T> {
     pub(super) fn lock_or_repair(self, repair: impl FnOnce(&mut [T])) -> Result<ArrayGuard<'a, T>, LockError> {
         let held = self.take(Timeout::Never)?;
         if held.victim().is_some() {
-            // The records still name the victim, so they stay as they were if this process dies or panics in the repair.
-            // SAFETY: array-V1: the locks that cover the range are held. This slice is gone before `guard` makes another one.
+            // The records still name the victim, so they stay as they were if this process dies or panics in the
+            // repair.
+            // SAFETY: array-V1: the locks that cover the range are held. This slice is gone before `guard` makes
+            // another one.
             repair(unsafe { self.memory.items(self.range.clone()) });
         }
         Ok(self.guard(held))
@@ -163,7 +165,8 @@ impl<'a, T: Pod> RangeLock<'a, T> {
     #[inline]
     fn guard(self, held: HeldLocks<'a>) -> ArrayGuard<'a, T> {
         held.record();
-        // SAFETY: array-V1: the locks that cover the range are held, and the guard holds them as long as it has the slice.
+        // SAFETY: array-V1: the locks that cover the range are held, and the guard holds them as long as it has the
+        // slice.
         let items = unsafe { self.memory.items(self.range.clone()) };
         ArrayGuard { items, held, range: self, thread: PhantomData }
     }
@@ -173,7 +176,8 @@ impl<'a, T: Pod> RangeLock<'a, T> {
         let held = self.take(Timeout::Never)?;
         match held.victim() {
             Some(pid) => Err(LockError::OwnerDied { pid }),
-            // SAFETY: array-V1: the locks that cover the range are held until `held` is dropped, after `read` has returned.
+            // SAFETY: array-V1: the locks that cover the range are held until `held` is dropped, after `read` has
+            // returned.
             None => Ok(read(unsafe { self.memory.items(self.range.clone()) })),
         }
     }
@@ -184,7 +188,8 @@ impl<'a, T: Pod> RangeLock<'a, T> {
     }
 }
 
-// SAFETY: a shared guard gives a shared slice only. Unlocking, which belongs to the guard's thread, needs the guard itself.
+// SAFETY: a shared guard gives a shared slice only. Unlocking, which belongs to the guard's thread, needs the guard
+// itself.
 unsafe impl<T: Pod + Sync> Sync for ArrayGuard<'_, T> {}
 
 impl<T: Pod> Deref for ArrayGuard<'_, T> {

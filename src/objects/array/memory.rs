@@ -20,10 +20,11 @@ pub(super) struct ArrayMemory<T> {
     of: PhantomData<fn() -> T>,
 }
 
-// SAFETY: the header and the locks are atomics, and items are accessed only under locks (array-V1). The memory belongs to no
-// thread: it stays mapped as long as the handle beside this lives.
+// SAFETY: the header and the locks are atomics, and items are accessed only under locks (array-V1). The memory belongs
+// to no thread: it stays mapped as long as the handle beside this lives.
 unsafe impl<T> Send for ArrayMemory<T> {}
-// SAFETY: a shared reference gives access to atomics, and to items only through `items`, whose caller holds their locks.
+// SAFETY: a shared reference gives access to atomics, and to items only through `items`, whose caller holds their
+// locks.
 unsafe impl<T> Sync for ArrayMemory<T> {}
 
 impl<T> ArrayMemory<T> {
@@ -57,13 +58,13 @@ impl<T> ArrayMemory<T> {
 
 impl<T: Pod> ArrayMemory<T> {
     /// # Safety
-    /// The range is inside the array. The caller holds the locks that cover it (array-V1) as long as the slice is used, and no
-    /// other reference to these items exists meanwhile.
+    /// The range is inside the array. The caller holds the locks that cover it (array-V1) as long as the slice is used,
+    /// and no other reference to these items exists meanwhile.
     #[expect(clippy::mut_from_ref, reason = "the locks make it exclusive")]
     pub(super) unsafe fn items(&self, range: Range<usize>) -> &mut [T] {
         let first = self.items.cast::<T>();
-        // SAFETY: by the layout, `len` aligned items lie there. Any bytes are a T (`Pod`). The caller vouches for the range,
-        // and has exclusive access by its locks.
+        // SAFETY: by the layout, `len` aligned items lie there. Any bytes are a T (`Pod`). The caller vouches for the
+        // range, and has exclusive access by its locks.
         unsafe { std::slice::from_raw_parts_mut(first.add(range.start).as_ptr(), range.len()) }
     }
 

@@ -27,8 +27,8 @@ use std::time::Duration;
 ///
 /// # When a process dies
 /// If a process dies while it holds the lock of a part, locking that part or the whole array returns
-/// [`OwnerDied`](LockError::OwnerDied), until the part or the array is locked with `lock_or_repair`. The handles of a dead
-/// process no longer prevent another division of the array.
+/// [`OwnerDied`](LockError::OwnerDied), until the part or the array is locked with `lock_or_repair`. The handles of a
+/// dead process no longer prevent another division of the array.
 pub struct Part<T> {
     array: Array<T>,
     index: usize,

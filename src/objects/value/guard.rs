@@ -9,7 +9,8 @@ use std::ops::{Deref, DerefMut};
 
 /// Exclusive access to a [`Value`](crate::Value): a private copy of it, which is committed when the guard is dropped.
 ///
-/// If the guard is dropped by a panic that began during its life, the changes are rolled back. A guard stays in its thread:
+/// If the guard is dropped by a panic that began during its life, the changes are rolled back. A guard stays in its
+/// thread:
 ///
 /// ```compile_fail,E0277
 /// let value = crossproc::Value::new(0).unwrap();
@@ -36,7 +37,8 @@ impl<'a, T: Element> SuspendedValue<'a, T> {
     }
 }
 
-// SAFETY: a shared guard gives a shared T only. Committing, which belongs to the guard's thread, needs the guard itself.
+// SAFETY: a shared guard gives a shared T only. Committing, which belongs to the guard's thread, needs the guard
+// itself.
 unsafe impl<T: Element + Sync> Sync for ValueGuard<'_, T> {}
 
 impl<'a, T: Element> ValueGuard<'a, T> {
@@ -81,8 +83,8 @@ impl<'a, T: Element> ValueGuard<'a, T> {
         unsafe { std::ptr::drop_in_place(&mut guard.copy) };
     }
 
-    /// Returns the id of the process that was killed while it held the lock just before this guard, and whose changes were
-    /// therefore rolled back. `None` if there was no such process, or it had committed.
+    /// Returns the id of the process that was killed while it held the lock just before this guard, and whose changes
+    /// were therefore rolled back. `None` if there was no such process, or it had committed.
     ///
     /// ```
     /// assert_eq!(crossproc::Value::new(1)?.lock()?.recovered_from(), None);

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// A value in shared memory, protected by a lock that survives the death of its holder.
 ///
-/// A guard works on a private copy, and dropping it commits the copy with a single store. If a holder is killed or panics,
-/// the value stays exactly as it was before. Readers never wait for a holder of the lock.
+/// A guard works on a private copy, and dropping it commits the copy with a single store. If a holder is killed or
+/// panics, the value stays exactly as it was before. Readers never wait for a holder of the lock.
 ///
 /// ```
 /// use crossproc::Value;
@@ -24,9 +24,9 @@ use std::time::Duration;
 /// ```
 ///
 /// # When a process dies
-/// If a process dies while it holds the lock, the next [`lock`](Value::lock) takes it at once, with the last committed value,
-/// and [`recovered_from`](ValueGuard::recovered_from) returns the id of the dead process. The handles of a
-/// dead process no longer count: the memory is freed with the last handle of the others.
+/// If a process dies while it holds the lock, the next [`lock`](Value::lock) takes it at once, with the last committed
+/// value, and [`recovered_from`](ValueGuard::recovered_from) returns the id of the dead process. The handles of a dead
+/// process no longer count: the memory is freed with the last handle of the others.
 ///
 /// If a thread leaks a guard ([`std::mem::forget`]) and ends, that counts as the death of a holder.
 pub struct Value<T> {
@@ -64,8 +64,8 @@ impl<T: Element> Value<T> {
     /// Creates a value in anonymous shared memory.
     ///
     /// # Errors
-    /// [`NoSpace`](SegmentError::NoSpace) if not enough memory is left, [`TooLarge`](SegmentError::TooLarge) if no memory could
-    /// hold the value.
+    /// [`NoSpace`](SegmentError::NoSpace) if not enough memory is left, [`TooLarge`](SegmentError::TooLarge) if no
+    /// memory could hold the value.
     ///
     /// ```
     /// assert_eq!(crossproc::Value::new(true)?.get(), true);
@@ -75,8 +75,8 @@ impl<T: Element> Value<T> {
         segment::create(1, |object: &Self| init(object.handle.object(), &value))
     }
 
-    /// Returns a builder that creates or opens a value by name, so that other programs can use it, too. `T` is [`Pod`], since
-    /// another program may write any bytes.
+    /// Returns a builder that creates or opens a value by name, so that other programs can use it, too. `T` is [`Pod`],
+    /// since another program may write any bytes.
     ///
     /// ```
     /// let hits = crossproc::Value::<u64>::named("doc-value").open_or_create(0)?;
@@ -108,7 +108,8 @@ impl<T: Element> Value<T> {
 
     #[inline(always)]
     fn buffer(&self) -> &DoubleBuffer {
-        // SAFETY: the object of a `Value<T>` is a double buffer with slots of the size of a T. The handle keeps it mapped.
+        // SAFETY: the object of a `Value<T>` is a double buffer with slots of the size of a T. The handle keeps it
+        // mapped.
         unsafe { self.handle.object().cast().as_ref() }
     }
 
@@ -117,7 +118,8 @@ impl<T: Element> Value<T> {
     /// # Errors
     /// - [`Deadlock`](LockError::Deadlock) if this thread holds the lock.
     /// - [`TooMany`](LockError::TooMany) if this thread holds about 2,000 locks.
-    /// - [`Corrupt`](LockError::Corrupt) if the lock or the value was overwritten with bytes that this library does not write.
+    /// - [`Corrupt`](LockError::Corrupt) if the lock or the value was overwritten with bytes that this library does not
+    ///   write.
     ///
     /// ```
     /// use crossproc::{LockError, Value};
@@ -179,8 +181,8 @@ impl<T: Element> Value<T> {
     /// Returns a copy of the last committed value. It is consistent, and no holder of the lock delays it.
     ///
     /// # Panics
-    /// If the memory does not hold a valid `T`. Only a process of this program that overwrites memory that it does not own can
-    /// cause that. Named values are [`Pod`], so any bytes that another program writes are valid.
+    /// If the memory does not hold a valid `T`. Only a process of this program that overwrites memory that it does not
+    /// own can cause that. Named values are [`Pod`], so any bytes that another program writes are valid.
     ///
     /// ```
     /// let value = crossproc::Value::new(7)?;
@@ -237,7 +239,8 @@ impl<T: Element> Value<T> {
         Ok(())
     }
 
-    /// Calls `f` with the value under the lock, commits, and returns the result of `f`. A panic in `f` rolls the changes back.
+    /// Calls `f` with the value under the lock, commits, and returns the result of `f`. A panic in `f` rolls the
+    /// changes back.
     ///
     /// # Errors
     /// The errors of [`lock`](Value::lock).
@@ -252,7 +255,8 @@ impl<T: Element> Value<T> {
         Ok(f(&mut *self.lock()?))
     }
 
-    /// Calls `f` with the value under the lock, and commits if `f` returns `Ok`. An `Err` or a panic rolls the changes back.
+    /// Calls `f` with the value under the lock, and commits if `f` returns `Ok`. An `Err` or a panic rolls the changes
+    /// back.
     ///
     /// # Errors
     /// The error of `f`, or the errors of [`lock`](Value::lock).
