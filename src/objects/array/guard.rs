@@ -82,7 +82,7 @@ impl<'a, T: Pod> ArrayGuard<'a, T> {
     }
 }
 
-/// A range of an array's items, and the locks that cover it, not taken yet.
+/// A range of an array's items, and the locks that cover it. They are not held.
 #[allow(missing_debug_implementations, reason = "it is not visible outside of this crate")]
 #[derive(Clone)]
 pub struct RangeLock<'a, T: Pod> {
@@ -102,13 +102,13 @@ enum Locks<'a> {
 }
 
 impl<'a, T: Pod> RangeLock<'a, T> {
-    /// For access through the array.
+    /// The lock of a range for access through the array.
     #[inline]
     pub(super) fn of_array(memory: &'a ArrayMemory<T>, range: Range<usize>) -> Self {
         RangeLock { memory, range, locks: Locks::All }
     }
 
-    /// For access through part `index`, whose items are `range`.
+    /// The lock for access through part `index`, whose items are `range`.
     pub(super) fn of_part(memory: &'a ArrayMemory<T>, range: Range<usize>, index: usize) -> Self {
         let locks = if range.is_empty() { Locks::None } else { Locks::Part(memory.part_lock(index)) };
         RangeLock { memory, range, locks }

@@ -120,7 +120,8 @@ fn end_journey() -> Option<CodecScope> {
     })
 }
 
-const NOT_TRAVELLING: &str = "a handle on shared memory can only be part of a message between processes (crossproc::transfer), not of other data";
+const NOT_TRAVELLING: &str =
+    "a handle on shared memory can only be part of a message between processes (crossproc::transfer), not of other data";
 
 impl Drop for ExportedHandles {
     fn drop(&mut self) {
