@@ -77,7 +77,7 @@ impl Lock {
         Ok(self.guard(self.raw().acquire_unmarked(Timeout::Now)?))
     }
 
-    /// Takes the lock, and waits for it for at most `duration`, by the monotonic clock.
+    /// Takes the lock, and waits for it for at most `duration`, by the monotonic clock. If that is zero, it tries once.
     ///
     /// # Errors
     /// [`Timeout`](LockTimeoutError::Timeout), or the errors of [`lock`](Lock::lock).

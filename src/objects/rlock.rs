@@ -175,7 +175,7 @@ impl RLock {
         Ok(self.raw().acquire(Timeout::Now)?)
     }
 
-    /// Takes the lock, and waits for it for at most `duration`, by the monotonic clock.
+    /// Takes the lock, and waits for it for at most `duration`, by the monotonic clock. If that is zero, it tries once.
     ///
     /// # Errors
     /// [`Timeout`](LockTimeoutError::Timeout), or the errors of [`lock`](RLock::lock).

@@ -219,7 +219,8 @@ macro_rules! semaphore {
                 Ok(self.permit(Timeout::Now)?)
             }
 
-            /// Acquires a permit, and waits for one for at most `duration`, by the monotonic clock.
+            /// Acquires a permit, and waits for one for at most `duration`, by the monotonic clock. If that is zero, it
+            /// tries once.
             ///
             /// # Errors
             /// [`Timeout`](AcquireTimeoutError::Timeout), or the errors of [`acquire`](Self::acquire).

@@ -194,7 +194,8 @@ impl<T: Pod> Array<T> {
         Ok(self.whole().lock(Timeout::Now)?)
     }
 
-    /// Locks the whole array, and waits for the locks for at most `duration`, by the monotonic clock.
+    /// Locks the whole array, and waits for the locks for at most `duration`, by the monotonic clock. If that is zero,
+    /// it tries once.
     ///
     /// # Errors
     /// [`Timeout`](LockTimeoutError::Timeout), or the errors of [`lock`](Array::lock).

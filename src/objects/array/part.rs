@@ -167,7 +167,8 @@ impl<T: Pod> Part<T> {
         Ok(self.unlocked().lock(Timeout::Now)?)
     }
 
-    /// Locks the part, and waits for its lock for at most `duration`, by the monotonic clock.
+    /// Locks the part, and waits for its lock for at most `duration`, by the monotonic clock. If that is zero, it tries
+    /// once.
     ///
     /// # Errors
     /// The errors of [`Array::lock_timeout`].

@@ -152,7 +152,8 @@ impl<T: Element> Value<T> {
         self.begin(Timeout::Now).map_err(TryLockError::from)
     }
 
-    /// Locks the value, and waits for the lock for at most `duration`, by the monotonic clock.
+    /// Locks the value, and waits for the lock for at most `duration`, by the monotonic clock. If that is zero, it
+    /// tries once.
     ///
     /// # Errors
     /// [`Timeout`](LockTimeoutError::Timeout), or the errors of [`lock`](Value::lock).
