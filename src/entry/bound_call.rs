@@ -8,7 +8,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// What an action says: nothing, or whether it failed.
 ///
@@ -63,7 +63,7 @@ impl<A, M, F> Call<A, M, F> {
 
 impl<A: Message, M: 'static, F: Entry<A, M, Output: Outcome> + Sync> Bound for Call<A, M, F> {
     fn call(&self) -> Result<(), String> {
-        let arguments = (self.take)(&mut self.arguments.lock().unwrap_or_else(PoisonError::into_inner));
+        let arguments = (self.take)(&mut crate::error::locked(&self.arguments));
         let Some(arguments) = arguments else { return Err("it was called already".into()) };
         let call = || self.entry.call(arguments).into_result();
         catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
@@ -75,7 +75,7 @@ impl<A: Message, M: 'static, F: Entry<A, M, Output: Outcome> + Sync> Bound for C
     }
 
     fn encode_arguments(&self) -> Result<Vec<u8>, CodecError> {
-        let arguments = self.arguments.lock().unwrap_or_else(PoisonError::into_inner);
+        let arguments = crate::error::locked(&self.arguments);
         let arguments = arguments.as_ref().ok_or_else(|| CodecError("it was called already".into()))?;
         postcard::to_stdvec(arguments).map_err(|error| CodecError(error.to_string()))
     }

@@ -17,7 +17,7 @@ use crate::sys::{AsFd, Fd, ForkHandoff, as_number, poll};
 use crate::{Os, SpawnError};
 use std::ffi::OsString;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How a child comes to be.
@@ -97,7 +97,7 @@ type Born = (PidFd, u32, UnixStream);
 static NURSERY: Mutex<Nursery> = Mutex::new(Nursery { lifeline: None, server: None, mirror: None });
 
 fn lock() -> MutexGuard<'static, Nursery> {
-    NURSERY.lock().unwrap_or_else(PoisonError::into_inner)
+    crate::error::locked(&NURSERY)
 }
 
 /// The parent's end for a child by `fork`.

@@ -14,7 +14,7 @@ use crate::sys::poll::Poll;
 use crate::sys::{Deadline, process_id, spawn, watcher};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 #[derive(Default)]
@@ -31,7 +31,7 @@ static CHILDREN: Mutex<Children> = Mutex::new(Children { running: Vec::new(), ne
 const GRACE: Duration = Duration::from_secs(1);
 
 pub(super) fn lock() -> MutexGuard<'static, Children> {
-    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+    crate::error::locked(&CHILDREN)
 }
 
 impl Children {
@@ -138,7 +138,7 @@ impl Reaper {
     }
 
     fn lives(&self) -> MutexGuard<'_, Vec<Arc<Life>>> {
-        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::error::locked(&self.lives)
     }
 
     fn take(&self, life: Arc<Life>) {

@@ -28,9 +28,9 @@ use crate::SegmentError;
 use crate::sys::memory;
 use memmap2::MmapRaw;
 use std::ptr::NonNull;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::sync::{Mutex, PoisonError};
 
 /// How long the file of a segment with an annex is.
 pub(super) const LENGTH: u64 = 64 << 40;
@@ -137,7 +137,7 @@ impl Segment {
     fn map(&self, place: &AtomicPtr<u8>, at: u64, bytes: usize) -> Result<NonNull<u8>, SegmentError> {
         let (annex, fd) = self.annex()?;
         let _heap = allocator::lock(); // which a fork takes first
-        let mut maps = annex.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut maps = crate::error::locked(&annex.maps);
         if let Some(place) = NonNull::new(place.load(Acquire)) {
             return Ok(place);
         }

@@ -20,7 +20,7 @@ use crate::sys::ForkHandoff;
 use crate::sys::process_id::{self, ForkHooks, Layer};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 /// More unused blocks of a class than this go back, so that other processes find them.
 const MOST_STOCK: usize = 1024;
@@ -84,7 +84,7 @@ pub(crate) fn watch_forks() {
 
 pub(crate) fn lock() -> Locked {
     watch_forks();
-    Locked(HEAP.lock().unwrap_or_else(PoisonError::into_inner))
+    Locked(crate::error::locked(&HEAP))
 }
 
 impl Locked {

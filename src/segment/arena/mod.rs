@@ -27,7 +27,7 @@ use id_map::Table;
 use roster::Locked;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// Blocks are never larger: what does not fit gets a segment of its own.
 pub(crate) const LARGEST_BLOCK: usize = 64 << 10;
@@ -98,7 +98,7 @@ impl Arena {
     }
 
     fn tenancy(&self) -> MutexGuard<'_, LocalClaims> {
-        self.tenancy.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::error::locked(&self.tenancy)
     }
 
     pub(crate) fn live(&self) -> usize {

@@ -120,8 +120,7 @@ fn end_journey() -> Option<CodecScope> {
     })
 }
 
-const NOT_TRAVELLING: &str =
-    "a handle on shared memory can only be part of a message between processes (crossproc::transfer), not of other data";
+const NOT_TRAVELLING: &str = "a handle on shared memory can only be part of a message between processes (crossproc::transfer), not of other data";
 
 impl Drop for ExportedHandles {
     fn drop(&mut self) {
@@ -470,7 +469,7 @@ impl Segment {
             Backing::Named(file) => {
                 // A fork takes the heap first, so that it never copies this one locked.
                 let _heap = allocator::lock();
-                let file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let file = crate::error::locked(file);
                 (Origin::Named(file.name().as_str().to_owned()), vec![file.descriptor()?])
             }
             #[cfg(feature = "shared_memory")]

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 static NEWS: AtomicU32 = AtomicU32::new(0);
 static WATCHER: Mutex<Option<Watcher>> = Mutex::new(None);
@@ -109,7 +109,7 @@ fn lock() -> MutexGuard<'static, Option<Watcher>> {
 }
 
 fn guard() -> MutexGuard<'static, Option<Watcher>> {
-    WATCHER.lock().unwrap_or_else(PoisonError::into_inner)
+    crate::error::locked(&WATCHER)
 }
 
 fn before_fork() {
