@@ -44,7 +44,7 @@ pub trait Waitable {
     fn source(&self) -> Source<'_>;
 }
 
-/// How [`wait()`] finds out that something is ready.
+/// The state that [`wait()`] checks and sleeps on.
 #[doc(hidden)]
 #[allow(missing_debug_implementations, reason = "it is not visible outside of this crate")]
 pub enum Source<'a> {
@@ -101,9 +101,9 @@ waitable! { Pipe<S, R> Receiver<T> Queue<T> JoinableQueue<T> SimpleQueue<T> }
 /// The largest number of rings that are slept on with their locks, which takes four words for each. With more rings,
 /// only their event counts are slept on.
 const MAX_RINGS_WITH_LOCKS: usize = 31;
-/// How often sources are checked that have no word to sleep on.
+/// The period of checking sources that have no word to sleep on.
 const POLL_PERIOD: Duration = Duration::from_millis(50);
-/// How often all sources are checked, in case a process that was killed took a wake-up along.
+/// The period of checking all sources, in case a wake-up was lost with a process that was killed.
 const PERIOD: Duration = Duration::from_secs(2);
 
 /// Waits until at least one of the items is ready, and returns the indexes of all items that are ready, in order.

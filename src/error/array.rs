@@ -4,7 +4,7 @@ use super::lock::LockError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// Why a method of an [`Array`](crate::Array) or a [`Part`](crate::Part) failed.
+/// An error returned from the methods of an [`Array`](crate::Array) or a [`Part`](crate::Part).
 ///
 /// ```
 /// use crossproc::{Array, ArrayError};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// Why a value was not encoded or decoded, as the text of the encoder or decoder.
+/// An error of an encoder or decoder, as its text.
 ///
 /// ```
 /// let (here, there) = std::os::unix::net::UnixStream::pair()?;

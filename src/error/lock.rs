@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// Why `lock` did not take a lock.
+/// An error returned from the `lock` methods: the lock was not taken.
 ///
 /// ```
 /// let value = crossproc::Value::new(1)?;
@@ -34,7 +34,7 @@ pub enum LockError {
     },
 }
 
-/// Why `try_lock` did not take a lock.
+/// An error returned from the `try_lock` methods: the lock was not taken.
 ///
 /// ```
 /// use crossproc::{LockError, TryLockError};
@@ -52,7 +52,7 @@ pub enum TryLockError {
     Lock(#[from] LockError),
 }
 
-/// Why `lock_timeout` did not take a lock.
+/// An error returned from the `lock_timeout` methods: the lock was not taken.
 ///
 /// ```
 /// assert_eq!(crossproc::LockTimeoutError::Timeout.to_string(), "timed out waiting for the lock");

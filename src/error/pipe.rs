@@ -4,7 +4,7 @@ use super::codec::CodecError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// Why `send` did not send a message.
+/// An error returned from the `send` methods: the message was not sent.
 ///
 /// ```
 /// use crossproc::{Pipe, SendError};
@@ -33,7 +33,7 @@ pub enum SendError {
     Corrupt,
 }
 
-/// Why `try_send` did not send a message.
+/// An error returned from the `try_send` methods: the message was not sent.
 ///
 /// ```
 /// let (sender, _receiver) = crossproc::channel(1)?;
@@ -52,7 +52,7 @@ pub enum TrySendError {
     Send(#[from] SendError),
 }
 
-/// Why `send_timeout` did not send a message.
+/// An error returned from the `send_timeout` methods: the message was not sent.
 ///
 /// ```
 /// let (sender, _receiver) = crossproc::channel(1)?;
@@ -71,7 +71,7 @@ pub enum SendTimeoutError {
     Send(#[from] SendError),
 }
 
-/// Why `recv` received no message.
+/// An error returned from the `recv` methods: no message was received.
 ///
 /// ```
 /// use crossproc::{Pipe, RecvError};
@@ -104,7 +104,7 @@ pub enum RecvError {
     Corrupt,
 }
 
-/// Why `try_recv` received no message.
+/// An error returned from the `try_recv` methods: no message was received.
 ///
 /// ```
 /// let (_sender, receiver) = crossproc::Pipe::<u8>::one_way()?;
@@ -122,7 +122,7 @@ pub enum TryRecvError {
     Recv(#[from] RecvError),
 }
 
-/// Why `recv_timeout` received no message.
+/// An error returned from the `recv_timeout` methods: no message was received.
 ///
 /// ```
 /// let (_sender, receiver) = crossproc::Pipe::<u8>::one_way()?;
@@ -140,7 +140,7 @@ pub enum RecvTimeoutError {
     Recv(#[from] RecvError),
 }
 
-/// Why `recv_bytes_into` received no message.
+/// An error returned from the `recv_bytes_into` methods: no message was received.
 ///
 /// ```
 /// use crossproc::{Pipe, RecvIntoError};

@@ -5,7 +5,8 @@ use super::{codec::CodecError, segment::SegmentError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// Why a task of a [`Pool`](crate::Pool) has no result. In a map, `index` is the number of the input, from 0.
+/// The reason why a task of a [`Pool`](crate::Pool) has no result. In a map, `index` is the number of the input, from
+/// 0.
 ///
 /// ```
 /// use crossproc::{Pool, TaskError};
@@ -93,7 +94,7 @@ impl TaskError {
     }
 }
 
-/// Why a pool was not made, or not joined.
+/// An error of making or joining a pool.
 ///
 /// ```
 /// assert_eq!(crossproc::Pool::new(0).unwrap_err(), crossproc::PoolError::Zero);
@@ -118,7 +119,7 @@ pub enum PoolError {
     Segment(#[from] SegmentError),
 }
 
-/// There is no result yet, so it is not known whether the task succeeds.
+/// The error of [`AsyncResult::successful`](crate::AsyncResult::successful) while there is no result.
 ///
 /// ```
 /// let pool = crossproc::Pool::new(1)?;

@@ -4,7 +4,7 @@ use super::{codec::CodecError, os::Os, segment::SegmentError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// Why a process was not started.
+/// The reason why a process was not started.
 ///
 /// ```
 /// let text = crossproc::SpawnError::DaemonChild.to_string();
@@ -49,7 +49,7 @@ impl From<std::io::Error> for SpawnError {
     }
 }
 
-/// Why a process has no result.
+/// The reason why a process has no result.
 ///
 /// ```
 /// use crossproc::{JoinError, Process};
@@ -95,7 +95,7 @@ pub enum JoinError {
     Os(Os),
 }
 
-/// Why a [`scope`](crate::scope) failed.
+/// An error returned from [`scope`](crate::scope).
 ///
 /// ```
 /// use crossproc::{JoinError, ScopeError, scope};
@@ -113,7 +113,7 @@ pub enum ScopeError {
     Child {
         /// The name of the process.
         name: String,
-        /// Why it has no result.
+        /// The reason why it has no result.
         error: JoinError,
     },
 }

@@ -4,7 +4,7 @@ use super::codec::CodecError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// Why `put` did not put an item.
+/// An error returned from the `put` methods, with the item that was not put.
 ///
 /// ```
 /// use crossproc::{PutError, SimpleQueue};
@@ -30,7 +30,7 @@ pub enum PutError<T> {
     Corrupt(T),
 }
 
-/// Why `try_put` did not put an item.
+/// An error returned from the `try_put` methods, with the item that was not put.
 ///
 /// ```
 /// use crossproc::{SimpleQueue, TryPutError};
@@ -59,7 +59,7 @@ pub enum TryPutError<T> {
     Corrupt(T),
 }
 
-/// Why `put_timeout` did not put an item.
+/// An error returned from the `put_timeout` methods, with the item that was not put.
 ///
 /// ```
 /// use crossproc::{PutTimeoutError, SimpleQueue};
@@ -89,7 +89,7 @@ pub enum PutTimeoutError<T> {
     Corrupt(T),
 }
 
-/// What the three errors above have in common; `$own` is the variant that only one of them has.
+/// Implements the methods of the three errors above. `$own` is the variant that only one of them has.
 macro_rules! put_error {
     ($name:ident, $($own:ident)?) => {
         impl<T> $name<T> {
@@ -175,7 +175,7 @@ impl<T> PutTimeoutError<T> {
     }
 }
 
-/// Why `get` got no item.
+/// An error returned from the `get` methods: no item was got.
 ///
 /// ```
 /// use crossproc::{GetError, SimpleQueue};
@@ -204,7 +204,7 @@ pub enum GetError {
     Corrupt,
 }
 
-/// Why `try_get` got no item.
+/// An error returned from the `try_get` methods: no item was got.
 ///
 /// ```
 /// use crossproc::{SimpleQueue, TryGetError};
@@ -234,7 +234,7 @@ pub enum TryGetError {
     Corrupt,
 }
 
-/// Why `get_timeout` got no item.
+/// An error returned from the `get_timeout` methods: no item was got.
 ///
 /// ```
 /// let queue = crossproc::SimpleQueue::<u8>::bounded(1)?;
@@ -275,7 +275,7 @@ impl GetTimeoutError {
     }
 }
 
-/// Why `task_done` did nothing.
+/// An error returned from [`JoinableQueue::task_done`](crate::JoinableQueue::task_done): nothing has changed.
 ///
 /// ```
 /// use crossproc::{JoinableQueue, TaskDoneError};

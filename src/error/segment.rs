@@ -4,7 +4,7 @@ use super::os::Os;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// Why a shared object was not created, opened or attached.
+/// An error of creating, opening or attaching a shared object.
 ///
 /// ```
 /// use crossproc::{SegmentError, Value};

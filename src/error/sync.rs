@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// Why `acquire` got no permit.
+/// An error returned from the `acquire` methods of semaphores: no permit was acquired.
 ///
 /// ```
 /// assert_eq!(crossproc::AcquireError::Corrupt.to_string(), "the semaphore is corrupt");
@@ -20,7 +20,7 @@ pub enum AcquireError {
     Corrupt,
 }
 
-/// Why `try_acquire` got no permit.
+/// An error returned from the `try_acquire` methods of semaphores: no permit was acquired.
 ///
 /// ```
 /// let semaphore = crossproc::Semaphore::new(0)?;
@@ -38,7 +38,7 @@ pub enum TryAcquireError {
     Acquire(#[from] AcquireError),
 }
 
-/// Why `acquire_timeout` got no permit.
+/// An error returned from the `acquire_timeout` methods of semaphores: no permit was acquired.
 ///
 /// ```
 /// let semaphore = crossproc::Semaphore::new(0)?;
@@ -67,7 +67,7 @@ impl AcquireTimeoutError {
     }
 }
 
-/// Why `release` released nothing.
+/// An error returned from the `release` methods of semaphores and recursive locks: nothing was released.
 ///
 /// ```
 /// use crossproc::{BoundedSemaphore, ReleaseError};
@@ -88,7 +88,7 @@ pub enum ReleaseError {
     Corrupt,
 }
 
-/// Why a thread did not pass a [`Barrier`](crate::Barrier).
+/// An error returned from the methods of a [`Barrier`](crate::Barrier).
 ///
 /// ```
 /// use crossproc::{Barrier, BarrierError};

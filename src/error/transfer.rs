@@ -4,7 +4,7 @@ use super::{codec::CodecError, os::Os};
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// Why a message was not sent or received over a socket. See [`transfer`](crate::transfer).
+/// An error of sending or receiving a message over a socket, with the functions of [`transfer`](crate::transfer).
 ///
 /// ```
 /// assert_eq!(crossproc::TransferError::Eof.to_string(), "end of file: the peer closed the socket");

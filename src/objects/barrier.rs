@@ -44,7 +44,7 @@ pub struct Barrier {
     action: Option<BoundCall>,
 }
 
-/// What [`Barrier::wait`] returns to each party.
+/// The result of [`Barrier::wait`] for one party.
 ///
 /// ```
 /// let result = crossproc::Barrier::new(1)?.wait()?;

@@ -58,7 +58,7 @@ pub struct Condition {
 
 alike!(Condition, 1, layout::bytes::<CondvarState>(1, MAX_WAITERS), "doc-condition");
 
-/// Whether a wait with a timeout ended because the time ran out, like [`std::sync::WaitTimeoutResult`].
+/// The result of a wait with a timeout, like [`std::sync::WaitTimeoutResult`].
 ///
 /// ```
 /// use crossproc::{Condition, Lock};
@@ -100,7 +100,7 @@ mod sealed {
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 pub trait Guard: Sized + sealed::Sealed {
-    /// What the guard protects.
+    /// The type of the data that the guard protects.
     type Target: ?Sized;
     #[doc(hidden)]
     type Suspended;

@@ -96,8 +96,8 @@ impl<'a> RecursiveLock<'a> {
         Ok(self.first_guard())
     }
 
-    /// Some if this thread holds the lock. The thread of a fork child has copies of guards, but another id, so it holds
-    /// none.
+    /// Returns proof that this thread holds the lock. The thread of a fork child has copies of guards, but another id,
+    /// so it holds none.
     #[inline(always)]
     fn held(self) -> Option<Held> {
         self.0.lock.held_by_this_thread()

@@ -97,7 +97,7 @@ enum Locks<'a> {
     All,
     /// The lock of a part.
     Part(&'a RawLock),
-    /// None: an empty part has no lock and needs none.
+    /// No lock. An empty part has none and needs none.
     None,
 }
 
