@@ -166,9 +166,10 @@ fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<
         let watches = Watches::new(sources);
         let mut words: Vec<(&AtomicU32, u32)> = vec![(watcher::news(), epoch)];
         let with_locks = rings.len() <= MAX_RINGS_WITH_LOCKS;
-        let mut last = Vec::new();
-        let armed = rings.iter().all(|source| source.ring.arm(source.size, with_locks, &mut words, &mut last));
-        words.append(&mut last);
+        let mut compared_last = Vec::new();
+        let prepared =
+            rings.iter().all(|source| source.ring.arm(source.size, with_locks, &mut words, &mut compared_last));
+        words.append(&mut compared_last);
         words.extend(events(sources).flat_map(Signal::arm));
         words.extend(sources.iter().filter_map(|source| match source {
             Source::Word(word) => Some((*word, 0)),
@@ -180,7 +181,7 @@ fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<
             events(sources).for_each(Signal::pass_on);
             return ready;
         }
-        if armed {
+        if prepared {
             let sleeper = rings.first().map(|source| source.ring.enter_sleep());
             let all_watched = watches.complete && words.len() <= futex::MOST_WORDS;
             let slice = Deadline::after(if all_watched { PERIOD } else { POLL_PERIOD });
@@ -201,7 +202,7 @@ fn find_ready(sources: &[Source<'_>]) -> Vec<usize> {
         Source::Word(word) => word.load(SeqCst) != 0,
         Source::Ready => true,
     };
-    (0..sources.len()).filter(|at| is_ready(&sources[*at])).collect()
+    (0..sources.len()).filter(|index| is_ready(&sources[*index])).collect()
 }
 
 /// The descriptors among the sources, watched as long as this lives.
