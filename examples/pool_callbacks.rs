@@ -39,7 +39,7 @@ fn main() -> Result<()> {
     let is_done =
         |name: &&str| container.iter().filter(|text| text.starts_with(&format!("完成任务:{name}"))).count() == 1;
     assert!(TASKS.iter().all(is_done), "each once, in any order");
-    assert!(failures.lock().unwrap().iter().all(|error| error.ends_with("died with 3")));
+    assert!(failures.lock().unwrap().iter().all(|error| error.ends_with("died with exit code 3")));
     assert_eq!(failures.lock().unwrap().len(), 1);
     Ok(())
 }

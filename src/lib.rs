@@ -2,25 +2,39 @@
 #![deny(missing_docs, missing_debug_implementations, unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// On a system without descriptors, what needs one is never reached.
+// The stub of `sys` has types without values, so the code that needs a descriptor is unreachable there.
 #![cfg_attr(crossproc_stub, allow(unreachable_code))]
 
-#[cfg(doctest)]
-mod compile_fail;
-mod entry;
+// The layers, from the bottom up: a module uses modules of the layers before its own only.
+
 mod error;
+
 mod marker;
+mod sys;
+
+mod sync;
+
+mod segment;
+
+mod entry;
+mod ring;
+
 mod messages;
 mod objects;
+
 mod pipe;
-mod pool;
 mod process;
 mod queue;
-mod ring;
-mod segment;
-mod sync;
-mod sys;
+
 mod wait;
+
+mod pool;
+
+// Tests: what must not compile, and the hooks of the tests in `tests/`.
+#[cfg(doctest)]
+mod compile_fail;
+#[doc(hidden)]
+pub mod testing;
 
 pub use bytemuck::{self, CheckedBitPattern, NoUninit, Pod, Zeroable};
 pub use entry::{Entry, Outcome};
@@ -42,22 +56,21 @@ pub use segment::Named;
 pub use segment::Within;
 pub use wait::{Waitable, wait};
 
-/// Messages with handles in them, over a Unix socket.
+/// Messages with handles in them, over a Unix socket of the program's own.
+///
+/// [`send`](transfer::send) and [`recv`](transfer::recv) move one value of any serde type between two processes of the
+/// same user. Handles in it keep working on the other side: the file descriptors of their memory are sent along.
+///
+/// ```
+/// use crossproc::{Value, transfer};
+/// let (here, there) = std::os::unix::net::UnixStream::pair()?;
+/// let hits = Value::new(1)?;
+/// transfer::send(&here, &("hits", &hits))?;
+/// let (name, same) = transfer::recv::<(String, Value<i32>)>(&there)?;
+/// hits.set(2)?;
+/// assert_eq!((name.as_str(), same.get()), ("hits", 2));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
 pub mod transfer {
     pub use crate::segment::transfer::socket::{recv, send};
-}
-
-/// For this crate's own tests.
-#[doc(hidden)]
-pub mod testing {
-    /// The look at the holder that a sleeper takes twice a second, which hides a lost wake-up from a test.
-    pub fn switch_backstop(on: bool) {
-        crate::sync::backstop::switch(on);
-    }
-    #[doc(hidden)]
-    pub use crate::pool::testing::TestPool;
-    #[doc(hidden)]
-    pub use crate::process::testing::{
-        TestHandOver, close_fork_server, join_children, link, run_request, serve_one, sweep,
-    };
 }

@@ -1,13 +1,18 @@
-//! `wait`: for whatever comes first of many.
+//! `wait`: sleeps until the first of several sources is ready.
 //!
 //! # Protocol
-//! Each round: the news are read; descriptors are given to the watcher; each ring's gate is armed and, if there are not too
-//! many, its locks are marked; all is looked at; then sleep on all those words. Whoever was woken passes the wake on, for the
-//! program may take something else than what it was woken for.
+//! 1. Load the watcher's epoch, which changes when a watched descriptor becomes ready.
+//! 2. Check every source. If one is ready, return.
+//! 3. Prepare to sleep: hand the descriptors to the watcher, set the waiters bit of each ring and event, and, if there
+//!    are not too many rings, those of the rings' locks. Collect all these words with their values.
+//! 4. Check every source again: a source that becomes ready after this changes one of the words.
+//! 5. Sleep on all words. After the sleep, pass the wake-up on to the next sleeper of each ring and event, since the
+//!    program may take another item than the one that this thread was woken for. Begin again.
 //!
 //! # If a process dies here
-//! One of the rings has a lock of its in the pending slot, as in the ring's own sleep. A wake that a dead one swallowed at
-//! another ring is made up for by the sleepers' own looks (every two seconds).
+//! While it sleeps, the first ring has one of its lock words in the pending slot of the thread, as in the ring's own
+//! wait: the kernel wakes another sleeper of that ring. A wake-up that the dead thread got from any other ring is lost;
+//! the other sleepers of that ring check it every two seconds.
 
 use crate::ring::RingSource;
 use crate::sync::event::EventState;
@@ -18,8 +23,13 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-/// What [`wait()`] can wait for: queues and receiving ends of pipes, which are ready when there is something to get, or will
-/// never be; events, when they are set; results of pools, when they have come; and whatever is `AsFd`, which is ready when it can be read: processes (at their end), sockets, files.
+/// A type that [`wait()`] can wait for.
+///
+/// - Queues and receiving ends of pipes are ready when there is an item to get, or when there will never be one.
+/// - Events are ready while they are set.
+/// - Results of pools are ready when they have arrived.
+/// - Every type with [`AsFd`](std::os::fd::AsFd) is ready when its descriptor is readable. A process is readable when
+///   it has ended.
 ///
 /// ```
 /// use crossproc::{Queue, Waitable, wait};
@@ -34,9 +44,9 @@ pub trait Waitable {
     fn source(&self) -> Source<'_>;
 }
 
-/// What becomes ready.
+/// The state that [`wait()`] checks and sleeps on.
 #[doc(hidden)]
-#[allow(missing_debug_implementations, reason = "nobody but this crate sees it")]
+#[allow(missing_debug_implementations, reason = "it is not visible outside of this crate")]
 pub enum Source<'a> {
     #[doc(hidden)]
     Fd(BorrowedFd<'a>),
@@ -44,10 +54,10 @@ pub enum Source<'a> {
     Ring(RingSource<'a>),
     #[doc(hidden)]
     Event(&'a EventState),
-    /// A word of this process's own: ready when it is not 0, and then its sleepers are woken.
+    /// A futex word of this process: ready when it is not 0. Its sleepers are woken when it changes.
     #[doc(hidden)]
     Word(&'a AtomicU32),
-    /// Nothing ever comes from there.
+    /// Ready from the beginning, since no item will ever come.
     #[doc(hidden)]
     Ready,
 }
@@ -82,26 +92,32 @@ macro_rules! waitable {
 
 impl Waitable for Event {
     fn source(&self) -> Source<'_> {
-        Source::Event(self.signal())
+        Source::Event(self.state())
     }
 }
 
 waitable! { Pipe<S, R> Receiver<T> Queue<T> JoinableQueue<T> SimpleQueue<T> }
 
-/// With more rings than this, of which each has four words then, only their gates are slept on.
-const MOST_WITH_LOCKS: usize = 31;
-/// How often those are looked at that have no word to sleep on.
-const SLICE: Duration = Duration::from_millis(50);
-/// How often all are looked at, for a wake that went with one who was killed.
+/// The largest number of rings that are slept on with their locks, which takes four words for each. With more rings,
+/// only their event counts are slept on.
+const MAX_RINGS_WITH_LOCKS: usize = 31;
+/// The period of checking sources that have no word to sleep on.
+const POLL_PERIOD: Duration = Duration::from_millis(50);
+/// The period of checking all sources, in case a wake-up was lost with a process that was killed.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Waits until at least one of them is ready, or the time is over, by the monotonic clock; gives the numbers of those that
-/// are ready, in order: none when the time is over. Without a time it waits as long as it takes.
+/// Waits until at least one of the items is ready, and returns the indexes of all items that are ready, in order.
 ///
-/// A queue is ready when it has an item, is closed, or nobody else has it any more; a pipe or a receiver when there is a
-/// message, or the end; an event while it is set, so one that is cleared again at once may be missed. That something is
-/// ready does not mean that it still is when it is taken: somebody else may be faster. It sleeps until then, with up to 127
-/// queues and pipes and any number of descriptors; more are looked at 20 times a second.
+/// With a timeout, it waits for at most that long, by the monotonic clock, and returns an empty vector if the time runs
+/// out.
+///
+/// A queue is ready when it has an item, is closed, or no other handle of it exists any more. A pipe or a receiver is
+/// ready when it has a message, or no sender is left. An event is ready while it is set, so an event that is set and
+/// cleared at once may be missed. An item that is ready may not be ready any more when it is used, since another thread
+/// or process may be faster.
+///
+/// The thread sleeps while nothing is ready. With more than 127 queues and pipes, it also checks all of them 20 times a
+/// second. The number of descriptors has no such limit.
 ///
 /// ```
 /// use crossproc::{Pipe, Process, Queue, wait};
@@ -116,16 +132,17 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// ```
 ///
 /// # When a process dies
-/// A peer that is killed makes what only it could have sent to ready, as its end would. If one who waits for many at once is
-/// killed in the very moment in which it is woken, somebody else who sleeps at the same queue may wake up to two seconds late.
+/// If the only process that could have sent to a queue or pipe is killed, that queue or pipe is ready, as at the end of
+/// that process. If a process that waits for several queues is killed at the moment when it is woken, another process
+/// that waits for one of these queues may wake up to two seconds late.
 pub fn wait(items: &[&dyn Waitable], timeout: Option<Duration>) -> Vec<usize> {
     let sources: Vec<Source<'_>> = items.iter().map(|item| item.source()).collect();
-    let rings: Vec<&RingSource<'_>> = sources.iter().filter_map(ring_of).collect();
+    let rings: Vec<&RingSource<'_>> = sources.iter().filter_map(ring).collect();
     let deadline = timeout.map(Deadline::after);
     wait_for(&sources, &rings, deadline)
 }
 
-fn ring_of<'a, 'b>(source: &'b Source<'a>) -> Option<&'b RingSource<'a>> {
+fn ring<'a, 'b>(source: &'b Source<'a>) -> Option<&'b RingSource<'a>> {
     match source {
         Source::Ring(ring) => Some(ring),
         Source::Fd(_) | Source::Event(_) | Source::Word(_) | Source::Ready => None,
@@ -141,32 +158,33 @@ fn events<'a, 'b>(sources: &'b [Source<'a>]) -> impl Iterator<Item = &'a EventSt
 
 fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<Deadline>) -> Vec<usize> {
     loop {
-        let news = watcher::epoch().load(SeqCst);
+        let epoch = watcher::epoch().load(SeqCst);
         let ready = find_ready(sources);
         if !ready.is_empty() || deadline.is_some_and(Deadline::has_passed) {
             return ready;
         }
         let watches = Watches::new(sources);
-        let mut words: Vec<(&AtomicU32, u32)> = vec![(watcher::epoch(), news)];
-        let with_locks = rings.len() <= MOST_WITH_LOCKS;
-        let mut last = Vec::new();
-        let armed = rings.iter().all(|source| source.ring.arm(source.size, with_locks, &mut words, &mut last));
-        words.append(&mut last);
+        let mut words: Vec<(&AtomicU32, u32)> = vec![(watcher::epoch(), epoch)];
+        let with_locks = rings.len() <= MAX_RINGS_WITH_LOCKS;
+        let mut compared_last = Vec::new();
+        let prepared =
+            rings.iter().all(|source| source.ring.arm(source.size, with_locks, &mut words, &mut compared_last));
+        words.append(&mut compared_last);
         words.extend(events(sources).flat_map(EventState::prepare_wait));
         words.extend(sources.iter().filter_map(|source| match source {
             Source::Word(word) => Some((*word, 0)),
             _ => None,
         }));
-        // Behind the arming: what comes from here on is a wake.
+        // After the waiters bits are set: a source that becomes ready from here on changes one of the words.
         let ready = find_ready(sources);
         if !ready.is_empty() {
             events(sources).for_each(EventState::pass_on);
             return ready;
         }
-        if armed {
+        if prepared {
             let sleeper = rings.first().map(|source| source.ring.enter_sleep());
             let all_watched = watches.complete && words.len() <= futex::MOST_WORDS;
-            let slice = Deadline::after(if all_watched { PERIOD } else { SLICE });
+            let slice = Deadline::after(if all_watched { PERIOD } else { POLL_PERIOD });
             words.truncate(futex::MOST_WORDS);
             futex::wait_any(&words, Some(deadline.map_or(slice, |deadline| deadline.min(slice))));
             rings.iter().for_each(|source| source.ring.pass_on(source.size));
@@ -184,11 +202,12 @@ fn find_ready(sources: &[Source<'_>]) -> Vec<usize> {
         Source::Word(word) => word.load(SeqCst) != 0,
         Source::Ready => true,
     };
-    (0..sources.len()).filter(|at| is_ready(&sources[*at])).collect()
+    (0..sources.len()).filter(|index| is_ready(&sources[*index])).collect()
 }
 
-/// The descriptors among what is waited for, in the watcher's hands.
+/// The descriptors among the sources, watched as long as this lives.
 struct Watches {
+    /// Whether the watcher has all of them.
     complete: bool,
     _watches: Vec<Watch>,
 }

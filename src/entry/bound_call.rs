@@ -8,7 +8,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// What an action returns: nothing, or whether it failed.
 ///
@@ -63,16 +63,16 @@ impl<A, M, F> Call<A, M, F> {
 
 impl<A: Message, M: 'static, F: Entry<A, M, Output: Outcome> + Sync> Bound for Call<A, M, F> {
     fn call(&self) -> Result<(), String> {
-        let arguments = (self.take)(&mut self.arguments.lock().unwrap_or_else(PoisonError::into_inner));
+        let arguments = (self.take)(&mut crate::error::locked(&self.arguments));
         let Some(arguments) = arguments else { return Err("it was called already".into()) };
         let call = || self.entry.call(arguments).into_result();
         catch(call).unwrap_or_else(|panic| Err(panic.message))
     }
 
     fn encode_arguments(&self) -> Result<Vec<u8>, CodecError> {
-        let arguments = self.arguments.lock().unwrap_or_else(PoisonError::into_inner);
-        let arguments = arguments.as_ref().ok_or_else(|| CodecError("it was called already".into()))?;
-        postcard::to_stdvec(arguments).map_err(|error| CodecError(error.to_string()))
+        let arguments = crate::error::locked(&self.arguments);
+        let arguments = arguments.as_ref().ok_or_else(|| CodecError::new("it was called already"))?;
+        postcard::to_stdvec(arguments).map_err(CodecError::new)
     }
 }
 
@@ -94,7 +94,7 @@ fn decode_once<A: Message, M: 'static, F: Entry<A, M, Output: Outcome> + Sync>(
 }
 
 fn arguments<A: Message>(bytes: &[u8]) -> Result<A, CodecError> {
-    postcard::from_bytes(bytes).map_err(|error| CodecError(error.to_string()))
+    postcard::from_bytes(bytes).map_err(CodecError::new)
 }
 
 impl BoundCall {

@@ -195,7 +195,7 @@ impl Code {
     /// Runs it in this process.
     pub(crate) fn run(&self, args: ReceivedMessage) -> Result<EncodedMessage, CallError> {
         let Some((trampoline, pointer)) = self.place() else {
-            return Err(CallError::Decode(CodecError("the function is not in this image".into())));
+            return Err(CallError::Decode(CodecError::new("the function is not in this image")));
         };
         // SAFETY: the address of a trampoline (entry-E1), inside the code of this image (`address_of`).
         let trampoline = unsafe { std::mem::transmute::<usize, Trampoline>(trampoline) };

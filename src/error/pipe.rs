@@ -1,10 +1,10 @@
-//! What can go wrong with a pipe or a channel.
+//! The errors of pipes and channels.
 
-use super::CodecError;
+use super::codec::CodecError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// Why a message was not sent.
+/// An error returned from the `send` methods: the message was not sent.
 ///
 /// ```
 /// use crossproc::{Pipe, SendError};
@@ -16,24 +16,24 @@ use thiserror::Error as ThisError;
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SendError {
-    /// Nobody is left who could receive it.
-    #[error("broken pipe")]
+    /// No receiver is left.
+    #[error("broken pipe: no receiver is left")]
     BrokenPipe,
-    /// The message cannot be encoded: why.
-    #[error("encode: {0}")]
+    /// The message cannot be encoded.
+    #[error("cannot encode the message: {0}")]
     Encode(CodecError),
-    /// There is no memory for it.
-    #[error("no space left for shared memory")]
+    /// There is no memory for the message.
+    #[error("no space left for the message")]
     NoSpace,
-    /// This thread itself has the `Slot` that is in the way.
-    #[error("this thread writes in place already")]
+    /// This thread holds a `Slot` of this pipe, which must be sent or dropped first.
+    #[error("deadlock: this thread holds a slot of the pipe")]
     Deadlock,
-    /// What stands in the pipe's memory is nothing that this library writes.
+    /// The pipe was overwritten with bytes that this library does not write.
     #[error("the pipe is corrupt")]
     Corrupt,
 }
 
-/// Why `try_send` did not send a message.
+/// An error returned from the `try_send` methods: the message was not sent.
 ///
 /// ```
 /// let (sender, _receiver) = crossproc::channel(1)?;
@@ -44,15 +44,15 @@ pub enum SendError {
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TrySendError {
-    /// It has no room now.
-    #[error("full")]
+    /// The pipe has no room for the message now.
+    #[error("the pipe is full")]
     Full,
-    /// It would not be sent with more time either.
+    /// Waiting would fail, too.
     #[error(transparent)]
     Send(#[from] SendError),
 }
 
-/// Why `send_timeout` did not send a message.
+/// An error returned from the `send_timeout` methods: the message was not sent.
 ///
 /// ```
 /// let (sender, _receiver) = crossproc::channel(1)?;
@@ -63,15 +63,15 @@ pub enum TrySendError {
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SendTimeoutError {
-    /// It had no room all the time.
-    #[error("timed out")]
+    /// The pipe had no room for the message until the time ran out.
+    #[error("timed out waiting for room in the pipe")]
     Timeout,
-    /// It would not be sent with more time either.
+    /// Waiting would fail, too.
     #[error(transparent)]
     Send(#[from] SendError),
 }
 
-/// Why no message was received.
+/// An error returned from the `recv` methods: no message was received.
 ///
 /// ```
 /// use crossproc::{Pipe, RecvError};
@@ -84,27 +84,27 @@ pub enum SendTimeoutError {
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RecvError {
-    /// Nobody is left who could send one, and all that was sent was received.
-    #[error("end of file")]
+    /// No sender is left, and every message was received.
+    #[error("end of file: no sender is left")]
     Eof,
-    /// The message is shorter than it says; it stays.
+    /// The message is shorter than its length field says. It stays in the pipe.
     #[error("the message is cut short")]
     Truncated,
-    /// The message is no value of this type, or its handles lead nowhere; it is gone.
-    #[error("decode: {0}")]
+    /// The message is not a value of this type, or the objects of its handles are gone. It is removed from the pipe.
+    #[error("cannot decode the message: {0}")]
     Decode(CodecError),
-    /// There is no memory to receive the message with; it stays.
+    /// There is no memory to receive the message. It stays in the pipe.
     #[error("no space left for the message")]
     NoSpace,
-    /// This thread itself has the `Frame` that is in the way.
-    #[error("this thread reads in place already")]
+    /// This thread holds a `Frame` of this pipe, which must be dropped first.
+    #[error("deadlock: this thread holds a frame of the pipe")]
     Deadlock,
-    /// What stands in the pipe's memory is nothing that this library writes.
+    /// The pipe was overwritten with bytes that this library does not write.
     #[error("the pipe is corrupt")]
     Corrupt,
 }
 
-/// Why `try_recv` received no message.
+/// An error returned from the `try_recv` methods: no message was received.
 ///
 /// ```
 /// let (_sender, receiver) = crossproc::Pipe::<u8>::one_way()?;
@@ -114,15 +114,15 @@ pub enum RecvError {
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TryRecvError {
-    /// There is none now.
-    #[error("empty")]
+    /// There is no message now.
+    #[error("the pipe is empty")]
     Empty,
-    /// None would come with more time either.
+    /// Waiting would fail, too.
     #[error(transparent)]
     Recv(#[from] RecvError),
 }
 
-/// Why `recv_timeout` received no message.
+/// An error returned from the `recv_timeout` methods: no message was received.
 ///
 /// ```
 /// let (_sender, receiver) = crossproc::Pipe::<u8>::one_way()?;
@@ -132,15 +132,15 @@ pub enum TryRecvError {
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RecvTimeoutError {
-    /// There was none all the time.
-    #[error("timed out")]
+    /// No message came until the time ran out.
+    #[error("timed out waiting for a message")]
     Timeout,
-    /// None would come with more time either.
+    /// Waiting would fail, too.
     #[error(transparent)]
     Recv(#[from] RecvError),
 }
 
-/// Why `recv_bytes_into` received no message.
+/// An error returned from the `recv_bytes_into` methods: no message was received.
 ///
 /// ```
 /// use crossproc::{Pipe, RecvIntoError};
@@ -153,29 +153,35 @@ pub enum RecvTimeoutError {
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RecvIntoError {
-    /// The message does not fit; it stays.
-    #[error("{needed} bytes are needed")]
+    /// The message does not fit into the buffer. It stays in the pipe.
+    #[error("the buffer is too short: the message has {needed} bytes")]
     TooShort {
-        /// How many bytes it has.
+        /// The length of the message in bytes.
         needed: usize,
     },
-    /// None would come into a longer buffer either.
+    /// A longer buffer would fail, too.
     #[error(transparent)]
     Recv(#[from] RecvError),
 }
 
-macro_rules! timeouts {
-    ($($error:ident)*) => { $(
-        impl $error {
-            /// Whether the time ran out.
-            ///
-            /// ```
-            #[doc = concat!("assert!(crossproc::", stringify!($error), "::Timeout.is_timeout());")]
-            /// ```
-            pub fn is_timeout(&self) -> bool {
-                matches!(self, $error::Timeout)
-            }
-        }
-    )* };
+impl SendTimeoutError {
+    /// Returns whether the time ran out.
+    ///
+    /// ```
+    /// assert!(crossproc::SendTimeoutError::Timeout.is_timeout());
+    /// ```
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, SendTimeoutError::Timeout)
+    }
 }
-timeouts! { SendTimeoutError RecvTimeoutError }
+
+impl RecvTimeoutError {
+    /// Returns whether the time ran out.
+    ///
+    /// ```
+    /// assert!(crossproc::RecvTimeoutError::Timeout.is_timeout());
+    /// ```
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, RecvTimeoutError::Timeout)
+    }
+}

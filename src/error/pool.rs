@@ -1,10 +1,12 @@
-//! Errors of pools.
+//! The errors of pools and their tasks.
 
-use super::{CodecError, SegmentError, SpawnError};
+use super::process::{SpawnError, describe_exit};
+use super::{codec::CodecError, segment::SegmentError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// Why a task of a [`Pool`](crate::Pool) has no result. `index` is the number of the input, in a map.
+/// The reason why a task of a [`Pool`](crate::Pool) has no result. In a map, `index` is the number of the input, from
+/// 0.
 ///
 /// ```
 /// use crossproc::{Pool, TaskError};
@@ -18,70 +20,71 @@ use thiserror::Error as ThisError;
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// The task panicked; its worker goes on.
-    #[error("{}panicked: {message}", place(.index))]
+    /// The task panicked. Its worker goes on.
+    #[error("{}panicked: {message}", input(.index))]
     Panicked {
-        /// What the panic said.
+        /// The panic's message.
         message: String,
-        /// The file, line and column.
+        /// The place of the panic, as `file:line:column`.
         location: Option<String>,
-        /// Where it came from, if `RUST_BACKTRACE` asked for it.
+        /// The backtrace, if `RUST_BACKTRACE` is set.
         backtrace: Option<String>,
-        /// Which input of a map.
+        /// The number of the input, in a map.
         index: Option<usize>,
     },
-    /// The worker died in this task: it was killed, or the task ended it.
-    #[error("{}worker {pid} died with {exit_code}", place(.index))]
+    /// The worker died in this task: it was killed, or the task ended the process.
+    #[error("{}worker {pid} died with {}", input(.index), describe_exit(*.exit_code))]
     WorkerDied {
         /// The process that died.
         pid: u32,
-        /// Its exit code, or minus the signal.
+        /// Its exit code, or minus the number of the signal that killed it.
         exit_code: i32,
-        /// Which input of a map.
+        /// The number of the input, in a map.
         index: Option<usize>,
     },
-    /// The input could not be encoded here, or the result not there; or the function is not in this program.
-    #[error("encode: {0}")]
+    /// The input could not be encoded in this process, or the result in the worker; or the function is not part of the
+    /// program's own image.
+    #[error("cannot encode the input or the result: {0}")]
     Encode(CodecError),
-    /// The input could not be decoded there, or the result not here; or this process has had no descriptor for a handle in the result
-    /// for a second, and gave it up.
-    #[error("decode: {0}")]
+    /// The input could not be decoded in the worker, or the result in this process; or the result has a handle for
+    /// which this process had no descriptor for a second.
+    #[error("cannot decode the input or the result: {0}")]
     Decode(CodecError),
-    /// There is no memory for the input, or for the result, which this process waits for a second for.
-    #[error("no space left for shared memory")]
+    /// There was no memory for the input, or for a second no memory for the result.
+    #[error("no space left for the input or the result")]
     NoSpace,
-    /// [`cancel`](crate::AsyncResult::cancel), or the pool was terminated.
-    #[error("cancelled")]
+    /// The task was [cancelled](crate::AsyncResult::cancel), or the pool was terminated.
+    #[error("the task was cancelled")]
     Cancelled,
-    /// `get_timeout`, `next_timeout`: not yet. From anything else: the task took longer than the pool's `task_timeout`, and its
-    /// worker was killed.
+    /// From `get_timeout` and `next_timeout`: there is no result yet. From anything else: the task took longer than the
+    /// pool's `task_timeout`, and its worker was killed.
     #[error("timed out")]
     Timeout,
-    /// The result was given out already.
+    /// The result was returned before.
     #[error("the result was taken already")]
     Taken,
-    /// This thread runs the program's code for the pool, its serde code or a destructor, and cannot wait for the pool meanwhile; or
-    /// it is in a callback of this very result.
-    #[error("waited for a pool in code that the pool runs itself")]
+    /// This thread runs code of the program for the pool (serde code, a destructor), which may not wait for the pool;
+    /// or it is in a callback of this very result.
+    #[error("deadlock: code that the pool runs waits for the pool itself")]
     Deadlock,
-    /// Chunks of 0 inputs.
-    #[error("a chunk size of 0")]
+    /// The chunk size is 0.
+    #[error("the chunk size is 0: it must be at least 1")]
     ChunkSize,
-    /// The pool takes no more tasks: it was closed, or this process is a fork of the one that made it.
+    /// The pool takes no more tasks: it was closed, or this process is a fork of the pool's process.
     #[error("the pool is closed")]
     PoolClosed,
-    /// The pool has no workers and can have none: they cannot begin, or could not be started for some three seconds, since there were
-    /// no processes or descriptors left. The text says why.
+    /// The pool has no workers and can have none: they fail when they begin, or could not be started for about three
+    /// seconds, since there were no processes or descriptors left. The text says why.
     #[error("the pool is broken: {0}")]
     PoolBroken(String),
 }
 
-fn place(index: &Option<usize>) -> String {
+fn input(index: &Option<usize>) -> String {
     index.map_or_else(String::new, |index| format!("input {index}: "))
 }
 
 impl TaskError {
-    /// Whether a time ran out.
+    /// Returns whether the time ran out.
     ///
     /// ```
     /// assert!(crossproc::TaskError::Timeout.is_timeout());
@@ -91,7 +94,7 @@ impl TaskError {
     }
 }
 
-/// Why a pool was not made, or not joined.
+/// An error of making or joining a pool.
 ///
 /// ```
 /// assert_eq!(crossproc::Pool::new(0).unwrap_err(), crossproc::PoolError::Zero);
@@ -99,24 +102,24 @@ impl TaskError {
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// No processes, or no tasks for each of them.
-    #[error("no processes, or no tasks for each, were asked for")]
+    /// The pool would have 0 processes, or each process 0 tasks.
+    #[error("a pool needs at least 1 process, and each process at least 1 task")]
     Zero,
-    /// `join` before `close` or `terminate`.
-    #[error("the pool is still running")]
+    /// `join` was called before `close` or `terminate`.
+    #[error("the pool is still running: call close or terminate before join")]
     StillRunning,
-    /// Workers cannot begin, or be started; the text says why.
+    /// The workers fail when they begin, or cannot be started. The text says why.
     #[error("the pool is broken: {0}")]
     Broken(String),
-    /// A worker was not started; or this process is a daemon, which may have no children.
-    #[error("not started: {0}")]
+    /// A worker was not started; or this process is a daemon, which may not have children.
+    #[error("no worker was started: {0}")]
     Spawn(#[from] SpawnError),
     /// There is no memory for what the workers share.
-    #[error(transparent)]
+    #[error("no memory for what the workers share: {0}")]
     Segment(#[from] SegmentError),
 }
 
-/// There is no result yet, so nothing can be said about it.
+/// The error of [`AsyncResult::successful`](crate::AsyncResult::successful) while there is no result.
 ///
 /// ```
 /// let pool = crossproc::Pool::new(1)?;
@@ -125,5 +128,5 @@ pub enum PoolError {
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 #[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[error("not ready")]
+#[error("the result is not ready")]
 pub struct NotReady;

@@ -1,32 +1,99 @@
-//! What can go wrong with a queue. Where an item was passed in, it comes back.
+//! The errors of queues. An error of a `put` method returns the item that was not put.
 
-use super::CodecError;
+use super::codec::CodecError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-macro_rules! put_error {
-    ($(#[$doc:meta])* $name:ident { $($(#[$own_doc:meta])* $own:ident)? }) => {
-        $(#[$doc])*
-        #[derive(ThisError, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[non_exhaustive]
-        pub enum $name<T> {
-            $($(#[$own_doc])* $own(T),)?
-            /// The queue is closed: nothing more goes in.
-            #[error("closed")]
-            Closed(T),
-            /// The item cannot be encoded: why.
-            #[error("encode: {1}")]
-            Encode(T, CodecError),
-            /// There is no memory for it.
-            #[error("no space left for shared memory")]
-            NoSpace(T),
-            /// What stands in the queue's memory is nothing that this library writes.
-            #[error("the queue is corrupt")]
-            Corrupt(T),
-        }
+/// An error returned from the `put` methods, with the item that was not put.
+///
+/// ```
+/// use crossproc::{PutError, SimpleQueue};
+/// let queue = SimpleQueue::bounded(1)?;
+/// queue.close();
+/// assert_eq!(queue.put('a'), Err(PutError::Closed('a')));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[derive(ThisError, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum PutError<T> {
+    /// The queue is closed and takes no more items.
+    #[error("the queue is closed")]
+    Closed(T),
+    /// The item cannot be encoded.
+    #[error("cannot encode the item: {1}")]
+    Encode(T, CodecError),
+    /// There is no memory for the item.
+    #[error("no space left for the item")]
+    NoSpace(T),
+    /// The queue was overwritten with bytes that this library does not write.
+    #[error("the queue is corrupt")]
+    Corrupt(T),
+}
 
+/// An error returned from the `try_put` methods, with the item that was not put.
+///
+/// ```
+/// use crossproc::{SimpleQueue, TryPutError};
+/// let queue = SimpleQueue::bounded(1)?;
+/// queue.put('a')?;
+/// assert_eq!(queue.try_put('b'), Err(TryPutError::Full('b')));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[derive(ThisError, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TryPutError<T> {
+    /// The queue has as many items as its bound allows.
+    #[error("the queue is full")]
+    Full(T),
+    /// The queue is closed and takes no more items.
+    #[error("the queue is closed")]
+    Closed(T),
+    /// The item cannot be encoded.
+    #[error("cannot encode the item: {1}")]
+    Encode(T, CodecError),
+    /// There is no memory for the item.
+    #[error("no space left for the item")]
+    NoSpace(T),
+    /// The queue was overwritten with bytes that this library does not write.
+    #[error("the queue is corrupt")]
+    Corrupt(T),
+}
+
+/// An error returned from the `put_timeout` methods, with the item that was not put.
+///
+/// ```
+/// use crossproc::{PutTimeoutError, SimpleQueue};
+/// let queue = SimpleQueue::bounded(1)?;
+/// queue.put('a')?;
+/// let refused = queue.put_timeout('b', std::time::Duration::from_millis(1)).unwrap_err();
+/// assert!(refused.is_timeout() && refused.into_inner() == 'b');
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[derive(ThisError, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum PutTimeoutError<T> {
+    /// The queue was full until the time ran out.
+    #[error("timed out waiting for room in the queue")]
+    Timeout(T),
+    /// The queue is closed and takes no more items.
+    #[error("the queue is closed")]
+    Closed(T),
+    /// The item cannot be encoded.
+    #[error("cannot encode the item: {1}")]
+    Encode(T, CodecError),
+    /// There is no memory for the item.
+    #[error("no space left for the item")]
+    NoSpace(T),
+    /// The queue was overwritten with bytes that this library does not write.
+    #[error("the queue is corrupt")]
+    Corrupt(T),
+}
+
+/// Implements the methods of the three errors above. `$own` is the variant that only one of them has.
+macro_rules! put_error {
+    ($name:ident, $($own:ident)?) => {
         impl<T> $name<T> {
-            /// The item that was not put.
+            /// Returns the item that was not put.
             ///
             /// ```
             /// let queue = crossproc::SimpleQueue::bounded(1)?;
@@ -42,7 +109,7 @@ macro_rules! put_error {
                 }
             }
 
-            /// The same error with another item.
+            /// Replaces the item by the result of `change`.
             ///
             /// ```
             /// assert_eq!(crossproc::PutError::Closed(5).map(|n| n + 1), crossproc::PutError::Closed(6));
@@ -57,7 +124,7 @@ macro_rules! put_error {
                 }
             }
 
-            /// Whether the queue is closed.
+            /// Returns whether the queue is closed.
             ///
             /// ```
             /// assert!(crossproc::PutError::Closed(5).is_closed() && !crossproc::PutError::NoSpace(5).is_closed());
@@ -68,7 +135,7 @@ macro_rules! put_error {
         }
 
         impl<T> std::fmt::Debug for $name<T> {
-            /// Without the item, which may not have a `Debug`.
+            /// Omits the item, whose type may not implement `Debug`.
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 match self {
                     $($name::$own(_) => f.write_str(concat!(stringify!($own), "(..)")),)?
@@ -82,154 +149,12 @@ macro_rules! put_error {
     };
 }
 
-put_error! {
-    /// Why an item was not put.
-    ///
-    /// ```
-    /// use crossproc::{PutError, SimpleQueue};
-    /// let queue = SimpleQueue::bounded(1)?;
-    /// queue.close();
-    /// assert_eq!(queue.put('a'), Err(PutError::Closed('a')));
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    PutError {}
-}
-
-put_error! {
-    /// Why `try_put` did not put an item.
-    ///
-    /// ```
-    /// use crossproc::{SimpleQueue, TryPutError};
-    /// let queue = SimpleQueue::bounded(1)?;
-    /// queue.put('a')?;
-    /// assert_eq!(queue.try_put('b'), Err(TryPutError::Full('b')));
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    TryPutError {
-        /// As many items as may be are in.
-        #[error("full")]
-        Full
-    }
-}
-
-put_error! {
-    /// Why `put_timeout` did not put an item.
-    ///
-    /// ```
-    /// use crossproc::{PutTimeoutError, SimpleQueue};
-    /// let queue = SimpleQueue::bounded(1)?;
-    /// queue.put('a')?;
-    /// let refused = queue.put_timeout('b', std::time::Duration::from_millis(1)).unwrap_err();
-    /// assert!(refused.is_timeout() && refused.into_inner() == 'b');
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    PutTimeoutError {
-        /// The queue was full all the time.
-        #[error("timed out")]
-        Timeout
-    }
-}
-
-impl<T> PutTimeoutError<T> {
-    /// Whether the time ran out.
-    ///
-    /// ```
-    /// assert!(!crossproc::PutTimeoutError::Closed(1).is_timeout());
-    /// ```
-    pub fn is_timeout(&self) -> bool {
-        matches!(self, PutTimeoutError::Timeout(_))
-    }
-}
-
-macro_rules! get_error {
-    ($(#[$doc:meta])* $name:ident { $($(#[$own_doc:meta])* $own:ident)? }) => {
-        $(#[$doc])*
-        #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[non_exhaustive]
-        pub enum $name {
-            $($(#[$own_doc])* $own,)?
-            /// The queue is empty and closed.
-            #[error("closed")]
-            Closed,
-            /// The queue is empty, others have held it, and nobody else does any more: nothing will come.
-            #[error("nobody else holds the queue")]
-            Disconnected,
-            /// The item that was next is no item of this type, or its handles lead nowhere; it is gone.
-            #[error("decode: {0}")]
-            Decode(CodecError),
-            /// There is no memory to get the item with; it stays.
-            #[error("no space left for the item")]
-            NoSpace,
-            /// What stands in the queue's memory is nothing that this library writes.
-            #[error("the queue is corrupt")]
-            Corrupt,
-        }
-    };
-}
-
-get_error! {
-    /// Why no item was got.
-    ///
-    /// ```
-    /// use crossproc::{GetError, SimpleQueue};
-    /// let queue = SimpleQueue::<u8>::bounded(1)?;
-    /// queue.close();
-    /// assert_eq!(queue.get(), Err(GetError::Closed));
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    GetError {}
-}
-
-get_error! {
-    /// Why `try_get` got no item.
-    ///
-    /// ```
-    /// use crossproc::{SimpleQueue, TryGetError};
-    /// assert_eq!(SimpleQueue::<u8>::bounded(1)?.try_get(), Err(TryGetError::Empty));
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    TryGetError {
-        /// There is no item.
-        #[error("empty")]
-        Empty
-    }
-}
-
-get_error! {
-    /// Why `get_timeout` got no item.
-    ///
-    /// ```
-    /// let queue = crossproc::SimpleQueue::<u8>::bounded(1)?;
-    /// assert!(queue.get_timeout(std::time::Duration::from_millis(1)).unwrap_err().is_timeout());
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    GetTimeoutError {
-        /// The queue was empty all the time.
-        #[error("timed out")]
-        Timeout
-    }
-}
-
-impl GetTimeoutError {
-    /// Whether the time ran out.
-    ///
-    /// ```
-    /// assert!(crossproc::GetTimeoutError::Timeout.is_timeout() && !crossproc::GetTimeoutError::Closed.is_timeout());
-    /// ```
-    pub fn is_timeout(&self) -> bool {
-        matches!(self, GetTimeoutError::Timeout)
-    }
-}
-
-/// Without the item.
-impl<T> From<PutError<T>> for super::Error {
-    fn from(error: PutError<T>) -> Self {
-        super::Error::Put(error.map(drop))
-    }
-}
+put_error!(PutError,);
+put_error!(TryPutError, Full);
+put_error!(PutTimeoutError, Timeout);
 
 impl<T> TryPutError<T> {
-    /// Whether there was no room.
+    /// Returns whether the queue was full.
     ///
     /// ```
     /// assert!(crossproc::TryPutError::Full(1).is_full());
@@ -239,21 +164,118 @@ impl<T> TryPutError<T> {
     }
 }
 
-/// Without the item.
-impl<T> From<TryPutError<T>> for super::Error {
-    fn from(error: TryPutError<T>) -> Self {
-        super::Error::TryPut(error.map(drop))
+impl<T> PutTimeoutError<T> {
+    /// Returns whether the time ran out.
+    ///
+    /// ```
+    /// assert!(!crossproc::PutTimeoutError::Closed(1).is_timeout());
+    /// ```
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, PutTimeoutError::Timeout(_))
     }
 }
 
-/// Without the item.
-impl<T> From<PutTimeoutError<T>> for super::Error {
-    fn from(error: PutTimeoutError<T>) -> Self {
-        super::Error::PutTimeout(error.map(drop))
+/// An error returned from the `get` methods: no item was got.
+///
+/// ```
+/// use crossproc::{GetError, SimpleQueue};
+/// let queue = SimpleQueue::<u8>::bounded(1)?;
+/// queue.close();
+/// assert_eq!(queue.get(), Err(GetError::Closed));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum GetError {
+    /// The queue is empty and closed.
+    #[error("the queue is closed and empty")]
+    Closed,
+    /// The queue is empty, and no other handle of it exists any more: no item will come.
+    #[error("the queue is empty, and no other handle of it exists")]
+    Disconnected,
+    /// The item is not of this type, or the objects of its handles are gone. It is removed from the queue.
+    #[error("cannot decode the item: {0}")]
+    Decode(CodecError),
+    /// There is no memory to get the item. It stays in the queue.
+    #[error("no space left for the item")]
+    NoSpace,
+    /// The queue was overwritten with bytes that this library does not write.
+    #[error("the queue is corrupt")]
+    Corrupt,
+}
+
+/// An error returned from the `try_get` methods: no item was got.
+///
+/// ```
+/// use crossproc::{SimpleQueue, TryGetError};
+/// assert_eq!(SimpleQueue::<u8>::bounded(1)?.try_get(), Err(TryGetError::Empty));
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TryGetError {
+    /// The queue has no item now.
+    #[error("the queue is empty")]
+    Empty,
+    /// The queue is empty and closed.
+    #[error("the queue is closed and empty")]
+    Closed,
+    /// The queue is empty, and no other handle of it exists any more: no item will come.
+    #[error("the queue is empty, and no other handle of it exists")]
+    Disconnected,
+    /// The item is not of this type, or the objects of its handles are gone. It is removed from the queue.
+    #[error("cannot decode the item: {0}")]
+    Decode(CodecError),
+    /// There is no memory to get the item. It stays in the queue.
+    #[error("no space left for the item")]
+    NoSpace,
+    /// The queue was overwritten with bytes that this library does not write.
+    #[error("the queue is corrupt")]
+    Corrupt,
+}
+
+/// An error returned from the `get_timeout` methods: no item was got.
+///
+/// ```
+/// let queue = crossproc::SimpleQueue::<u8>::bounded(1)?;
+/// assert!(queue.get_timeout(std::time::Duration::from_millis(1)).unwrap_err().is_timeout());
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+#[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum GetTimeoutError {
+    /// The queue was empty until the time ran out.
+    #[error("timed out waiting for an item")]
+    Timeout,
+    /// The queue is empty and closed.
+    #[error("the queue is closed and empty")]
+    Closed,
+    /// The queue is empty, and no other handle of it exists any more: no item will come.
+    #[error("the queue is empty, and no other handle of it exists")]
+    Disconnected,
+    /// The item is not of this type, or the objects of its handles are gone. It is removed from the queue.
+    #[error("cannot decode the item: {0}")]
+    Decode(CodecError),
+    /// There is no memory to get the item. It stays in the queue.
+    #[error("no space left for the item")]
+    NoSpace,
+    /// The queue was overwritten with bytes that this library does not write.
+    #[error("the queue is corrupt")]
+    Corrupt,
+}
+
+impl GetTimeoutError {
+    /// Returns whether the time ran out.
+    ///
+    /// ```
+    /// assert!(crossproc::GetTimeoutError::Timeout.is_timeout() && !crossproc::GetTimeoutError::Closed.is_timeout());
+    /// ```
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, GetTimeoutError::Timeout)
     }
 }
 
-/// Why `task_done` did nothing.
+/// An error returned from [`JoinableQueue::task_done`](crate::JoinableQueue::task_done): nothing has changed.
 ///
 /// ```
 /// use crossproc::{JoinableQueue, TaskDoneError};
@@ -263,10 +285,10 @@ impl<T> From<PutTimeoutError<T>> for super::Error {
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TaskDoneError {
-    /// All that was got is done already.
-    #[error("more tasks are done than were got")]
+    /// Every item that was got is done already.
+    #[error("task_done was called more often than items were got")]
     TooMany,
-    /// What stands in the queue's memory is nothing that this library writes.
+    /// The queue was overwritten with bytes that this library does not write.
     #[error("the queue is corrupt")]
     Corrupt,
 }

@@ -1,9 +1,9 @@
-//! Errors of semaphores, recursive locks and barriers.
+//! The errors of semaphores, recursive locks and barriers.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// Why no permit was acquired.
+/// An error returned from the `acquire` methods of semaphores: no permit was acquired.
 ///
 /// ```
 /// assert_eq!(crossproc::AcquireError::Corrupt.to_string(), "the semaphore is corrupt");
@@ -11,16 +11,16 @@ use thiserror::Error as ThisError;
 #[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// 1,024 permits of this semaphore are held through guards, and there are more; or this thread holds about 2,000 locks and
-    /// permits.
-    #[error("too many permits are held at once")]
+    /// As many permits of this semaphore as possible (1,024) are held through guards; or this thread holds about 2,000
+    /// locks and permits.
+    #[error("too many permits of the semaphore, or locks of this thread, are held at once")]
     TooMany,
-    /// What is in the memory is nothing that this library writes.
+    /// The semaphore was overwritten with bytes that this library does not write.
     #[error("the semaphore is corrupt")]
     Corrupt,
 }
 
-/// Why `try_acquire` got no permit.
+/// An error returned from the `try_acquire` methods of semaphores: no permit was acquired.
 ///
 /// ```
 /// let semaphore = crossproc::Semaphore::new(0)?;
@@ -30,15 +30,15 @@ pub enum AcquireError {
 #[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TryAcquireError {
-    /// None is available.
+    /// No permit is available.
     #[error("no permit is available")]
     WouldBlock,
-    /// What any way of acquiring may say.
+    /// Waiting for a permit would fail, too.
     #[error(transparent)]
     Acquire(#[from] AcquireError),
 }
 
-/// Why `acquire_timeout` got no permit.
+/// An error returned from the `acquire_timeout` methods of semaphores: no permit was acquired.
 ///
 /// ```
 /// let semaphore = crossproc::Semaphore::new(0)?;
@@ -49,15 +49,15 @@ pub enum TryAcquireError {
 #[non_exhaustive]
 pub enum AcquireTimeoutError {
     /// The time ran out.
-    #[error("timed out")]
+    #[error("timed out waiting for a permit")]
     Timeout,
-    /// What any way of acquiring may say.
+    /// Waiting longer would fail, too.
     #[error(transparent)]
     Acquire(#[from] AcquireError),
 }
 
 impl AcquireTimeoutError {
-    /// Whether the time ran out.
+    /// Returns whether the time ran out.
     ///
     /// ```
     /// assert!(crossproc::AcquireTimeoutError::Timeout.is_timeout());
@@ -67,7 +67,7 @@ impl AcquireTimeoutError {
     }
 }
 
-/// Why `release` changed nothing.
+/// An error returned from the `release` methods of semaphores and recursive locks: nothing was released.
 ///
 /// ```
 /// use crossproc::{BoundedSemaphore, ReleaseError};
@@ -77,18 +77,18 @@ impl AcquireTimeoutError {
 #[derive(ThisError, Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ReleaseError {
-    /// There would be more permits than the bound; or than a counter holds.
-    #[error("released too many times")]
+    /// The semaphore would have more permits than its bound, or than its counter holds.
+    #[error("the semaphore was released more often than it was acquired")]
     OverRelease,
-    /// The recursive lock is not held by this thread.
-    #[error("not held by this thread")]
+    /// This thread does not hold the recursive lock.
+    #[error("this thread does not hold the lock")]
     NotOwner,
-    /// What is in the memory is nothing that this library writes.
-    #[error("corrupt")]
+    /// The semaphore was overwritten with bytes that this library does not write.
+    #[error("the semaphore is corrupt")]
     Corrupt,
 }
 
-/// Why one did not pass a [`Barrier`](crate::Barrier).
+/// An error returned from the methods of a [`Barrier`](crate::Barrier).
 ///
 /// ```
 /// use crossproc::{Barrier, BarrierError};
@@ -99,25 +99,25 @@ pub enum ReleaseError {
 #[derive(ThisError, Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum BarrierError {
-    /// Somebody's time ran out, somebody died, aborted or reset the barrier, or the action failed.
-    #[error("the barrier is broken")]
+    /// Another party's time ran out, a party died, the barrier was aborted or reset, or the action failed.
+    #[error("the barrier is broken: a party timed out or died, or the barrier was aborted or reset")]
     Broken,
     /// The time of this party ran out.
-    #[error("timed out")]
+    #[error("timed out waiting for the other parties of the barrier")]
     Timeout,
-    /// This party did what is done in each round, and it failed: what it said.
-    #[error("the action failed: {0}")]
+    /// This party ran the barrier's action, and it failed with this text.
+    #[error("the action of the barrier failed: {0}")]
     Action(String),
     /// This thread holds about 2,000 locks.
     #[error("too many locks are held by this thread")]
     TooMany,
-    /// What is in the memory is nothing that this library writes.
+    /// The barrier was overwritten with bytes that this library does not write.
     #[error("the barrier is corrupt")]
     Corrupt,
 }
 
 impl BarrierError {
-    /// Whether the time of this party ran out.
+    /// Returns whether the time of this party ran out.
     ///
     /// ```
     /// assert!(crossproc::BarrierError::Timeout.is_timeout());

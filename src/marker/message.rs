@@ -1,11 +1,11 @@
-//! Which types may travel to another process.
+//! [`Message`]: types that are sent to other processes.
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A type that may be an argument or a result of a function in another process.
+/// A type that can be sent to another process, as an argument or result of a function or as an item of a queue or pipe.
 ///
-/// Implemented for every type that has [`Serialize`] and `Deserialize`, owns what it holds, and is `Send`. All handles of
-/// this crate are: they travel as what they are, and the memory stays where it is.
+/// It is implemented for every type that has [`Serialize`] and `Deserialize`, owns its data, and is `Send`. Every
+/// handle of this crate is a `Message`: the other process gets a handle of the same object, whose memory is not copied.
 ///
 /// ```
 /// fn through<T: crossproc::Message>(x: T) -> crossproc::Result<T> {
@@ -16,20 +16,20 @@ use serde::{Serialize, de::DeserializeOwned};
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 ///
-/// The bytes in between do not describe themselves ([postcard](https://docs.rs/postcard)): what `Serialize` writes,
-/// `Deserialize` must read, field by field. So `skip_serializing_if` gives other values, or an error, at the other side, and
-/// `untagged`, `tag`, `flatten` and `deserialize_any` are errors.
+/// The encoding ([postcard](https://docs.rs/postcard)) does not describe itself: `Deserialize` must read what
+/// `Serialize` writes, field by field. So `skip_serializing_if` gives other values or an error on the receiving side,
+/// and `untagged`, `tag`, `flatten` and `deserialize_any` are errors.
 ///
-/// A `&str` points into one process's memory, so it is none:
+/// A `&str` points into the memory of one process, so it is not a `Message`:
 ///
 /// ```compile_fail,E0277
 /// fn hello(name: &'static str) {}
 /// let child = crossproc::Process::spawn(hello, ("bob",));
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot travel to another process",
+    message = "`{Self}` cannot be sent to another process",
     label = "not a `Message`",
-    note = "a `Message` implements `serde::Serialize` and `serde::de::DeserializeOwned`: a `&str` travels as a `String`, a slice as a `Vec`, an error as `crossproc::Error` or as its text"
+    note = "a `Message` implements `serde::Serialize` and `serde::de::DeserializeOwned`: send a `&str` as a `String`, a slice as a `Vec`, an error as `crossproc::Error` or as its text"
 )]
 pub trait Message: Serialize + DeserializeOwned + Send + 'static {}
 

@@ -1,4 +1,4 @@
-//! Which types may be shared, and which may travel.
+//! The traits of types that live in shared memory ([`Element`]) or are sent to other processes ([`Message`]).
 
 mod element;
 mod message;

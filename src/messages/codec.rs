@@ -156,12 +156,12 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
 
 #[cold]
 fn too_long(rest: usize) -> CodecError {
-    CodecError(format!("{rest} bytes behind the message"))
+    CodecError::new(format!("{rest} bytes behind the message"))
 }
 
 #[cold]
 fn damaged(error: &postcard::Error) -> CodecError {
-    CodecError(error.to_string())
+    CodecError::new(error)
 }
 
 /// Manifest and message, in one piece: the length of the manifest stands in front.
@@ -183,7 +183,7 @@ fn discard(bytes: &[u8], found: Found) -> Vec<u8> {
 }
 
 fn arrive(bytes: &[u8], found: Found) -> Result<ReceivedMessage, CodecError> {
-    let (manifest, bytes) = split(bytes).ok_or_else(|| CodecError("a damaged list of handles".into()))?;
+    let (manifest, bytes) = split(bytes).ok_or_else(|| CodecError::new("a damaged list of handles"))?;
     ReceivedMessage::with(bytes.to_vec(), manifest.to_vec(), found)
 }
 
@@ -383,7 +383,7 @@ impl MessageRing {
                 }
                 Ok(Err(stop)) => return Err(stop.into()),
                 Err(SegmentError::NoSpace) => return Err(RingError::NoSpace.into()),
-                Err(error) => return Err(CodecError(error.to_string()).into()),
+                Err(error) => return Err(CodecError::new(error).into()),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! `Atomic<T>`: an integer in shared memory, changed by single instructions.
 //!
 //! # Layout
-//! An unused lock line as in every block, with the integer at offset 48.
+//! One line (64 bytes): a lock that is not used, as every object begins with one, and the integer at offset 48.
 #![allow(unsafe_code)] // the integer lies in shared memory
 
 use crate::SegmentError;
@@ -13,7 +13,7 @@ use std::sync::atomic::{self, Ordering};
 
 const INTEGER_AT: usize = 48;
 
-/// The integers: `i8` to `u64`, `isize` and `usize`.
+/// An integer type that an [`Atomic`] can hold: `i8` to `i64`, `u8` to `u64`, `isize` and `usize`.
 ///
 /// ```
 /// fn sum<T: crossproc::Int>(total: &crossproc::Atomic<T>, by: T) -> T {
@@ -23,7 +23,7 @@ const INTEGER_AT: usize = 48;
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 pub trait Int: Pod + sealed::Ops<<Self as Int>::Std> {
-    /// What std calls the atomic integer of this width.
+    /// The type in `std::sync::atomic` for this integer, such as [`AtomicI64`](std::sync::atomic::AtomicI64).
     type Std: Send + Sync + std::fmt::Debug + 'static;
 }
 
@@ -84,7 +84,7 @@ int! {
     isize AtomicIsize usize AtomicUsize
 }
 
-/// An integer in shared memory with the operations of `std::sync::atomic`.
+/// An integer in shared memory with the operations of `std::sync::atomic`. It has no lock.
 ///
 /// ```
 /// use crossproc::Atomic;
@@ -97,7 +97,7 @@ int! {
 /// ```
 ///
 /// # When a process dies
-/// Each operation happened or did not.
+/// Each operation has happened as a whole, or not at all.
 pub struct Atomic<T> {
     handle: Handle,
     of: PhantomData<fn() -> T>,
@@ -130,7 +130,7 @@ impl<T> Object for Atomic<T> {
 }
 
 fn init<T: Int>(object: NonNull<u8>, value: T) {
-    // SAFETY: fresh memory of a line; the integer lies inside it, aligned.
+    // SAFETY: the object is a new line of memory, in which the integer lies, aligned. No other thread knows it yet.
     unsafe { object.add(INTEGER_AT).cast::<T::Std>().write(T::atomic(value)) };
 }
 
@@ -145,10 +145,10 @@ macro_rules! operations {
 }
 
 impl<T: Int> Atomic<T> {
-    /// A new integer in anonymous shared memory.
+    /// Creates an integer in anonymous shared memory.
     ///
     /// # Errors
-    /// [`NoSpace`](SegmentError::NoSpace).
+    /// [`NoSpace`](SegmentError::NoSpace) if not enough memory is left.
     ///
     /// ```
     /// assert_eq!(crossproc::Atomic::new(5u16)?.load(std::sync::atomic::Ordering::SeqCst), 5);
@@ -158,7 +158,7 @@ impl<T: Int> Atomic<T> {
         segment::create(1, |object: &Self| init(object.handle.object(), value))
     }
 
-    /// An integer that other programs find by name.
+    /// Returns a builder that creates or opens an integer by name, so that other programs can use it, too.
     ///
     /// ```
     /// use std::sync::atomic::Ordering::Relaxed;
@@ -170,7 +170,7 @@ impl<T: Int> Atomic<T> {
         Named::by(name)
     }
 
-    /// An integer at an offset of memory that the program owns.
+    /// Returns a builder that creates or opens an integer at an offset of memory that the program owns.
     ///
     /// ```
     /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
@@ -183,7 +183,7 @@ impl<T: Int> Atomic<T> {
         memory.at(offset)
     }
 
-    /// The integer as std knows it, for what is not forwarded here.
+    /// Returns std's atomic integer, for operations that this type does not have.
     ///
     /// ```
     /// use std::sync::atomic::Ordering::SeqCst;
@@ -193,11 +193,11 @@ impl<T: Int> Atomic<T> {
     /// ```
     #[inline]
     pub fn as_std(&self) -> &T::Std {
-        // SAFETY: the integer that `init` wrote, aligned; mapped as long as the handle lives.
+        // SAFETY: the aligned integer that `init` wrote. The handle keeps it mapped.
         unsafe { self.handle.object().add(INTEGER_AT).cast().as_ref() }
     }
 
-    /// The integer.
+    /// Returns the integer.
     ///
     /// ```
     /// use std::sync::atomic::Ordering::SeqCst;
@@ -224,28 +224,28 @@ impl<T: Int> Atomic<T> {
     }
 
     operations! {
-        /// Replaces the integer, and gives the one before.
+        /// Replaces the integer, and returns the previous one.
         swap
-        /// Adds, wrapping around, and gives the integer before.
+        /// Adds to the integer, wrapping around on overflow, and returns the previous one.
         fetch_add
-        /// Subtracts, wrapping around, and gives the integer before.
+        /// Subtracts from the integer, wrapping around on overflow, and returns the previous one.
         fetch_sub
-        /// Keeps the larger one, and gives the integer before.
+        /// Replaces the integer by the larger of it and the argument, and returns the previous one.
         fetch_max
-        /// Keeps the smaller one, and gives the integer before.
+        /// Replaces the integer by the smaller of it and the argument, and returns the previous one.
         fetch_min
-        /// Bitwise and; gives the integer before.
+        /// Replaces the integer by its bitwise "and" with the argument, and returns the previous one.
         fetch_and
-        /// Bitwise or; gives the integer before.
+        /// Replaces the integer by its bitwise "or" with the argument, and returns the previous one.
         fetch_or
-        /// Bitwise exclusive or; gives the integer before.
+        /// Replaces the integer by its bitwise "xor" with the argument, and returns the previous one.
         fetch_xor
     }
 
-    /// Replaces the integer if it is `current`: `Ok` with it, else `Err` with what it is.
+    /// Replaces the integer by `new` if it is `current`, and returns `Ok(current)` then.
     ///
     /// # Errors
-    /// The integer, when it is another.
+    /// The integer, if it is not `current`. It is not changed then.
     ///
     /// ```
     /// use std::sync::atomic::Ordering::SeqCst;
@@ -260,7 +260,7 @@ impl<T: Int> Atomic<T> {
 }
 
 impl<T: Int> Named<Atomic<T>> {
-    /// Makes the integer; see [`Named`] for the errors.
+    /// Creates the integer. See [`Named`] for the errors.
     ///
     /// ```
     /// assert!(crossproc::Atomic::<u8>::named("doc-atomic-create").create(3).is_ok());
@@ -270,7 +270,7 @@ impl<T: Int> Named<Atomic<T>> {
         self.create_object(1, |object| init(object, value))
     }
 
-    /// Opens the integer, or makes it where there is none.
+    /// Opens the integer, or creates it if it does not exist.
     ///
     /// ```
     /// assert!(crossproc::Atomic::<u8>::named("doc-atomic-either").open_or_create(3).is_ok());

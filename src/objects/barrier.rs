@@ -1,4 +1,5 @@
-//! `Barrier`: a point that so many pass together. The protocol is `sync::monitor`'s, the state `sync::rounds`'.
+//! `Barrier`: a number of threads wait for each other. The protocol is that of `sync::monitor`, the state that of
+//! `sync::barrier`.
 #![allow(unsafe_code)] // the state lies in shared memory
 
 use crate::entry::BoundCall;
@@ -12,9 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ptr::NonNull;
 use std::time::Duration;
 
-const MOST_PARTIES: usize = 4096;
+const MAX_PARTIES: usize = 4096;
 
-/// A point that a number of threads of any processes, the *parties*, pass together, again and again.
+/// A point where a number of threads of any processes, the *parties*, wait for each other, again and again.
 ///
 /// ```
 /// use crossproc::{Barrier, Process};
@@ -32,9 +33,10 @@ const MOST_PARTIES: usize = 4096;
 /// ```
 ///
 /// # When a process dies
-/// While it waits, or acts: the barrier is [`Broken`](BarrierError::Broken) for all, until [`reset`](Barrier::reset). Elsewhere: nobody
-/// knows that it was to come; use [`wait_timeout`](Barrier::wait_timeout). With more than some 120 parties, a death in the very
-/// moment in which the others go to sleep may be seen up to two seconds late.
+/// If a process dies while it waits, or while it runs the action, the barrier is [`Broken`](BarrierError::Broken) for
+/// every party until [`reset`](Barrier::reset). With more than about 120 parties, a death at the moment when other
+/// parties go to sleep may be noticed up to two seconds late. A party that dies before it calls [`wait`](Barrier::wait)
+/// is not noticed, since parties have no identity: use [`wait_timeout`](Barrier::wait_timeout).
 #[derive(Debug)]
 pub struct Barrier {
     handle: Handle,
@@ -42,19 +44,19 @@ pub struct Barrier {
     action: Option<BoundCall>,
 }
 
-/// What one who passed a [`Barrier`] is told.
+/// The result of [`Barrier::wait`] for one party.
 ///
 /// ```
-/// let turn = crossproc::Barrier::new(1)?.wait()?;
-/// assert_eq!((turn.index, turn.is_leader), (0, true));
+/// let result = crossproc::Barrier::new(1)?.wait()?;
+/// assert_eq!((result.index, result.is_leader), (0, true));
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BarrierWaitResult {
-    /// A number from 0 to the number of parties, another one for each: in the order of arrival.
+    /// The position of the party in the order of arrival, from 0.
     pub index: usize,
-    /// Whether this is the one of all parties that leads: the last one that came.
+    /// Whether the party is the leader of this round: the one that arrived last.
     pub is_leader: bool,
 }
 
@@ -66,8 +68,8 @@ impl Object for Barrier {
     }
 
     fn layout(parties: usize) -> Option<ObjectLayout> {
-        (parties <= MOST_PARTIES)
-            .then(|| ObjectLayout { locks: 0, bytes: layout::bytes::<BarrierState>(0, seats_for(parties)) })
+        (parties <= MAX_PARTIES)
+            .then(|| ObjectLayout { locks: 0, bytes: layout::bytes::<BarrierState>(0, participants_for(parties)) })
     }
 
     fn of(handle: Handle, parties: usize) -> Self {
@@ -84,66 +86,67 @@ impl Object for Barrier {
 }
 
 impl Clone for Barrier {
-    /// One more reference to the same barrier.
+    /// Returns another handle of the same barrier.
     fn clone(&self) -> Self {
         Barrier { handle: self.handle.clone(), parties: self.parties, action: self.action.clone() }
     }
 }
 
-/// A barrier in a message, for what is written first.
-struct Bare<'a>(&'a Barrier);
+/// The handle of a barrier without its action, to be encoded.
+struct HandleOf<'a>(&'a Barrier);
 
-impl Serialize for Bare<'_> {
+impl Serialize for HandleOf<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         segment::serialize(self.0, false, serializer)
     }
 }
 
-/// The same, when it is read.
-struct Arrived(Barrier);
+/// A barrier without its action, decoded.
+struct WithoutAction(Barrier);
 
-impl<'de> Deserialize<'de> for Arrived {
+impl<'de> Deserialize<'de> for WithoutAction {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        segment::deserialize(false, deserializer).map(Arrived)
+        segment::deserialize(false, deserializer).map(WithoutAction)
     }
 }
 
 impl Serialize for Barrier {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (Bare(self), &self.action).serialize(serializer)
+        (HandleOf(self), &self.action).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Barrier {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (Arrived(barrier), action) = Deserialize::deserialize(deserializer)?;
+        let (WithoutAction(barrier), action) = Deserialize::deserialize(deserializer)?;
         Ok(Barrier { action, ..barrier })
     }
 }
 
-/// Those of one round, and of those of the round before that have not left yet.
-fn seats_for(parties: usize) -> usize {
+/// The parties of a round, and those of the round before that have not left yet.
+fn participants_for(parties: usize) -> usize {
     2 * parties + 16
 }
 
 fn check(parties: usize) -> Result<usize, SegmentError> {
     match parties {
-        1..=MOST_PARTIES => Ok(parties),
-        _ => Err(SegmentError::Invalid(format!("a barrier has 1 to {MOST_PARTIES} parties, not {parties}"))),
+        1..=MAX_PARTIES => Ok(parties),
+        _ => Err(SegmentError::Invalid(format!("a barrier has 1 to {MAX_PARTIES} parties, not {parties}"))),
     }
 }
 
 fn init(object: NonNull<u8>, parties: usize) {
-    // SAFETY: a new object, with room for more seats than are used here.
+    // SAFETY: the new object has the layout of a barrier, of which only the header is used here.
     let monitor = unsafe { layout::monitor::<BarrierState>(object, 0, 0) };
     monitor.state.init(parties as u32);
 }
 
 impl Barrier {
-    /// For so many parties, 1 to 4,096.
+    /// Creates a barrier for this number of parties, from 1 to 4,096.
     ///
     /// # Errors
-    /// [`Invalid`](SegmentError::Invalid) for another number; [`NoSpace`](SegmentError::NoSpace).
+    /// [`Invalid`](SegmentError::Invalid) for another number, [`NoSpace`](SegmentError::NoSpace) if not enough memory
+    /// is left.
     ///
     /// ```
     /// assert_eq!(crossproc::Barrier::new(2)?.parties(), 2);
@@ -154,13 +157,15 @@ impl Barrier {
         segment::create(check(parties)?, |barrier: &Self| init(barrier.handle.object(), parties))
     }
 
-    /// The same, with something that is done in each round by one of the parties, when all have come and none has passed:
-    /// a function or a closure that captures nothing, and its arguments, which travel with the handle. If it panics or
-    /// gives an `Err`, the barrier is broken.
+    /// Creates a barrier with an action, which one of the parties runs in each round: after all parties have arrived,
+    /// and before any of them passes.
+    ///
+    /// The action is a function, or a closure that captures nothing, and its arguments. Both are sent along with the
+    /// handle. If it panics or returns an `Err`, the barrier is broken.
     ///
     /// # Errors
-    /// [`Segment`](SpawnError::Segment) as [`new`](Barrier::new); [`NotAnEntry`](SpawnError::NotAnEntry) for a function of a
-    /// library, or one that captures.
+    /// [`Segment`](SpawnError::Segment) as [`new`](Barrier::new); [`NotAnEntry`](SpawnError::NotAnEntry) for a function
+    /// of a library, or one that captures.
     ///
     /// ```
     /// use crossproc::{Barrier, Value};
@@ -182,7 +187,7 @@ impl Barrier {
         Ok(Barrier { action: Some(action), ..Barrier::new(parties)? })
     }
 
-    /// One that other programs find by name.
+    /// Returns a builder that creates or opens a barrier by name, so that other programs can use it, too.
     ///
     /// ```
     /// let ours = crossproc::Barrier::named("doc-barrier").create(1)?;
@@ -194,7 +199,7 @@ impl Barrier {
         Named::by(name)
     }
 
-    /// One at an offset of memory that the program owns.
+    /// Returns a builder that creates or opens a barrier at an offset of memory that the program owns.
     ///
     /// ```
     /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
@@ -208,25 +213,27 @@ impl Barrier {
 
     #[inline]
     fn monitor(&self) -> Monitor<'_, BarrierState> {
-        // SAFETY: by `shape` the object has room for the state and that many seats, and lives as long as the handle.
-        unsafe { layout::monitor(self.handle.object(), 0, seats_for(self.parties)) }
+        // SAFETY: the object has the layout of a monitor with this number of participants. The handle keeps it mapped.
+        unsafe { layout::monitor(self.handle.object(), 0, participants_for(self.parties)) }
     }
 
-    fn meet(&self, deadline: Option<Deadline>) -> Result<BarrierWaitResult, BarrierError> {
-        let act = |action: &BoundCall| action.call().map_err(BarrierError::Action);
-        let place = match &self.action {
-            Some(action) => self.monitor().arrive_and_wait(deadline, Some(&|| act(action)))?,
+    fn wait_until(&self, deadline: Option<Deadline>) -> Result<BarrierWaitResult, BarrierError> {
+        let run = |action: &BoundCall| action.call().map_err(BarrierError::Action);
+        let arrival = match &self.action {
+            Some(action) => self.monitor().arrive_and_wait(deadline, Some(&|| run(action)))?,
             None => self.monitor().arrive_and_wait::<BarrierError>(deadline, None)?,
         };
-        Ok(BarrierWaitResult { index: place.index as usize, is_leader: place.is_last })
+        Ok(BarrierWaitResult { index: arrival.index as usize, is_leader: arrival.is_last })
     }
 
-    /// Waits until all parties are here.
+    /// Waits until all parties have arrived.
     ///
     /// # Errors
-    /// [`Broken`](BarrierError::Broken) when somebody's time ran out, or somebody died, aborted or reset it, or the action
-    /// failed: at once, until [`reset`](Barrier::reset). [`Action`](BarrierError::Action) for the party whose action failed.
-    /// [`TooMany`](BarrierError::TooMany); [`Corrupt`](BarrierError::Corrupt).
+    /// - [`Broken`](BarrierError::Broken) if the time of another party ran out, a party died, the barrier was aborted
+    ///   or reset, or the action failed. From then on every call returns this at once, until [`reset`](Barrier::reset).
+    /// - [`Action`](BarrierError::Action) for the party that ran the action, if it failed.
+    /// - [`TooMany`](BarrierError::TooMany) if this thread holds about 2,000 locks.
+    /// - [`Corrupt`](BarrierError::Corrupt) if the barrier was overwritten.
     ///
     /// ```
     /// assert!(crossproc::Barrier::new(1)?.wait()?.is_leader);
@@ -234,14 +241,14 @@ impl Barrier {
     /// ```
     #[inline]
     pub fn wait(&self) -> Result<BarrierWaitResult, BarrierError> {
-        self.meet(None)
+        self.wait_until(None)
     }
 
-    /// The same, at most for that long, by the monotonic clock. If that is not enough, the barrier is broken for
-    /// those who wait with it.
+    /// Waits until all parties have arrived, for at most `duration`, by the monotonic clock. If the time runs out, the
+    /// barrier is broken for every party.
     ///
     /// # Errors
-    /// [`Timeout`](BarrierError::Timeout), or as [`wait`](Barrier::wait).
+    /// [`Timeout`](BarrierError::Timeout), or the errors of [`wait`](Barrier::wait).
     ///
     /// ```
     /// let barrier = crossproc::Barrier::new(2)?;
@@ -250,13 +257,14 @@ impl Barrier {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn wait_timeout(&self, duration: Duration) -> Result<BarrierWaitResult, BarrierError> {
-        self.meet(Some(Deadline::after(duration)))
+        self.wait_until(Some(Deadline::after(duration)))
     }
 
-    /// Breaks the barrier: those who wait, and those who come, get [`Broken`](BarrierError::Broken), until it is reset.
+    /// Breaks the barrier: every party that waits or arrives gets [`Broken`](BarrierError::Broken), until
+    /// [`reset`](Barrier::reset).
     ///
     /// # Errors
-    /// [`Corrupt`](BarrierError::Corrupt).
+    /// [`Corrupt`](BarrierError::Corrupt) if the barrier was overwritten.
     ///
     /// ```
     /// let barrier = crossproc::Barrier::new(1)?;
@@ -268,10 +276,11 @@ impl Barrier {
         Ok(self.monitor().abort().map_err(BarrierFailure::from)?)
     }
 
-    /// Makes a broken barrier whole. Those who wait at the moment get [`Broken`](BarrierError::Broken).
+    /// Makes a broken barrier usable again, with no party waiting. Parties that wait meanwhile get
+    /// [`Broken`](BarrierError::Broken).
     ///
     /// # Errors
-    /// [`Corrupt`](BarrierError::Corrupt).
+    /// [`Corrupt`](BarrierError::Corrupt) if the barrier was overwritten.
     ///
     /// ```
     /// let barrier = crossproc::Barrier::new(1)?;
@@ -284,7 +293,7 @@ impl Barrier {
         Ok(self.monitor().reset().map_err(BarrierFailure::from)?)
     }
 
-    /// How many it takes.
+    /// Returns the number of parties.
     ///
     /// ```
     /// assert_eq!(crossproc::Barrier::new(5)?.parties(), 5);
@@ -294,7 +303,7 @@ impl Barrier {
         self.parties
     }
 
-    /// How many wait at this moment.
+    /// Returns the number of parties that wait at this moment.
     ///
     /// ```
     /// assert_eq!(crossproc::Barrier::new(5)?.waiting(), 0);
@@ -304,7 +313,7 @@ impl Barrier {
         self.monitor().state.waiting() as usize
     }
 
-    /// Whether it is broken.
+    /// Returns whether the barrier is broken.
     ///
     /// ```
     /// assert!(!crossproc::Barrier::new(5)?.is_broken());
@@ -316,8 +325,8 @@ impl Barrier {
 }
 
 impl From<BarrierFailure> for BarrierError {
-    fn from(stopped: BarrierFailure) -> Self {
-        match stopped {
+    fn from(failure: BarrierFailure) -> Self {
+        match failure {
             BarrierFailure::Broken => BarrierError::Broken,
             BarrierFailure::Timeout => BarrierError::Timeout,
             BarrierFailure::TooMany => BarrierError::TooMany,
@@ -327,7 +336,7 @@ impl From<BarrierFailure> for BarrierError {
 }
 
 impl Named<Barrier> {
-    /// Makes it, for so many parties; see [`Named`] for the errors.
+    /// Creates the barrier for this number of parties. See [`Named`] for the errors.
     ///
     /// ```
     /// assert!(crossproc::Barrier::named("doc-barrier-create").create(2).is_ok());
@@ -337,7 +346,7 @@ impl Named<Barrier> {
         self.create_object(check(parties)?, |object| init(object, parties))
     }
 
-    /// Opens it, or makes it where there is none.
+    /// Opens the barrier, or creates it if it does not exist.
     ///
     /// ```
     /// let barrier = crossproc::Barrier::named("doc-barrier-either").open_or_create(2)?;

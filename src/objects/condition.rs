@@ -1,8 +1,11 @@
-//! `Condition`: waiting, with a lock given up meanwhile, until somebody says that something changed. The protocol is
-//! `sync::monitor`'s, the state `sync::waiters`'.
+//! `Condition`: releases a lock, waits for a notification, and takes the lock again. The protocol is that of
+//! `sync::monitor`, the state that of `sync::condvar`.
 #![allow(unsafe_code)] // the state lies in shared memory
 
-use super::rlock::Levels;
+use super::array::RangeLock;
+use super::lock::SuspendedLock;
+use super::rlock::{RecursiveLock, SuspendedRLock};
+use super::value::SuspendedValue;
 use crate::segment::unit_handle;
 use crate::segment::{Handle, LINE};
 use crate::sync::Timeout;
@@ -14,14 +17,18 @@ use crate::{ArrayGuard, Element, LockError, LockGuard, RLockGuard, ValueGuard};
 use bytemuck::Pod;
 use std::time::Duration;
 
-/// More than this do not wait at once.
-const SEATS: usize = 128;
+/// The largest number of threads that wait at the same time.
+const MAX_WAITERS: usize = 128;
 
-/// Where threads of any processes wait until something that a lock protects has changed.
+/// A condition variable between processes: threads wait until something that a lock protects has changed.
 ///
-/// It goes with the guard of a [`Lock`](crate::Lock), an [`RLock`](crate::RLock), a [`Value`](crate::Value) or an [`Array`](crate::Array):
-/// that is given up while one waits, and taken again. A condition may wake without a reason, so
-/// [`wait_while`](Condition::wait_while) is mostly what one wants.
+/// [`wait`](Condition::wait) takes the guard of a [`Lock`](crate::Lock), an [`RLock`](crate::RLock), a
+/// [`Value`](crate::Value), an [`Array`](crate::Array) or a [`Part`](crate::Part), releases that lock while it waits,
+/// and takes it again before it returns. It may return without a notification, so mostly
+/// [`wait_while`](Condition::wait_while) is the method to use. At most 128 threads can wait for a condition at the same
+/// time.
+///
+/// A condition also has a [lock of its own](Condition::lock), for data that no object of this crate holds.
 ///
 /// ```
 /// use crossproc::{Condition, Process, Value};
@@ -40,16 +47,18 @@ const SEATS: usize = 128;
 /// ```
 ///
 /// # When a process dies
-/// Asleep: nobody is the worse. Woken by [`notify_one`](Condition::notify_one), but not in possession of its lock yet: another one that
-/// waits wakes in its place. With the lock held again: what its lock says. In the middle of `notify_*`: all that it was to
-/// wake wake, or none.
+/// - While it waits: the other waiters are not affected.
+/// - After [`notify_one`](Condition::notify_one) woke it, but before it has its lock again: another waiter wakes in its
+///   place.
+/// - With its lock held again: see the type of the lock.
+/// - During a `notify` call: either every waiter that the call was to wake wakes, or none.
 pub struct Condition {
     handle: Handle,
 }
 
-unit_handle!(Condition, 1, layout::bytes::<CondvarState>(1, SEATS), "doc-condition");
+unit_handle!(Condition, 1, layout::bytes::<CondvarState>(1, MAX_WAITERS), "doc-condition");
 
-/// Whether a wait with a time ended by it, as `std`'s.
+/// The result of a wait with a timeout, like [`std::sync::WaitTimeoutResult`].
 ///
 /// ```
 /// use crossproc::{Condition, Lock};
@@ -62,7 +71,7 @@ unit_handle!(Condition, 1, layout::bytes::<CondvarState>(1, SEATS), "doc-conditi
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// Whether the time ran out.
+    /// Returns whether the time ran out.
     ///
     /// ```
     /// # use crossproc::{Condition, Lock};
@@ -81,7 +90,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A guard that a [`Condition`] can give up and take again: those of `Lock`, `RLock`, `Value` and `Array`.
+/// A guard whose lock a [`Condition`] can release and take again: those of `Lock`, `RLock`, `Value`, `Array` and
+/// `Part`.
 ///
 /// ```
 /// fn is_guard<G: crossproc::Guard>(_: &G) {}
@@ -90,30 +100,30 @@ mod sealed {
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 pub trait Guard: Sized + sealed::Sealed {
-    /// What the guard protects.
+    /// The type of the data that the guard protects.
     type Target: ?Sized;
     #[doc(hidden)]
-    type Parked;
+    type Suspended;
     #[doc(hidden)]
-    fn park(self) -> Self::Parked;
+    fn suspend(self) -> Self::Suspended;
     #[doc(hidden)]
-    fn retake(parked: Self::Parked) -> Result<Self, LockError>;
+    fn resume(suspended: Self::Suspended) -> Result<Self, LockError>;
     #[doc(hidden)]
     fn target(&mut self) -> &mut Self::Target;
 }
 
-/// How each guard is given up, and taken again.
+/// Implements `Guard` by the guard's own `suspend`, and `resume` of what that returns.
 macro_rules! guard {
-    ([$($generics:tt)*] $guard:ty, $target:ty, $parked:ty, $park:path, |$this:ident| $access:expr) => {
+    ([$($generics:tt)*] $guard:ty, $target:ty, $suspended:ty, $suspend:path, |$this:ident| $access:expr) => {
         impl<$($generics)*> sealed::Sealed for $guard {}
         impl<$($generics)*> Guard for $guard {
             type Target = $target;
-            type Parked = $parked;
-            fn park(self) -> Self::Parked {
-                $park(self)
+            type Suspended = $suspended;
+            fn suspend(self) -> Self::Suspended {
+                $suspend(self)
             }
-            fn retake(parked: Self::Parked) -> Result<Self, LockError> {
-                parked.retake()
+            fn resume(suspended: Self::Suspended) -> Result<Self, LockError> {
+                suspended.resume()
             }
             fn target(&mut self) -> &mut Self::Target {
                 let $this = self;
@@ -123,27 +133,28 @@ macro_rules! guard {
     };
 }
 
-/// Nothing: a lock by itself protects no memory of ours.
-fn nothing() -> &'static mut () {
-    Box::leak(Box::new(())) // of no size, so nothing is leaked
+/// The target of a guard that protects no shared memory.
+fn unit() -> &'static mut () {
+    Box::leak(Box::new(())) // its size is 0, so no memory is leaked
 }
 
-guard!(['a] LockGuard<'a>, (), crate::objects::lock::Parked<'a>, LockGuard::park, |_guard| nothing());
-guard!(['a] RLockGuard<'a>, (), crate::objects::rlock::Parked<'a>, RLockGuard::park, |_guard| nothing());
-guard!(['a, T: Element] ValueGuard<'a, T>, T, crate::objects::value::Parked<'a, T>, ValueGuard::park, |guard| &mut **guard);
-guard!(['a, T: Pod] ArrayGuard<'a, T>, [T], crate::objects::array::Cover<'a, T>, ArrayGuard::park, |guard| &mut **guard);
+guard!(['a] LockGuard<'a>, (), SuspendedLock<'a>, LockGuard::suspend, |_guard| unit());
+guard!(['a] RLockGuard<'a>, (), SuspendedRLock<'a>, RLockGuard::suspend, |_guard| unit());
+guard!(['a, T: Element] ValueGuard<'a, T>, T, SuspendedValue<'a, T>, ValueGuard::suspend, |guard| &mut **guard);
+guard!(['a, T: Pod] ArrayGuard<'a, T>, [T], RangeLock<'a, T>, ArrayGuard::suspend, |guard| &mut **guard);
 
 impl Condition {
     #[inline]
     fn monitor(&self) -> Monitor<'_, CondvarState> {
-        // SAFETY: by `shape` the object has room for the state and that many seats, and lives as long as the handle.
-        unsafe { layout::monitor(self.handle.object(), 1, SEATS) }
+        // SAFETY: the object has the layout of a monitor with one more lock and `MAX_WAITERS` participants. The handle
+        // keeps it mapped.
+        unsafe { layout::monitor(self.handle.object(), 1, MAX_WAITERS) }
     }
 
-    /// The condition's own lock, which its thread may take again, for what lies elsewhere.
+    /// Takes the condition's own lock, which is recursive like an [`RLock`](crate::RLock). It can protect anything.
     ///
     /// # Errors
-    /// As [`RLock::lock`](crate::RLock::lock).
+    /// The errors of [`RLock::lock`](crate::RLock::lock).
     ///
     /// ```
     /// let condition = crossproc::Condition::new()?;
@@ -156,10 +167,10 @@ impl Condition {
         Ok(self.own_lock().acquire(Timeout::Never)?)
     }
 
-    /// The same; if a holder was killed, `repair` runs first.
+    /// Takes the condition's own lock. If a holder was killed, runs `repair` first.
     ///
     /// # Errors
-    /// As [`RLock::lock_or_repair`](crate::RLock::lock_or_repair).
+    /// The errors of [`RLock::lock_or_repair`](crate::RLock::lock_or_repair).
     ///
     /// ```
     /// let condition = crossproc::Condition::new()?;
@@ -170,17 +181,25 @@ impl Condition {
         self.own_lock().acquire_repaired(repair)
     }
 
-    fn own_lock(&self) -> Levels<'_> {
-        // SAFETY: by `shape` there is a line for a second lock behind the first one, mapped as long as the handle lives.
-        unsafe { Levels::at(self.handle.object().add(LINE)) }
+    fn own_lock(&self) -> RecursiveLock<'_> {
+        // SAFETY: the second line of the object begins with a lock (the layout has one more lock). The handle keeps it
+        // mapped.
+        unsafe { RecursiveLock::at(self.handle.object().add(LINE)) }
     }
 
-    /// Gives the guard's lock up, waits until somebody notifies, and takes the lock again. The guard of a `Value` commits
-    /// before; of an `RLock` all levels are given up, and taken again.
+    /// Releases the guard's lock, waits for a notification, and takes the lock again.
+    ///
+    /// Releasing the lock of a [`Value`](crate::Value) commits its changes. An [`RLock`](crate::RLock) is released
+    /// completely, however often this thread has taken it, and taken again as often. A notification that is sent after
+    /// the lock was released is not missed.
     ///
     /// # Errors
-    /// What the lock says when it is taken again; [`TooMany`](LockError::TooMany) when 128 wait here already, or this
-    /// thread holds about 2,000 locks; [`Corrupt`](LockError::Corrupt). The lock is not held then.
+    /// - The error of taking the lock again.
+    /// - [`TooMany`](LockError::TooMany) if 128 threads wait for this condition already, or this thread holds about
+    ///   2,000 locks.
+    /// - [`Corrupt`](LockError::Corrupt) if the condition was overwritten.
+    ///
+    /// In each case, this thread does not hold the lock any more.
     ///
     /// ```
     /// use crossproc::{Condition, Lock};
@@ -188,7 +207,7 @@ impl Condition {
     /// std::thread::scope(|scope| -> crossproc::Result<()> {
     ///     let guard = lock.lock()?;
     ///     scope.spawn(|| {
-    ///         let _guard = lock.lock(); // not before the other one waits
+    ///         let _guard = lock.lock(); // not before the other thread waits
     ///         condition.notify_one()
     ///     });
     ///     let _guard = condition.wait(guard)?;
@@ -200,10 +219,12 @@ impl Condition {
         Ok(self.wait_until(guard, None)?.0)
     }
 
-    /// The same, at most for that long, by the monotonic clock; the lock is waited for all the same.
+    /// Like [`wait`](Condition::wait), but waits for a notification for at most `duration`, by the monotonic clock.
+    ///
+    /// Taking the lock again afterwards may take longer.
     ///
     /// # Errors
-    /// As [`wait`](Condition::wait).
+    /// The errors of [`wait`](Condition::wait).
     ///
     /// ```
     /// use crossproc::{Condition, Value};
@@ -216,33 +237,34 @@ impl Condition {
         self.wait_until(guard, Some(Deadline::after(duration)))
     }
 
-    /// Waits as long as it is so.
+    /// Waits, with the guard's lock released, while `condition` returns true. It is called under the lock, before the
+    /// first wait and after each one.
     ///
     /// # Errors
-    /// As [`wait`](Condition::wait).
+    /// The errors of [`wait`](Condition::wait).
     ///
     /// ```
     /// use crossproc::{Condition, Array};
     /// let (array, condition) = (Array::from_slice(&[1, 2])?, Condition::new()?);
-    /// let guard = condition.wait_while(array.lock()?, |items| items.is_empty())?; // not at all
+    /// let guard = condition.wait_while(array.lock()?, |items| items.is_empty())?; // does not wait
     /// assert_eq!(guard[..], [1, 2]);
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn wait_while<G: Guard>(
         &self,
         mut guard: G,
-        mut is_so: impl FnMut(&mut G::Target) -> bool,
+        mut condition: impl FnMut(&mut G::Target) -> bool,
     ) -> Result<G, LockError> {
-        while is_so(guard.target()) {
+        while condition(guard.target()) {
             guard = self.wait(guard)?;
         }
         Ok(guard)
     }
 
-    /// Waits as long as it is so, at most for that long.
+    /// Like [`wait_while`](Condition::wait_while), but waits for at most `duration` in total, by the monotonic clock.
     ///
     /// # Errors
-    /// As [`wait`](Condition::wait).
+    /// The errors of [`wait`](Condition::wait).
     ///
     /// ```
     /// use crossproc::{Condition, Value};
@@ -256,11 +278,11 @@ impl Condition {
         &self,
         mut guard: G,
         duration: Duration,
-        mut is_so: impl FnMut(&mut G::Target) -> bool,
+        mut condition: impl FnMut(&mut G::Target) -> bool,
     ) -> Result<(G, WaitTimeoutResult), LockError> {
         let deadline = Deadline::after(duration);
         loop {
-            if !is_so(guard.target()) {
+            if !condition(guard.target()) {
                 return Ok((guard, WaitTimeoutResult(false)));
             }
             if deadline.has_passed() {
@@ -273,18 +295,18 @@ impl Condition {
     fn wait_until<G: Guard>(&self, guard: G, deadline: Option<Deadline>) -> Result<(G, WaitTimeoutResult), LockError> {
         let monitor = self.monitor();
         let waiter = monitor.register()?;
-        let parked = guard.park();
-        let called = monitor.wait_for_grant(&waiter, deadline);
-        let guard = G::retake(parked);
+        let suspended = guard.suspend();
+        let was_notified = monitor.wait_for_grant(&waiter, deadline);
+        let guard = G::resume(suspended);
         monitor.unregister(&waiter)?;
-        let (called, guard) = (called?, guard?);
-        Ok((guard, WaitTimeoutResult(!called)))
+        let (was_notified, guard) = (was_notified?, guard?);
+        Ok((guard, WaitTimeoutResult(!was_notified)))
     }
 
-    /// Wakes one of those who wait, if there is one. With the lock held or without it.
+    /// Wakes one waiting thread, if there is one. The caller may hold the lock, but need not.
     ///
     /// # Errors
-    /// [`Corrupt`](LockError::Corrupt).
+    /// [`Corrupt`](LockError::Corrupt) if the condition was overwritten.
     ///
     /// ```
     /// crossproc::Condition::new()?.notify_one()?;
@@ -295,10 +317,10 @@ impl Condition {
         self.notify(1)
     }
 
-    /// Wakes so many of those who wait, or all if there are not so many.
+    /// Wakes `n` waiting threads, or all if fewer wait.
     ///
     /// # Errors
-    /// [`Corrupt`](LockError::Corrupt).
+    /// [`Corrupt`](LockError::Corrupt) if the condition was overwritten.
     ///
     /// ```
     /// crossproc::Condition::new()?.notify(3)?;
@@ -315,10 +337,10 @@ impl Condition {
         Ok(self.monitor().notify_some(u32::try_from(n).unwrap_or(u32::MAX))?)
     }
 
-    /// Wakes all who wait.
+    /// Wakes all waiting threads.
     ///
     /// # Errors
-    /// [`Corrupt`](LockError::Corrupt).
+    /// [`Corrupt`](LockError::Corrupt) if the condition was overwritten.
     ///
     /// ```
     /// crossproc::Condition::new()?.notify_all()?;

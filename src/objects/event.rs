@@ -1,4 +1,4 @@
-//! `Event`: something that happens once, until it is cleared. The protocol is `sync::signal`'s.
+//! `Event`: a flag that threads wait for. The protocol is that of `sync::event`.
 #![allow(unsafe_code)] // the state lies in shared memory
 
 use crate::segment::unit_handle;
@@ -7,7 +7,7 @@ use crate::sync::event::EventState;
 use crate::sys::Deadline;
 use std::time::Duration;
 
-/// Something that happens, which any number of threads of any processes wait for.
+/// A flag that any number of threads of any processes wait for. It is set until it is cleared.
 ///
 /// ```
 /// use crossproc::{Event, Process};
@@ -20,9 +20,9 @@ use std::time::Duration;
 /// ```
 ///
 /// # When a process dies
-/// In the middle of [`set`](Event::set): it is set, or not. If it is, everybody wakes; up to half a second late if the dead
-/// one held a guard meanwhile, was in a signal handler, or in a thread that had used nothing of this library yet, or if
-/// somebody cleared it at that very moment. Nothing else can be left by a death.
+/// If a process dies during [`set`](Event::set), the event is set or not. If it is set, every waiter wakes. It wakes up
+/// to half a second late if the dead thread held a guard, was in a signal handler, or used this library for the first
+/// time, or if another thread cleared the event at that moment. A death at any other point changes nothing.
 pub struct Event {
     handle: Handle,
 }
@@ -31,27 +31,31 @@ unit_handle!(Event, 0, 2 * LINE, "doc-event");
 
 impl Event {
     #[inline]
-    pub(crate) fn signal(&self) -> &EventState {
-        // SAFETY: the line behind the object's lock, mapped as long as the handle lives; any bytes are a EventState.
+    pub(crate) fn state(&self) -> &EventState {
+        // SAFETY: the state is the second line of the object, and consists of atomics, for which any bytes are valid.
+        // The handle keeps it mapped.
         unsafe { self.handle.object().add(LINE).cast().as_ref() }
     }
 
-    /// It happens: everybody who waits wakes, and nobody waits any more, until [`clear`](Event::clear). May be called from a
-    /// signal handler.
+    /// Sets the event, and wakes every waiting thread. Until [`clear`](Event::clear), [`wait`](Event::wait) returns at
+    /// once.
+    ///
+    /// This may be called from a signal handler.
     ///
     /// ```
     /// let event = crossproc::Event::new()?;
     /// event.set();
-    /// event.set(); // as often as one likes
+    /// event.set(); // setting it again has no effect
     /// event.wait();
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     #[inline]
     pub fn set(&self) {
-        self.signal().set();
+        self.state().set();
     }
 
-    /// From now on it has to happen again. Those who waited before the last [`set`](Event::set) wake all the same.
+    /// Clears the event, so that [`wait`](Event::wait) waits again. Threads that waited before the last
+    /// [`set`](Event::set) wake nevertheless.
     ///
     /// ```
     /// let event = crossproc::Event::new()?;
@@ -62,10 +66,10 @@ impl Event {
     /// ```
     #[inline]
     pub fn clear(&self) {
-        self.signal().clear();
+        self.state().clear();
     }
 
-    /// Whether it happened.
+    /// Returns whether the event is set.
     ///
     /// ```
     /// assert!(!crossproc::Event::new()?.is_set());
@@ -73,10 +77,10 @@ impl Event {
     /// ```
     #[inline]
     pub fn is_set(&self) -> bool {
-        self.signal().is_set()
+        self.state().is_set()
     }
 
-    /// Waits until it happens.
+    /// Waits until the event is set.
     ///
     /// ```
     /// let event = crossproc::Event::new()?;
@@ -86,10 +90,10 @@ impl Event {
     /// ```
     #[inline]
     pub fn wait(&self) {
-        self.signal().wait(None);
+        self.state().wait(None);
     }
 
-    /// Waits until it happens, or that time is over, by the monotonic clock; says whether it happened.
+    /// Waits until the event is set, for at most `duration`, by the monotonic clock. Returns whether it was set.
     ///
     /// ```
     /// let event = crossproc::Event::new()?;
@@ -100,6 +104,6 @@ impl Event {
     /// ```
     #[must_use]
     pub fn wait_timeout(&self, duration: Duration) -> bool {
-        self.signal().wait(Some(Deadline::after(duration)))
+        self.state().wait(Some(Deadline::after(duration)))
     }
 }

@@ -1,4 +1,4 @@
-//! `Lock`: a lock by itself. The protocol is [`RawLock`]'s.
+//! `Lock`: a lock that protects nothing in shared memory. The protocol is that of [`RawLock`].
 #![allow(unsafe_code)] // the lock lies in shared memory
 
 use crate::segment::unit_handle;
@@ -8,7 +8,7 @@ use crate::{LockError, LockTimeoutError, TryLockError};
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// A lock between processes, for what is not in shared memory: a file, a terminal, a device.
+/// A lock between processes that holds no data. It protects what is not in shared memory: a file, a terminal, a device.
 ///
 /// ```
 /// use crossproc::{Lock, LockError};
@@ -20,9 +20,10 @@ use std::time::Duration;
 /// ```
 ///
 /// # When a process dies
-/// With the lock held: the next `lock` is [`OwnerDied`](LockError::OwnerDied) at once, for what the lock protects may be
-/// half-done, until [`lock_or_repair`](Lock::lock_or_repair) has made it good. A panic in the guard's scope just unlocks. A
-/// leaked guard keeps the lock until its process ends.
+/// If a process dies while it holds the lock, what the lock protects may be half done. So the next [`lock`](Lock::lock)
+/// returns [`OwnerDied`](LockError::OwnerDied) at once, in every process, until a call of
+/// [`lock_or_repair`](Lock::lock_or_repair) has made it good. A panic while a guard is alive only unlocks. A guard that
+/// is leaked ([`std::mem::forget`]) keeps the lock until its process ends.
 pub struct Lock {
     handle: Handle,
 }
@@ -32,7 +33,7 @@ unit_handle!(Lock, 0, LINE, "doc-lock");
 impl Lock {
     #[inline]
     fn raw(&self) -> &RawLock {
-        // SAFETY: the object begins with its lock, mapped as long as the handle lives.
+        // SAFETY: the object begins with its lock, which consists of atomics. The handle keeps it mapped.
         unsafe { self.handle.object().cast().as_ref() }
     }
 
@@ -41,12 +42,14 @@ impl Lock {
         LockGuard { lock: self.raw(), held, thread: PhantomData }
     }
 
-    /// Waits for the lock.
+    /// Takes the lock, and waits until it is free.
     ///
     /// # Errors
-    /// [`OwnerDied`](LockError::OwnerDied) at once, without holding the lock, when a holder was killed and nobody repaired
-    /// what it left; [`Deadlock`](LockError::Deadlock) when this thread holds it; [`TooMany`](LockError::TooMany);
-    /// [`Corrupt`](LockError::Corrupt).
+    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and nobody has repaired what the lock protects. The
+    ///   lock is not held then.
+    /// - [`Deadlock`](LockError::Deadlock) if this thread holds the lock.
+    /// - [`TooMany`](LockError::TooMany) if this thread holds about 2,000 locks.
+    /// - [`Corrupt`](LockError::Corrupt) if the lock was overwritten.
     ///
     /// ```
     /// let lock = crossproc::Lock::new()?;
@@ -60,10 +63,10 @@ impl Lock {
         Ok(self.guard(self.raw().acquire_unpoisoned(Timeout::Never)?))
     }
 
-    /// Takes the lock if nobody has it.
+    /// Takes the lock if it is free.
     ///
     /// # Errors
-    /// [`WouldBlock`](TryLockError::WouldBlock), or as [`lock`](Lock::lock).
+    /// [`WouldBlock`](TryLockError::WouldBlock), or the errors of [`lock`](Lock::lock).
     ///
     /// ```
     /// assert!(crossproc::Lock::new()?.try_lock().is_ok());
@@ -74,10 +77,10 @@ impl Lock {
         Ok(self.guard(self.raw().acquire_unpoisoned(Timeout::Now)?))
     }
 
-    /// Waits for the lock for that long, by the monotonic clock; zero means try.
+    /// Takes the lock, and waits for it for at most `duration`, by the monotonic clock. If that is zero, it tries once.
     ///
     /// # Errors
-    /// [`Timeout`](LockTimeoutError::Timeout), or as [`lock`](Lock::lock).
+    /// [`Timeout`](LockTimeoutError::Timeout), or the errors of [`lock`](Lock::lock).
     ///
     /// ```
     /// assert!(crossproc::Lock::new()?.lock_timeout(std::time::Duration::ZERO).is_ok());
@@ -87,12 +90,13 @@ impl Lock {
         Ok(self.guard(self.raw().acquire_unpoisoned(Timeout::at_most(duration))?))
     }
 
-    /// Waits for the lock; if a holder was killed, runs `repair` first.
+    /// Takes the lock, like [`lock`](Lock::lock). If a holder was killed, runs `repair` first.
     ///
-    /// The repair runs once, by whoever comes first. If that one is killed, or panics, in it, the next one repairs.
+    /// The first caller after the death runs its `repair`. If it is killed or panics meanwhile, the next caller
+    /// repairs.
     ///
     /// # Errors
-    /// As [`lock`](Lock::lock), but `OwnerDied`.
+    /// The errors of [`lock`](Lock::lock), except `OwnerDied`.
     ///
     /// ```
     /// let held = crossproc::Lock::new()?.lock_or_repair(|| unreachable!("nobody died")).map(drop);
@@ -103,7 +107,7 @@ impl Lock {
         Ok(self.guard(self.raw().acquire_repaired(repair)?))
     }
 
-    /// The process that holds the lock at this moment.
+    /// Returns the id of the process that holds the lock at this moment.
     ///
     /// ```
     /// let lock = crossproc::Lock::new()?;
@@ -117,7 +121,7 @@ impl Lock {
     }
 }
 
-/// A [`Lock`] that is held; dropping it unlocks, also by a panic.
+/// A [`Lock`] that is held. Dropping the guard unlocks, also during a panic.
 ///
 /// ```
 /// let lock = crossproc::Lock::new()?;
@@ -125,7 +129,7 @@ impl Lock {
 /// assert_eq!(lock.holder(), None);
 /// # Ok::<(), crossproc::Error>(())
 /// ```
-#[must_use = "dropped at once, the lock protects nothing"]
+#[must_use = "a guard that is dropped at once protects nothing"]
 pub struct LockGuard<'a> {
     lock: &'a RawLock,
     held: Held,
@@ -133,24 +137,25 @@ pub struct LockGuard<'a> {
 }
 
 impl<'a> LockGuard<'a> {
-    /// Gives the lock up.
-    pub(crate) fn park(self) -> Parked<'a> {
-        Parked(self.lock)
+    /// Unlocks, and returns what takes the lock again.
+    pub(crate) fn suspend(self) -> SuspendedLock<'a> {
+        SuspendedLock(self.lock)
     }
 }
 
-/// A lock that was given up, to be taken again.
-#[allow(missing_debug_implementations, reason = "nobody but this crate sees it")]
-pub struct Parked<'a>(&'a RawLock);
+/// A lock that a [`Condition`](crate::Condition) has released, to take it again.
+#[allow(missing_debug_implementations, reason = "it is not visible outside of this crate")]
+pub struct SuspendedLock<'a>(&'a RawLock);
 
-impl<'a> Parked<'a> {
-    pub(crate) fn retake(self) -> Result<LockGuard<'a>, LockError> {
+impl<'a> SuspendedLock<'a> {
+    pub(crate) fn resume(self) -> Result<LockGuard<'a>, LockError> {
         let held = self.0.acquire_unpoisoned(Timeout::Never)?;
         Ok(LockGuard { lock: self.0, held, thread: PhantomData })
     }
 }
 
-// SAFETY: a shared guard gives nothing at all.
+// SAFETY: a shared guard gives access to nothing. Unlocking, which belongs to the guard's thread, needs the guard
+// itself.
 unsafe impl Sync for LockGuard<'_> {}
 
 impl Drop for LockGuard<'_> {

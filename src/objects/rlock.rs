@@ -1,10 +1,18 @@
-//! `RLock`: a lock that its thread may take again. The protocol is `RawLock`'s; the depth lies beside it.
+//! `RLock`: a lock that the thread which holds it may take again. The protocol is that of [`RawLock`].
+//!
+//! # Layout
+//! ```text
+//! offset 0    lock     RawLock
+//!        40   depth    how often the holder has taken the lock
+//! ```
 //!
 //! # Invariants
-//! * R1: the depth is only read and written by the thread whose number is in the word; it is 1 when the word is taken.
+//! * rlock-R1: only the thread whose id is in the lock word reads and writes the depth. It sets the depth to 1 when it
+//!   takes the free lock.
 //!
 //! # If a process dies here
-//! The lock is marked, whatever the depth was; who takes it next sets the depth anew.
+//! While it holds the lock, at any depth: its owner record stays, so `lock` returns `OwnerDied` until a repair has
+//! finished. The next holder sets the depth to 1, whatever the dead process left.
 #![allow(unsafe_code)] // the lock lies in shared memory
 
 use crate::segment::unit_handle;
@@ -17,7 +25,9 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// A lock between processes which the thread that holds it may take again, as deep as it likes.
+/// A recursive lock between processes: the thread that holds it may take it again, any number of times.
+///
+/// Each call of [`lock`](RLock::lock) returns a guard of its own, and the lock is free when all of them are dropped.
 ///
 /// ```
 /// use crossproc::{Process, RLock, TryLockError};
@@ -32,82 +42,85 @@ use std::time::Duration;
 /// ```
 ///
 /// # When a process dies
-/// At whatever depth: the next `lock` of another thread is [`OwnerDied`](LockError::OwnerDied) at once, until
-/// [`lock_or_repair`](RLock::lock_or_repair), as with a [`Lock`](crate::Lock).
+/// If a process dies while it holds the lock, at any depth, the next [`lock`](RLock::lock) returns
+/// [`OwnerDied`](LockError::OwnerDied) at once, in every process, until a call of
+/// [`lock_or_repair`](RLock::lock_or_repair) has repaired what the lock protects.
 pub struct RLock {
     handle: Handle,
 }
 
 unit_handle!(RLock, 0, LINE, "doc-rlock");
 
-/// A lock and its depth, in one line.
+/// A lock and its depth.
 #[repr(C)]
-struct Line {
+struct LockAndDepth {
     lock: RawLock,
     depth: AtomicU32,
 }
 
-const _: () = assert!(size_of::<Line>() <= LINE);
+const _: () = assert!(size_of::<LockAndDepth>() <= LINE && std::mem::offset_of!(LockAndDepth, depth) == 40);
 
-/// A guard is this alone: one register, which nothing has to move through memory.
+/// The operations of a recursive lock. A guard holds this pointer only, so that it fits into a register.
 #[derive(Clone, Copy)]
-pub(crate) struct Levels<'a>(&'a Line);
+pub(crate) struct RecursiveLock<'a>(&'a LockAndDepth);
 
-impl<'a> Levels<'a> {
+impl<'a> RecursiveLock<'a> {
     /// # Safety
-    /// There is a line of shared memory that begins with a lock, and lives as long as `'a`.
+    /// `line` points to a line (64 bytes) of shared memory that begins with a lock, and stays mapped for `'a`.
     #[inline(always)]
     pub(crate) unsafe fn at(line: NonNull<u8>) -> Self {
-        // SAFETY: by the caller's promise; the depth is inside the line, and any bytes are one.
-        Levels(unsafe { line.cast().as_ref() })
+        // SAFETY: lock and depth lie in the line that the caller vouches for. Both are atomics, for which any bytes are
+        // valid.
+        RecursiveLock(unsafe { line.cast().as_ref() })
     }
 
     #[inline(always)]
-    pub(crate) fn acquire(self, patience: Timeout) -> Result<RLockGuard<'a>, LockFailure> {
+    pub(crate) fn acquire(self, timeout: Timeout) -> Result<RLockGuard<'a>, LockFailure> {
         if self.held().is_some() {
-            return self.deeper();
+            return self.take_again();
         }
-        self.0.lock.acquire_unpoisoned(patience)?;
-        Ok(self.first())
+        self.0.lock.acquire_unpoisoned(timeout)?;
+        Ok(self.first_guard())
     }
 
     pub(crate) fn acquire_repaired(self, repair: impl FnOnce()) -> Result<RLockGuard<'a>, LockError> {
         if self.held().is_some() {
-            return Ok(self.deeper()?);
+            return Ok(self.take_again()?);
         }
-        // R1 holds in the repair, too, which may take the lock again.
-        let at_first_level = || {
+        // The repair may take the lock again, so it needs rlock-R1, too.
+        let repair_at_depth_1 = || {
             self.0.depth.store(1, Relaxed);
             repair();
         };
-        self.0.lock.acquire_repaired(at_first_level)?;
-        Ok(self.first())
+        self.0.lock.acquire_repaired(repair_at_depth_1)?;
+        Ok(self.first_guard())
     }
 
-    /// Whether this thread has it. A fork child has copies of guards, and another number.
+    /// Returns proof that this thread holds the lock. The thread of a fork child has copies of guards, but another id,
+    /// so it holds none.
     #[inline(always)]
     fn held(self) -> Option<Held> {
         self.0.lock.held_by_this_thread()
     }
 
     #[inline(always)]
-    fn first(self) -> RLockGuard<'a> {
+    fn first_guard(self) -> RLockGuard<'a> {
         self.0.depth.store(1, Relaxed);
-        RLockGuard { levels: self, thread: PhantomData }
+        RLockGuard { lock: self, thread: PhantomData }
     }
 
     #[inline(always)]
-    fn deeper(self) -> Result<RLockGuard<'a>, LockFailure> {
-        let deeper = self.0.depth.load(Relaxed).checked_add(1).ok_or(LockFailure::TooMany)?;
-        self.0.depth.store(deeper, Relaxed);
-        Ok(RLockGuard { levels: self, thread: PhantomData })
+    fn take_again(self) -> Result<RLockGuard<'a>, LockFailure> {
+        let depth = self.0.depth.load(Relaxed).checked_add(1).ok_or(LockFailure::TooMany)?;
+        self.0.depth.store(depth, Relaxed);
+        Ok(RLockGuard { lock: self, thread: PhantomData })
     }
 
-    /// So many levels less, if this thread has that many.
+    /// Reduces the depth by `times`, and unlocks when it becomes 0.
     #[inline(always)]
-    fn release(self, levels: u32) -> Result<(), ReleaseError> {
+    fn release(self, times: u32) -> Result<(), ReleaseError> {
         let held = self.held().ok_or(ReleaseError::NotOwner)?;
-        let left = self.0.depth.load(Relaxed).saturating_sub(levels);
+        let left = self.0.depth.load(Relaxed).saturating_sub(times);
         self.0.depth.store(left, Relaxed);
         if left == 0 {
             self.0.lock.release_mine(&held);
@@ -118,16 +131,18 @@ impl<'a> Levels<'a> {
 
 impl RLock {
     #[inline(always)]
-    fn levels(&self) -> Levels<'_> {
-        // SAFETY: the object begins with its lock, in a line of its own, mapped as long as the handle lives.
-        unsafe { Levels::at(self.handle.object()) }
+    fn raw(&self) -> RecursiveLock<'_> {
+        // SAFETY: the object is one line that begins with its lock. The handle keeps it mapped.
+        unsafe { RecursiveLock::at(self.handle.object()) }
     }
 
-    /// Waits for the lock, unless this thread has it; then it is one level deeper.
+    /// Takes the lock, and waits until it is free. If this thread holds it already, takes it once more.
     ///
     /// # Errors
-    /// [`OwnerDied`](LockError::OwnerDied) at once, without holding the lock, when a holder was killed and nobody repaired
-    /// what it left; [`TooMany`](LockError::TooMany), also of levels; [`Corrupt`](LockError::Corrupt).
+    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and nobody has repaired what the lock protects. The
+    ///   lock is not held then.
+    /// - [`TooMany`](LockError::TooMany) if this thread holds about 2,000 locks, or this one 4 billion times.
+    /// - [`Corrupt`](LockError::Corrupt) if the lock was overwritten.
     ///
     /// ```
     /// let lock = crossproc::RLock::new()?;
@@ -140,13 +155,13 @@ impl RLock {
     /// ```
     #[inline(always)]
     pub fn lock(&self) -> Result<RLockGuard<'_>, LockError> {
-        Ok(self.levels().acquire(Timeout::Never)?)
+        Ok(self.raw().acquire(Timeout::Never)?)
     }
 
-    /// Takes the lock if nobody else has it.
+    /// Takes the lock if it is free or held by this thread.
     ///
     /// # Errors
-    /// [`WouldBlock`](TryLockError::WouldBlock), or as [`lock`](RLock::lock).
+    /// [`WouldBlock`](TryLockError::WouldBlock), or the errors of [`lock`](RLock::lock).
     ///
     /// ```
     /// let lock = crossproc::RLock::new()?;
@@ -157,27 +172,29 @@ impl RLock {
     /// ```
     #[inline]
     pub fn try_lock(&self) -> Result<RLockGuard<'_>, TryLockError> {
-        Ok(self.levels().acquire(Timeout::Now)?)
+        Ok(self.raw().acquire(Timeout::Now)?)
     }
 
-    /// Waits for the lock for that long, by the monotonic clock; zero means try.
+    /// Takes the lock, and waits for it for at most `duration`, by the monotonic clock. If that is zero, it tries once.
     ///
     /// # Errors
-    /// [`Timeout`](LockTimeoutError::Timeout), or as [`lock`](RLock::lock).
+    /// [`Timeout`](LockTimeoutError::Timeout), or the errors of [`lock`](RLock::lock).
     ///
     /// ```
     /// assert!(crossproc::RLock::new()?.lock_timeout(std::time::Duration::ZERO).is_ok());
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn lock_timeout(&self, duration: Duration) -> Result<RLockGuard<'_>, LockTimeoutError> {
-        Ok(self.levels().acquire(Timeout::at_most(duration))?)
+        Ok(self.raw().acquire(Timeout::at_most(duration))?)
     }
 
-    /// Waits for the lock; if a holder was killed, runs `repair` first. As with a [`Lock`](crate::Lock::lock_or_repair), it
-    /// runs once, or again if the one who repaired was killed or panicked.
+    /// Takes the lock, like [`lock`](RLock::lock). If a holder was killed, runs `repair` first.
+    ///
+    /// The first caller after the death runs its `repair`. If it is killed or panics meanwhile, the next caller
+    /// repairs.
     ///
     /// # Errors
-    /// As [`lock`](RLock::lock), but `OwnerDied`.
+    /// The errors of [`lock`](RLock::lock), except `OwnerDied`.
     ///
     /// ```
     /// let lock = crossproc::RLock::new()?;
@@ -185,13 +202,13 @@ impl RLock {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn lock_or_repair(&self, repair: impl FnOnce()) -> Result<RLockGuard<'_>, LockError> {
-        self.levels().acquire_repaired(repair)
+        self.raw().acquire_repaired(repair)
     }
 
-    /// Gives up one level that was taken without a guard: one whose guard was [forgotten](RLockGuard::forget).
+    /// Releases the lock once, in place of a guard that was [forgotten](RLockGuard::forget).
     ///
     /// # Errors
-    /// [`NotOwner`](ReleaseError::NotOwner) when this thread does not hold the lock: nothing changes.
+    /// [`NotOwner`](ReleaseError::NotOwner) if this thread does not hold the lock. Nothing changes then.
     ///
     /// ```
     /// use crossproc::{RLock, ReleaseError};
@@ -202,10 +219,10 @@ impl RLock {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn release(&self) -> Result<(), ReleaseError> {
-        self.levels().release(1)
+        self.raw().release(1)
     }
 
-    /// The process that holds the lock at this moment.
+    /// Returns the id of the process that holds the lock at this moment.
     ///
     /// ```
     /// let lock = crossproc::RLock::new()?;
@@ -215,11 +232,11 @@ impl RLock {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn holder(&self) -> Option<u32> {
-        self.levels().0.lock.holder()
+        self.raw().0.lock.holder()
     }
 }
 
-/// A level of an [`RLock`] that is held; dropping it gives that level up, also by a panic.
+/// An [`RLock`] that was taken once. Dropping the guard releases it once, also during a panic.
 ///
 /// ```
 /// let lock = crossproc::RLock::new()?;
@@ -227,17 +244,18 @@ impl RLock {
 /// assert_eq!(lock.holder(), None);
 /// # Ok::<(), crossproc::Error>(())
 /// ```
-#[must_use = "dropped at once, the lock protects nothing"]
+#[must_use = "a guard that is dropped at once protects nothing"]
 pub struct RLockGuard<'a> {
-    levels: Levels<'a>,
+    lock: RecursiveLock<'a>,
     thread: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard gives nothing at all.
+// SAFETY: a shared guard gives access to nothing. Unlocking, which belongs to the guard's thread, needs the guard
+// itself.
 unsafe impl Sync for RLockGuard<'_> {}
 
 impl<'a> RLockGuard<'a> {
-    /// Keeps the level, for [`RLock::release`] in the same thread.
+    /// Drops the guard without releasing the lock. [`RLock::release`] in the same thread releases it later.
     ///
     /// ```
     /// let lock = crossproc::RLock::new()?;
@@ -250,27 +268,27 @@ impl<'a> RLockGuard<'a> {
         std::mem::forget(self);
     }
 
-    /// Gives all levels up.
-    pub(crate) fn park(self) -> Parked<'a> {
+    /// Releases the lock at all its depths, and returns what takes it again.
+    pub(crate) fn suspend(self) -> SuspendedRLock<'a> {
         let guard = std::mem::ManuallyDrop::new(self);
-        let depth = guard.levels.0.depth.load(Relaxed);
-        // A copy in a fork child has nothing to give up.
-        let _ = guard.levels.release(depth);
-        Parked { levels: guard.levels, depth }
+        let depth = guard.lock.0.depth.load(Relaxed);
+        // An error means that this is the copy of a guard in a fork child, which does not hold the lock.
+        let _ = guard.lock.release(depth);
+        SuspendedRLock { lock: guard.lock, depth }
     }
 }
 
-/// All levels, given up, to be taken again.
-#[allow(missing_debug_implementations, reason = "nobody but this crate sees it")]
-pub struct Parked<'a> {
-    levels: Levels<'a>,
+/// A recursive lock that a [`Condition`](crate::Condition) has released, to take it again at the same depth.
+#[allow(missing_debug_implementations, reason = "it is not visible outside of this crate")]
+pub struct SuspendedRLock<'a> {
+    lock: RecursiveLock<'a>,
     depth: u32,
 }
 
-impl<'a> Parked<'a> {
-    pub(crate) fn retake(self) -> Result<RLockGuard<'a>, LockError> {
-        let guard = self.levels.acquire(Timeout::Never)?;
-        self.levels.0.depth.store(self.depth, Relaxed);
+impl<'a> SuspendedRLock<'a> {
+    pub(crate) fn resume(self) -> Result<RLockGuard<'a>, LockError> {
+        let guard = self.lock.acquire(Timeout::Never)?;
+        self.lock.0.depth.store(self.depth, Relaxed);
         Ok(guard)
     }
 }
@@ -278,8 +296,8 @@ impl<'a> Parked<'a> {
 impl Drop for RLockGuard<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        // As above.
-        let _ = self.levels.release(1);
+        // An error means that this is the copy of a guard in a fork child, which does not hold the lock.
+        let _ = self.lock.release(1);
     }
 }
 

@@ -1,4 +1,4 @@
-//! `Semaphore`, `BoundedSemaphore`: so many at once. The protocol is `sync::permits`'.
+//! `Semaphore` and `BoundedSemaphore`. The protocol is that of `sync::semaphore`.
 #![allow(unsafe_code)] // the state lies in shared memory
 
 use crate::segment::{self, Handle, Kind, Named, Object, ObjectLayout, Spec, handle_type};
@@ -9,14 +9,14 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::time::Duration;
 
-/// More permits than this are not held through guards at once.
-const MOST_TOKENS: usize = 1024;
-/// For a semaphore that begins with few permits, or none, and gets more.
-const LEAST_TOKENS: usize = 64;
+/// The largest number of permits of one semaphore that are held through guards at the same time.
+const MAX_SLOTS: usize = 1024;
+/// The smallest number of slots, for a semaphore that begins with few permits and gets more.
+const MIN_SLOTS: usize = 64;
 
-/// A permit of a [`Semaphore`] or [`BoundedSemaphore`]; dropped, it is available again.
+/// A permit of a [`Semaphore`] or [`BoundedSemaphore`]. Dropping it makes it available again.
 ///
-/// It belongs to its thread: when that ends, killed or not, its permits come back, also those of leaked guards.
+/// A permit belongs to its thread. When the thread ends, killed or not, its permits become available, even leaked ones.
 ///
 /// ```
 /// let semaphore = crossproc::Semaphore::new(1)?;
@@ -26,18 +26,19 @@ const LEAST_TOKENS: usize = 64;
 /// assert_eq!(semaphore.available(), 1);
 /// # Ok::<(), crossproc::Error>(())
 /// ```
-#[must_use = "dropped at once, the permit is available again"]
+#[must_use = "a permit that is dropped at once is available again"]
 pub struct Permit<'a> {
     table: PermitTable<'a>,
-    holding: HeldPermit<'a>,
+    held: HeldPermit<'a>,
     thread: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared permit gives nothing at all.
+// SAFETY: a shared permit gives access to nothing. Releasing it, which belongs to its thread, needs the permit itself.
 unsafe impl Sync for Permit<'_> {}
 
 impl Permit<'_> {
-    /// Takes the permit from this thread: it stays in use, whoever dies, until somebody calls `release`.
+    /// Drops the guard without releasing the permit. The permit stays in use, even if this process dies, until any
+    /// process calls `release`.
     ///
     /// ```
     /// let semaphore = crossproc::Semaphore::new(1)?;
@@ -49,14 +50,14 @@ impl Permit<'_> {
     /// ```
     pub fn forget(self) {
         let permit = std::mem::ManuallyDrop::new(self);
-        permit.table.forget(&permit.holding);
+        permit.table.forget(&permit.held);
     }
 }
 
 impl Drop for Permit<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.table.release(&self.holding);
+        self.table.release(&self.held);
     }
 }
 
@@ -67,8 +68,8 @@ impl std::fmt::Debug for Permit<'_> {
 }
 
 impl From<LockFailure> for AcquireError {
-    fn from(refusal: LockFailure) -> Self {
-        match refusal {
+    fn from(failure: LockFailure) -> Self {
+        match failure {
             LockFailure::TooMany => AcquireError::TooMany,
             _ => AcquireError::Corrupt,
         }
@@ -76,8 +77,8 @@ impl From<LockFailure> for AcquireError {
 }
 
 impl From<LockFailure> for TryAcquireError {
-    fn from(refusal: LockFailure) -> Self {
-        match refusal {
+    fn from(failure: LockFailure) -> Self {
+        match failure {
             LockFailure::WouldBlock => TryAcquireError::WouldBlock,
             other => TryAcquireError::Acquire(other.into()),
         }
@@ -85,8 +86,8 @@ impl From<LockFailure> for TryAcquireError {
 }
 
 impl From<LockFailure> for AcquireTimeoutError {
-    fn from(refusal: LockFailure) -> Self {
-        match refusal {
+    fn from(failure: LockFailure) -> Self {
+        match failure {
             LockFailure::Timeout => AcquireTimeoutError::Timeout,
             other => AcquireTimeoutError::Acquire(other.into()),
         }
@@ -98,7 +99,7 @@ macro_rules! semaphore {
         $(#[$doc])*
         pub struct $name {
             handle: Handle,
-            tokens: usize,
+            slots: usize,
         }
 
         handle_type!($name);
@@ -106,16 +107,16 @@ macro_rules! semaphore {
         impl Object for $name {
             const IN_PLACE: bool = false;
 
-            fn spec(tokens: usize) -> Result<Spec, SegmentError> {
-                Spec::of::<()>(Kind::$name, tokens)
+            fn spec(slots: usize) -> Result<Spec, SegmentError> {
+                Spec::of::<()>(Kind::$name, slots)
             }
 
-            fn layout(tokens: usize) -> Option<ObjectLayout> {
-                (tokens <= MOST_TOKENS).then_some(ObjectLayout { locks: tokens, bytes: layout::bytes_with_permits(tokens) })
+            fn layout(slots: usize) -> Option<ObjectLayout> {
+                (slots <= MAX_SLOTS).then_some(ObjectLayout { locks: slots, bytes: layout::bytes_with_permits(slots) })
             }
 
-            fn of(handle: Handle, tokens: usize) -> Self {
-                $name { handle, tokens }
+            fn of(handle: Handle, slots: usize) -> Self {
+                $name { handle, slots }
             }
 
             fn handle(&self) -> &Handle {
@@ -123,15 +124,15 @@ macro_rules! semaphore {
             }
 
             fn count(&self) -> usize {
-                self.tokens
+                self.slots
             }
         }
 
         impl $name {
-            /// With so many permits.
+            /// Creates a semaphore with this number of permits.
             ///
             /// # Errors
-            /// [`NoSpace`](SegmentError::NoSpace).
+            /// [`NoSpace`](SegmentError::NoSpace) if not enough memory is left.
             ///
             /// ```
             #[doc = concat!("assert_eq!(crossproc::", stringify!($name), "::new(3)?.available(), 3);")]
@@ -139,10 +140,10 @@ macro_rules! semaphore {
             /// ```
             pub fn new(permits: usize) -> Result<Self, SegmentError> {
                 let bound = $bound(permits) as u64;
-                segment::create(tokens_for(permits), |made: &Self| made.table().init(permits as u64, bound))
+                segment::create(slots_for(permits), |made: &Self| made.table().init(permits as u64, bound))
             }
 
-            /// One that other programs find by name.
+            /// Returns a builder that creates or opens a semaphore by name, so that other programs can use it, too.
             ///
             /// ```
             #[doc = concat!("use crossproc::", stringify!($name), ";")]
@@ -157,7 +158,7 @@ macro_rules! semaphore {
                 Named::by(name)
             }
 
-            /// One at an offset of memory that the program owns.
+            /// Returns a builder that creates or opens a semaphore at an offset of memory that the program owns.
             ///
             /// ```
             /// let memory = crossproc::Within::new(shared_memory::ShmemConf::new().size(65536).create().unwrap());
@@ -172,22 +173,25 @@ macro_rules! semaphore {
 
             #[inline(always)]
             fn table(&self) -> PermitTable<'_> {
-                // SAFETY: by `shape` the object has room for that many tokens, and lives as long as the handle.
-                let (permits, tokens) = unsafe { layout::permits(self.handle.object(), self.tokens) };
-                PermitTable { permits, slots: tokens }
+                // SAFETY: the object has the layout of a semaphore with this number of slots. The handle keeps it
+                // mapped.
+                let (permits, slots) = unsafe { layout::permits(self.handle.object(), self.slots) };
+                PermitTable { permits, slots }
             }
 
             #[inline(always)]
-            fn permit(&self, patience: Timeout) -> Result<Permit<'_>, LockFailure> {
+            fn permit(&self, timeout: Timeout) -> Result<Permit<'_>, LockFailure> {
                 let table = self.table();
-                let holding = table.acquire(patience)?;
-                Ok(Permit { table, holding, thread: PhantomData })
+                let held = table.acquire(timeout)?;
+                Ok(Permit { table, held, thread: PhantomData })
             }
 
-            /// Waits for a permit.
+            /// Acquires a permit, and waits until one is available.
             ///
             /// # Errors
-            /// [`TooMany`](AcquireError::TooMany), [`Corrupt`](AcquireError::Corrupt).
+            /// - [`TooMany`](AcquireError::TooMany) if 1,024 permits of this semaphore are held through guards, or this
+            ///   thread holds about 2,000 locks and permits.
+            /// - [`Corrupt`](AcquireError::Corrupt) if the semaphore was overwritten.
             ///
             /// ```
             #[doc = concat!("let semaphore = crossproc::", stringify!($name), "::new(2)?;")]
@@ -201,10 +205,10 @@ macro_rules! semaphore {
                 Ok(self.permit(Timeout::Never)?)
             }
 
-            /// Takes a permit if one is available.
+            /// Acquires a permit if one is available.
             ///
             /// # Errors
-            /// [`WouldBlock`](TryAcquireError::WouldBlock), or as [`acquire`](Self::acquire).
+            /// [`WouldBlock`](TryAcquireError::WouldBlock), or the errors of [`acquire`](Self::acquire).
             ///
             /// ```
             #[doc = concat!("assert!(crossproc::", stringify!($name), "::new(1)?.try_acquire().is_ok());")]
@@ -215,10 +219,11 @@ macro_rules! semaphore {
                 Ok(self.permit(Timeout::Now)?)
             }
 
-            /// Waits for a permit for that long, by the monotonic clock; zero means try.
+            /// Acquires a permit, and waits for one for at most `duration`, by the monotonic clock. If that is zero, it
+            /// tries once.
             ///
             /// # Errors
-            /// [`Timeout`](AcquireTimeoutError::Timeout), or as [`acquire`](Self::acquire).
+            /// [`Timeout`](AcquireTimeoutError::Timeout), or the errors of [`acquire`](Self::acquire).
             ///
             /// ```
             #[doc = concat!("let semaphore = crossproc::", stringify!($name), "::new(0)?;")]
@@ -230,8 +235,10 @@ macro_rules! semaphore {
                 Ok(self.permit(Timeout::at_most(duration))?)
             }
 
-            /// How many could be acquired at this moment: a permit of a killed process is among them, one in a guard or
-            /// forgotten is not. While others acquire and release, several permits are not all counted at the same instant.
+            /// Returns the number of permits that could be acquired at this moment.
+            ///
+            /// Permits of killed processes count as available, those in guards and forgotten ones do not. The permits
+            /// are not counted at a single instant, so the number may be inexact while others acquire and release.
             ///
             /// ```
             #[doc = concat!("assert_eq!(crossproc::", stringify!($name), "::new(2)?.available(), 2);")]
@@ -243,7 +250,7 @@ macro_rules! semaphore {
         }
 
         impl Named<$name> {
-            /// Makes it, with so many permits; see [`Named`] for the errors.
+            /// Creates the semaphore with this number of permits. See [`Named`] for the errors.
             ///
             /// ```
             #[doc = concat!("let made = crossproc::", stringify!($name), "::named(\"", $doc_name, "-create\").create(1);")]
@@ -251,10 +258,10 @@ macro_rules! semaphore {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn create(self, permits: usize) -> Result<$name, SegmentError> {
-                self.make(permits)
+                self.create_with(permits)
             }
 
-            /// Opens it, or makes it where there is none.
+            /// Opens the semaphore, or creates it with this number of permits if it does not exist.
             ///
             /// ```
             #[doc = concat!("let name = \"", $doc_name, "-either\";")]
@@ -264,57 +271,59 @@ macro_rules! semaphore {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn open_or_create(self, permits: usize) -> Result<$name, SegmentError> {
-                self.open_or_create_object(|named| named.make(permits))
+                self.open_or_create_object(|named| named.create_with(permits))
             }
 
-            fn make(&self, permits: usize) -> Result<$name, SegmentError> {
-                let tokens = tokens_for(permits);
-                self.create_object(tokens, |object| init(object, tokens, permits, $bound(permits)))
+            fn create_with(&self, permits: usize) -> Result<$name, SegmentError> {
+                let slots = slots_for(permits);
+                self.create_object(slots, |object| init(object, slots, permits, $bound(permits)))
             }
         }
     };
 }
 
-fn init(object: NonNull<u8>, tokens: usize, permits: usize, bound: usize) {
-    // SAFETY: a new object, with room for those.
-    let (state, tokens) = unsafe { layout::permits(object, tokens) };
-    PermitTable { permits: state, slots: tokens }.init(permits as u64, bound as u64);
+fn init(object: NonNull<u8>, slots: usize, permits: usize, bound: usize) {
+    // SAFETY: the new object has the layout of a semaphore with this number of slots.
+    let (state, slots) = unsafe { layout::permits(object, slots) };
+    PermitTable { permits: state, slots }.init(permits as u64, bound as u64);
 }
 
-fn tokens_for(permits: usize) -> usize {
-    permits.clamp(LEAST_TOKENS, MOST_TOKENS)
+fn slots_for(permits: usize) -> usize {
+    permits.clamp(MIN_SLOTS, MAX_SLOTS)
 }
 
 semaphore! {
     Semaphore, |_| usize::MAX, "doc-semaphore",
-    /// So many at once, in whatever process: connections, licences, jobs that need much memory.
+    /// A counting semaphore between processes: it limits how many threads use something at the same time, such as
+    /// connections, licences, or memory.
     ///
     /// ```
     /// use crossproc::{Process, Semaphore};
-    /// fn work(doors: Semaphore) -> crossproc::Result<usize> {
-    ///     let _permit = doors.acquire()?;
-    ///     Ok(doors.available())
+    /// fn work(limit: Semaphore) -> crossproc::Result<usize> {
+    ///     let _permit = limit.acquire()?;
+    ///     Ok(limit.available())
     /// }
-    /// let doors = Semaphore::new(1)?;
-    /// let children = [Process::spawn(work, (doors.clone(),))?, Process::spawn(work, (doors.clone(),))?];
+    /// let limit = Semaphore::new(1)?;
+    /// let children = [Process::spawn(work, (limit.clone(),))?, Process::spawn(work, (limit.clone(),))?];
     /// for child in children {
     ///     assert_eq!(child.join()??, 0, "each was alone inside");
     /// }
-    /// assert_eq!(doors.available(), 1);
+    /// assert_eq!(limit.available(), 1);
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     ///
     /// # When a process dies
-    /// The permits that its threads hold through guards come back, also of leaked guards: at once where somebody waits (with
-    /// more than 120 permits in use, within half a second). What does not come back: a permit that was
-    /// [forgotten](Permit::forget), until somebody calls [`release`](Semaphore::release).
+    /// The permits that a dead process held through guards, leaked ones included, become available again. A waiting
+    /// thread gets such a permit at once, or within half a second if more than 120 permits are in use. A permit that
+    /// was [forgotten](Permit::forget) stays in use until a call of [`release`](Semaphore::release).
 }
 
 impl Semaphore {
-    /// Adds a permit: one that was forgotten, or a new one.
+    /// Adds a permit: a forgotten one, or a new one.
     ///
     /// # Errors
-    /// [`OverRelease`](ReleaseError::OverRelease) when no counter could hold more; [`Corrupt`](ReleaseError::Corrupt).
+    /// [`OverRelease`](ReleaseError::OverRelease) if the counter cannot hold more permits,
+    /// [`Corrupt`](ReleaseError::Corrupt) if the semaphore was overwritten.
     ///
     /// ```
     /// let semaphore = crossproc::Semaphore::new(0)?;
@@ -329,7 +338,7 @@ impl Semaphore {
 
 semaphore! {
     BoundedSemaphore, |permits| permits, "doc-bounded",
-    /// A [`Semaphore`] that never has more permits than it began with.
+    /// A [`Semaphore`] that never has more permits than at its beginning.
     ///
     /// ```
     /// use crossproc::{BoundedSemaphore, ReleaseError};
@@ -342,15 +351,15 @@ semaphore! {
     /// ```
     ///
     /// # When a process dies
-    /// As with a [`Semaphore`].
+    /// The rules of [`Semaphore`] apply.
 }
 
 impl BoundedSemaphore {
-    /// Adds a permit that was forgotten. Permits that guards hold need no release: they come back by themselves.
+    /// Releases a forgotten permit. A permit in a guard needs no such call: dropping the guard releases it.
     ///
     /// # Errors
-    /// [`OverRelease`](ReleaseError::OverRelease) when none was forgotten: nothing changes.
-    /// [`Corrupt`](ReleaseError::Corrupt).
+    /// [`OverRelease`](ReleaseError::OverRelease) if no permit is forgotten; nothing changes then.
+    /// [`Corrupt`](ReleaseError::Corrupt) if the semaphore was overwritten.
     ///
     /// ```
     /// let semaphore = crossproc::BoundedSemaphore::new(1)?;
@@ -364,8 +373,8 @@ impl BoundedSemaphore {
 }
 
 impl From<ReleaseFailure> for ReleaseError {
-    fn from(excess: ReleaseFailure) -> Self {
-        match excess {
+    fn from(failure: ReleaseFailure) -> Self {
+        match failure {
             ReleaseFailure::OverRelease => ReleaseError::OverRelease,
             ReleaseFailure::Corrupt => ReleaseError::Corrupt,
         }

@@ -63,7 +63,7 @@ pub(super) struct Task<A> {
 }
 
 fn not_in_this_program(_: crate::SpawnError) -> TaskError {
-    TaskError::Encode(CodecError("the function is not in this program, or captures something".into()))
+    TaskError::Encode(CodecError::new("the function is not in this program, or captures something"))
 }
 
 impl<A: Message> Task<A> {
@@ -206,7 +206,7 @@ impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
         let inputs = if to - from == 1 { one.as_slice() } else { &many };
         let result = match inputs.len() == to - from {
             true => caught("encoding", || run(inputs)),
-            false => Err(CodecError("an input that is gone".into())),
+            false => Err(CodecError::new("an input that is gone")),
         };
         let mut items = locked(&self.items);
         let lent = one.into_iter().chain(many).enumerate();
@@ -250,7 +250,7 @@ impl<A, R, S> Drop for Call<A, R, S> {
 pub(super) fn caught<T>(what: &str, run: impl FnOnce() -> Result<T, CodecError>) -> Result<T, CodecError> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
         std::mem::forget(payload); // its destructor may panic too
-        Err(CodecError(format!("a panic in the {what}")))
+        Err(CodecError::new(format!("a panic in the {what}")))
     })
 }
 

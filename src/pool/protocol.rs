@@ -102,5 +102,5 @@ pub(super) struct WorkerConfig {
 }
 
 pub(super) fn codec(error: postcard::Error) -> CodecError {
-    CodecError(error.to_string())
+    CodecError::new(error)
 }

@@ -186,7 +186,7 @@ impl PoolShared {
                 mail.tidy_satchel();
             }
             if took.is_some() && to < piece.to {
-                let error = TaskError::Decode(CodecError("an input before it could not be decoded".into()));
+                let error = TaskError::Decode(CodecError::new("an input before it could not be decoded"));
                 piece.job.fail(to, piece.to, &error, self);
             }
             ended.push((slot, first + count, took.is_some()));
@@ -239,7 +239,7 @@ impl PoolShared {
             Err(error) => {
                 let seat = self.lock().seats.iter().position(|seat| seat.worker == worker);
                 seat.into_iter().for_each(|seat| self.board.sheet(seat).refuse(shared));
-                Err(lack.map_or(error, |_| CodecError(NO_DESCRIPTOR.into())))
+                Err(lack.map_or(error, |_| CodecError::new(NO_DESCRIPTOR)))
             }
         };
         if let Some(job) = job {
@@ -306,7 +306,7 @@ const UNREADABLE: &str = "the reports of its workers cannot be read";
 fn lacking(lack: Lack) -> TaskError {
     match lack {
         Lack::Memory => TaskError::NoSpace,
-        Lack::Descriptors => TaskError::Decode(CodecError(NO_DESCRIPTOR.into())),
+        Lack::Descriptors => TaskError::Decode(CodecError::new(NO_DESCRIPTOR)),
     }
 }
 

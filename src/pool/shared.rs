@@ -32,7 +32,7 @@ use std::thread::{JoinHandle, Thread, ThreadId};
 use std::time::Duration;
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    crate::error::locked(mutex)
 }
 
 pub(super) type Callback = Box<dyn FnOnce(&PoolShared) + Send>;

@@ -184,11 +184,11 @@ impl<'a> Work<'a> {
                 let trampoline = unsafe { std::mem::transmute::<usize, Trampoline>(trampoline) };
                 trampoline(pointer, &mut work);
             }
-            Ok(None) => work.refuse(Outcome::Decode(CodecError("the function is not in this image".into()))),
+            Ok(None) => work.refuse(Outcome::Decode(CodecError::new("the function is not in this image"))),
             Err(error) => work.refuse(Outcome::Decode(codec(error))),
         }
         if !work.is_over {
-            work.refuse(Outcome::Decode(CodecError("a task without items".into())));
+            work.refuse(Outcome::Decode(CodecError::new("a task without items")));
         }
         if has_handles {
             tasks.tidy_satchel();
@@ -384,7 +384,7 @@ impl<'a> Work<'a> {
     /// The value that all items are worked at with, from the shelf or from the pool.
     fn shared<S: Message>(&mut self) -> Result<Box<S>, CodecError> {
         let Some((number, oldest)) = self.head.and_then(|head| head.shared) else {
-            return Err(CodecError("a task without its shared value".into()));
+            return Err(CodecError::new("a task without its shared value"));
         };
         self.shelf.0.retain(|(other, _)| *other >= oldest);
         if let Some(at) = self.shelf.0.iter().position(|(other, _)| *other == number) {
@@ -394,11 +394,11 @@ impl<'a> Work<'a> {
                 .swap_remove(at)
                 .1
                 .downcast()
-                .map_err(|_| CodecError("a shared value of another type".into()));
+                .map_err(|_| CodecError::new("a shared value of another type"));
         }
-        let gone = |_| CodecError("the shared value is gone".into());
-        let (to, from) = pipe::Pipe::<()>::one_way().map_err(|error| CodecError(error.to_string()))?;
-        let mail = from.mail().map_err(|error| CodecError(error.to_string()))?;
+        let gone = |_| CodecError::new("the shared value is gone");
+        let (to, from) = pipe::Pipe::<()>::one_way().map_err(CodecError::new)?;
+        let mail = from.mail().map_err(CodecError::new)?;
         self.want(number, to).map_err(gone)?;
         let company = || if from.has_senders() { Peers::Watched } else { Peers::Alone };
         let incoming = loop {

@@ -12,7 +12,7 @@ use crate::sys::watcher;
 use std::io::{self, Read};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 #[derive(Debug)]
 pub(super) struct ChildRecord {
@@ -45,7 +45,7 @@ pub(super) struct ChildEnd {
 const UNKNOWN: i32 = 255;
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    crate::error::locked(mutex)
 }
 
 impl ChildRecord {

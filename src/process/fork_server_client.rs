@@ -18,7 +18,7 @@ use crate::sys::{AsFd, Fd, ForkHandoff, as_number, poll};
 use crate::{Os, SpawnError};
 use std::ffi::OsString;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How a child is started.
@@ -98,7 +98,7 @@ pub(super) type Spawned = (PidFd, u32, UnixStream);
 static CLIENT: Mutex<ForkServerClient> = Mutex::new(ForkServerClient { lifeline: None, server: None, reader: None });
 
 pub(super) fn lock() -> MutexGuard<'static, ForkServerClient> {
-    CLIENT.lock().unwrap_or_else(PoisonError::into_inner)
+    crate::error::locked(&CLIENT)
 }
 
 /// The read end of the lifeline for a child by `fork`.

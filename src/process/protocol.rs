@@ -145,7 +145,7 @@ pub(super) fn send_request(
     fds: &[&dyn AsFd],
     fds_of_arguments: &[Fd],
 ) -> Result<(), SpawnError> {
-    let request = postcard::to_stdvec(request).map_err(|error| SpawnError::Encode(CodecError(error.to_string())))?;
+    let request = postcard::to_stdvec(request).map_err(|error| SpawnError::Encode(CodecError::new(error)))?;
     if request.len() > SHORT {
         return Err(SpawnError::Os(Os::TOO_LONG)); // a very long name
     }
@@ -170,7 +170,7 @@ pub(super) fn send_request(
 
 /// Writes the go-ahead.
 pub(super) fn send_go_ahead(mut stream: &UnixStream, go_ahead: &Changes) -> Result<(), SpawnError> {
-    let go_ahead = postcard::to_stdvec(go_ahead).map_err(|error| SpawnError::Encode(CodecError(error.to_string())))?;
+    let go_ahead = postcard::to_stdvec(go_ahead).map_err(|error| SpawnError::Encode(CodecError::new(error)))?;
     Ok(stream.write_all(&[(go_ahead.len() as u32).to_ne_bytes().as_slice(), &go_ahead].concat())?)
 }
 

@@ -16,7 +16,7 @@ use crate::sys::signals;
 use crate::sys::{Deadline, process_id, watcher};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 #[derive(Default)]
@@ -33,7 +33,7 @@ static CHILDREN: Mutex<Children> = Mutex::new(Children { running: Vec::new(), ne
 const GRACE: Duration = Duration::from_secs(1);
 
 pub(super) fn lock() -> MutexGuard<'static, Children> {
-    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+    crate::error::locked(&CHILDREN)
 }
 
 impl Children {
@@ -140,7 +140,7 @@ impl Reaper {
     }
 
     fn records(&self) -> MutexGuard<'_, Vec<Arc<ChildRecord>>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::error::locked(&self.records)
     }
 
     fn take(&self, record: Arc<ChildRecord>) {

@@ -5,7 +5,7 @@ use crate::entry::{Entry, captures_nothing};
 use crate::{JoinError, Message, ScopeError, SpawnError};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Starts the children of a [`scope`].
 pub struct Scope<'s> {
@@ -33,7 +33,7 @@ trait Joined {
 
 impl<R> Slot<R> {
     fn take(&self) -> Option<Result<Process<R>, SpawnError>> {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner).take()
+        crate::error::locked(&self.child).take()
     }
 }
 
@@ -84,7 +84,7 @@ impl<'s> Scope<'s> {
             Err(_) => (String::new(), None),
         };
         let slot = Arc::new(Slot { name, child: Mutex::new(Some(child)) });
-        self.children.lock().unwrap_or_else(PoisonError::into_inner).push(slot.clone());
+        crate::error::locked(&self.children).push(slot.clone());
         ScopedProcess { slot, id, of: PhantomData }
     }
 }
@@ -151,7 +151,7 @@ pub fn scope<T>(f: impl for<'s> FnOnce(&'s Scope<'s>) -> T) -> Result<T, ScopeEr
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     let mut first = Ok(());
     // A destructor of what `f` made cannot start more: the scope is exclusive again.
-    let children = std::mem::take(&mut *scope.children.lock().unwrap_or_else(PoisonError::into_inner));
+    let children = std::mem::take(&mut *crate::error::locked(&scope.children));
     for child in children {
         let joined = child.join();
         first = first.and(joined);

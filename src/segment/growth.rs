@@ -6,7 +6,6 @@ use super::segment::Segment;
 use crate::SegmentError;
 use crate::sys::memory;
 use std::ptr::NonNull;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
@@ -72,7 +71,7 @@ impl Segment {
     fn map(&self, slot: &AtomicPtr<u8>, at: u64, bytes: usize) -> Result<NonNull<u8>, SegmentError> {
         let (extent, fd) = self.extent()?;
         let _allocator = allocator::lock(); // taken before `maps`, as a fork takes the allocator's mutex first
-        let mut maps = extent.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut maps = crate::error::locked(&extent.maps);
         if let Some(start) = NonNull::new(slot.load(Acquire)) {
             return Ok(start);
         }

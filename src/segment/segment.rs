@@ -15,8 +15,8 @@ use crate::sys::{Fd, memory};
 use memmap2::MmapRaw;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Mutex, PoisonError};
 
 /// Offset, on a line of an object, of the number of its handles in messages: after the lock and a 4-byte count.
 pub(crate) const IN_FLIGHT_AT: usize = size_of::<RawLock>() + 4;
@@ -132,7 +132,7 @@ impl Segment {
         }
         let map = match &backing {
             Backing::Memfd(fd) => memory::map(fd, size)?,
-            Backing::Named(file) => file.lock().unwrap_or_else(PoisonError::into_inner).map(size)?,
+            Backing::Named(file) => crate::error::locked(file).map(size)?,
             #[cfg(feature = "shared_memory")]
             Backing::Host(_) => return Err(SegmentError::Unsupported),
         };

@@ -230,7 +230,10 @@ fn another_type_is_an_error_and_leaks_nothing() {
             assert!(recv::<(Array<u64>, Array<u64>)>(&there).is_err(), "a value is no array");
             send(&here, &large).unwrap();
             let other = recv::<Array<f64>>(&there).unwrap_err(); // bits of another meaning
-            assert_eq!(other.to_string(), "decode: another type of data");
+            assert_eq!(
+                other.to_string(),
+                "cannot decode the message: the object holds another type of data than the handle that opens it"
+            );
             send(&here, &large.parts(3).unwrap()).unwrap();
             assert!(recv::<Vec<Part<u32>>>(&there).is_err());
             assert_eq!(large.parts(4).unwrap().len(), 4, "its parts are gone");

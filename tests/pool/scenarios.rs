@@ -79,7 +79,7 @@ fn se06_a_pool_in_a_worker() {
     within(30, || {
         let error = Pool::new(1).unwrap().apply(nested, ()).unwrap().unwrap_err();
         assert_eq!(error, PoolError::Spawn(SpawnError::DaemonChild));
-        assert_eq!(error.to_string(), "not started: daemonic processes are not allowed to have children");
+        assert_eq!(error.to_string(), "no worker was started: daemonic processes are not allowed to have children");
         assert_eq!(Process::spawn(nested, ()).unwrap().join().unwrap().unwrap(), [0, 2, 4]);
     });
 }

@@ -1,12 +1,13 @@
-//! Arrays that other programs find.
+//! Making and opening arrays with names.
 
-use super::{Array, fill_new, plan};
+use super::array::Array;
+use super::memory::ArrayMemory;
 use crate::SegmentError;
-use crate::segment::{LINE, Named};
+use crate::segment::Named;
 use bytemuck::Pod;
 
 impl<T: Pod> Named<Array<T>> {
-    /// Makes the array with these items; see [`Named`] for the errors.
+    /// Creates the array with these items. See [`Named`] for the errors.
     ///
     /// ```
     /// let made = crossproc::Array::named("doc-array-create").create(&[1u8, 2])?;
@@ -17,7 +18,7 @@ impl<T: Pod> Named<Array<T>> {
         self.create_items(items)
     }
 
-    /// Makes the array of zeros; see [`Named`] for the errors.
+    /// Creates the array with `len` zeros. See [`Named`] for the errors.
     ///
     /// ```
     /// let made = crossproc::Array::<f64>::named("doc-array-zeroed").create_zeroed(3)?;
@@ -25,10 +26,10 @@ impl<T: Pod> Named<Array<T>> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn create_zeroed(self, len: usize) -> Result<Array<T>, SegmentError> {
-        self.create_object(len, |_| ()) // zeros are locks that nobody holds
+        self.create_object(len, |_| ()) // zeros are free locks
     }
 
-    /// Opens the array, whatever its length, or makes it with these items where there is none.
+    /// Opens the array, whatever its length, or creates it with these items if it does not exist.
     ///
     /// ```
     /// let made = crossproc::Array::named("doc-array-either").open_or_create(&[1u8, 2])?;
@@ -42,9 +43,8 @@ impl<T: Pod> Named<Array<T>> {
 
     fn create_items(&self, items: &[T]) -> Result<Array<T>, SegmentError> {
         self.create_object(items.len(), |object| {
-            let (_, items_at, _) = plan::<T>(items.len()).unwrap_or((0, LINE, LINE));
-            // SAFETY: the object has the bytes of the plan.
-            fill_new(unsafe { object.add(items_at) }, items);
+            // SAFETY: the object is new, has the layout of this many items, and stays mapped during this call.
+            unsafe { ArrayMemory::<T>::new(object, items.len()) }.fill_new(items);
         })
     }
 }

@@ -1,17 +1,21 @@
 //! A part of an array: a range of its items, with a lock of its own.
 
-use super::guard::{ArrayGuard, Cover, Locks};
-use super::{Array, check_index, check_length, part_range};
+use super::array::Array;
+use super::guard::{ArrayGuard, RangeLock};
+use super::layout::part_range;
+use super::memory::{check_index, check_length};
 use crate::segment;
-use crate::sync::{LockFailure, Timeout};
+use crate::sync::Timeout;
 use crate::{ArrayError, LockError, LockTimeoutError, SegmentError, TryLockError};
 use bytemuck::Pod;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Range;
 use std::time::Duration;
 
-/// One of the parts of an [`Array`], with a lock of its own: taken once for a whole job, sent twice it still has one
-/// writer. See [`Array::parts`].
+/// A range of the items of an [`Array`], with a lock of its own. [`Array::parts`] makes the parts of an array.
+///
+/// A worker can lock its part once for a whole job while other workers change other parts. A part that is sent to two
+/// workers still has one lock, so only one of them changes it at a time.
 ///
 /// ```
 /// let array = crossproc::Array::<u8>::zeroed(6)?;
@@ -22,18 +26,20 @@ use std::time::Duration;
 /// ```
 ///
 /// # When a process dies
-/// With the lock held: [`OwnerDied`](LockError::OwnerDied) for this part and for the whole array, until a repair of the
-/// part or of the array. With a handle: it no longer counts as a part that lives.
+/// If a process dies while it holds the lock of a part, locking that part or the whole array returns
+/// [`OwnerDied`](LockError::OwnerDied), until the part or the array is locked with `lock_or_repair`. The handles of a
+/// dead process no longer prevent another division of the array.
 pub struct Part<T> {
     array: Array<T>,
     index: usize,
-    n: usize,
+    /// The number of parts of the division.
+    parts: usize,
 }
 
 impl<T> Part<T> {
-    pub(super) fn new(array: Array<T>, index: usize, n: usize) -> Result<Self, SegmentError> {
+    pub(super) fn new(array: Array<T>, index: usize, parts: usize) -> Result<Self, SegmentError> {
         array.handle.add_part()?;
-        Ok(Part { array, index, n })
+        Ok(Part { array, index, parts })
     }
 }
 
@@ -44,55 +50,58 @@ impl<T> Drop for Part<T> {
 }
 
 impl<T> Clone for Part<T> {
-    /// One more handle on the same part.
+    /// Returns another handle of the same part.
     fn clone(&self) -> Self {
-        // This process has parts already, so that one more is only counted.
+        // Only a process's first handle of a part can fail to be counted, and this one is not the first.
         let _ = self.array.handle.add_part();
-        Part { array: self.array.clone(), index: self.index, n: self.n }
+        Part { array: self.array.clone(), index: self.index, parts: self.parts }
     }
 }
 
 impl<T> std::fmt::Debug for Part<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Part").field("index", &self.index).field("of", &self.n).finish_non_exhaustive()
+        f.debug_struct("Part").field("index", &self.index).field("of", &self.parts).finish_non_exhaustive()
     }
 }
 
-/// The array of a part, on its way.
-struct PartOf<T>(Array<T>);
+/// The array of a part that is encoded: its handle travels with the count of one part.
+struct ArrayOfPart<'a, T>(&'a Array<T>);
+
+impl<T> Serialize for ArrayOfPart<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        segment::serialize(self.0, true, serializer)
+    }
+}
+
+/// The array of a part that was decoded. This process has one more part of it.
+struct DecodedArray<T>(Array<T>);
+
+impl<'de, T> Deserialize<'de> for DecodedArray<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        segment::deserialize(true, deserializer).map(DecodedArray)
+    }
+}
 
 impl<T> Serialize for Part<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        struct Whole<'a, T>(&'a Array<T>);
-        impl<T> Serialize for Whole<'_, T> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                segment::serialize(self.0, true, serializer)
-            }
-        }
-        (self.index, self.n, Whole(&self.array)).serialize(serializer)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for PartOf<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        segment::deserialize(true, deserializer).map(PartOf)
+        (self.index, self.parts, ArrayOfPart(&self.array)).serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Part<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (index, n, PartOf(array)) = <(usize, usize, PartOf<T>)>::deserialize(deserializer)?;
-        let part = Part { array, index, n }; // the array came with the count of one part
-        if index < n && n.min(part.array.len) <= part.array.locks {
+        let (index, parts, DecodedArray(array)) = <(usize, usize, DecodedArray<T>)>::deserialize(deserializer)?;
+        let part = Part { array, index, parts }; // dropping it gives the count of one part back
+        if index < parts && parts.min(part.array.memory.len) <= part.array.memory.locks {
             Ok(part)
         } else {
-            Err(serde::de::Error::custom("no such part"))
+            Err(serde::de::Error::custom("the array has no such part"))
         }
     }
 }
 
 impl<T: Pod> Part<T> {
-    /// The items of the array that this part has.
+    /// Returns the range of the array's items that this part has.
     ///
     /// ```
     /// let array = crossproc::Array::<u32>::zeroed(4)?;
@@ -101,10 +110,10 @@ impl<T: Pod> Part<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn range(&self) -> Range<usize> {
-        part_range(self.index, self.n, self.array.len)
+        part_range(self.index, self.parts, self.array.memory.len)
     }
 
-    /// The number of items.
+    /// Returns the number of items.
     ///
     /// ```
     /// let array = crossproc::Array::<u32>::zeroed(4)?;
@@ -116,7 +125,7 @@ impl<T: Pod> Part<T> {
         self.range().len()
     }
 
-    /// Whether the part has no items: there are more parts than items.
+    /// Returns whether the part has no items, as some parts if there are more parts than items.
     ///
     /// ```
     /// let array = crossproc::Array::<u32>::zeroed(1)?;
@@ -127,10 +136,10 @@ impl<T: Pod> Part<T> {
         self.len() == 0
     }
 
-    /// Waits for the lock of this part.
+    /// Locks the part, and waits until its lock is free.
     ///
     /// # Errors
-    /// As [`Array::lock`].
+    /// The errors of [`Array::lock`].
     ///
     /// ```
     /// let array = crossproc::Array::<u32>::zeroed(4)?;
@@ -140,13 +149,13 @@ impl<T: Pod> Part<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn lock(&self) -> Result<ArrayGuard<'_, T>, LockError> {
-        Ok(self.clean(Timeout::Never)?)
+        Ok(self.unlocked().lock(Timeout::Never)?)
     }
 
-    /// Takes the lock of this part if nobody has it.
+    /// Locks the part if no other thread or process holds its lock.
     ///
     /// # Errors
-    /// As [`Array::try_lock`].
+    /// The errors of [`Array::try_lock`].
     ///
     /// ```
     /// let array = crossproc::Array::<u32>::zeroed(4)?;
@@ -155,13 +164,14 @@ impl<T: Pod> Part<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn try_lock(&self) -> Result<ArrayGuard<'_, T>, TryLockError> {
-        Ok(self.clean(Timeout::Now)?)
+        Ok(self.unlocked().lock(Timeout::Now)?)
     }
 
-    /// Waits for the lock of this part for that long; zero means try.
+    /// Locks the part, and waits for its lock for at most `duration`, by the monotonic clock. If that is zero, it tries
+    /// once.
     ///
     /// # Errors
-    /// As [`Array::lock_timeout`].
+    /// The errors of [`Array::lock_timeout`].
     ///
     /// ```
     /// let array = crossproc::Array::<u32>::zeroed(4)?;
@@ -170,13 +180,13 @@ impl<T: Pod> Part<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn lock_timeout(&self, duration: Duration) -> Result<ArrayGuard<'_, T>, LockTimeoutError> {
-        Ok(self.clean(Timeout::at_most(duration))?)
+        Ok(self.unlocked().lock(Timeout::at_most(duration))?)
     }
 
-    /// Waits for the lock of this part; if a holder was killed, runs `repair` on its items first.
+    /// Locks the part, like [`lock`](Part::lock). If a holder was killed, runs `repair` on the part's items first.
     ///
     /// # Errors
-    /// As [`Array::lock_or_repair`].
+    /// The errors of [`Array::lock_or_repair`].
     ///
     /// ```
     /// let array = crossproc::Array::<u32>::zeroed(4)?;
@@ -186,13 +196,13 @@ impl<T: Pod> Part<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn lock_or_repair(&self, repair: impl FnOnce(&mut [T])) -> Result<ArrayGuard<'_, T>, LockError> {
-        self.cover().lock_or_repair(repair)
+        self.unlocked().lock_or_repair(repair)
     }
 
-    /// A copy of the part's item `i`.
+    /// Returns a copy of item `i` of the part, counted from the part's first item.
     ///
     /// # Errors
-    /// As [`Array::get`].
+    /// The errors of [`Array::get`].
     ///
     /// ```
     /// let array = crossproc::Array::<u32>::zeroed(4)?;
@@ -202,13 +212,13 @@ impl<T: Pod> Part<T> {
     /// ```
     pub fn get(&self, i: usize) -> Result<T, ArrayError> {
         check_index(i, self.len())?;
-        Ok(self.read(|items| items[i])?)
+        Ok(self.unlocked().read(|items| items[i])?)
     }
 
-    /// Replaces the part's item `i`.
+    /// Replaces item `i` of the part.
     ///
     /// # Errors
-    /// As [`Array::get`].
+    /// The errors of [`Array::get`].
     ///
     /// ```
     /// let array = crossproc::Array::<u32>::zeroed(4)?;
@@ -223,10 +233,10 @@ impl<T: Pod> Part<T> {
         Ok(())
     }
 
-    /// A copy of the part's items.
+    /// Returns a copy of the part's items, made under its lock.
     ///
     /// # Errors
-    /// As [`Array::lock`].
+    /// The errors of [`Array::lock`].
     ///
     /// ```
     /// let array = crossproc::Array::<u32>::zeroed(4)?;
@@ -235,13 +245,13 @@ impl<T: Pod> Part<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn to_vec(&self) -> Result<Vec<T>, LockError> {
-        self.read(<[T]>::to_vec)
+        self.unlocked().read(<[T]>::to_vec)
     }
 
-    /// Replaces the part's items.
+    /// Replaces the part's items, under its lock.
     ///
     /// # Errors
-    /// As [`Array::copy_from_slice`].
+    /// The errors of [`Array::copy_from_slice`].
     ///
     /// ```
     /// let array = crossproc::Array::<u32>::zeroed(4)?;
@@ -256,10 +266,10 @@ impl<T: Pod> Part<T> {
         Ok(())
     }
 
-    /// Sets every item of the part to `value`.
+    /// Sets every item of the part to `value`, under its lock.
     ///
     /// # Errors
-    /// As [`Array::lock`].
+    /// The errors of [`Array::lock`].
     ///
     /// ```
     /// let array = crossproc::Array::<u32>::zeroed(4)?;
@@ -273,7 +283,7 @@ impl<T: Pod> Part<T> {
         Ok(())
     }
 
-    /// The process that holds the lock of this part at this moment.
+    /// Returns the id of the process that holds the part's lock at this moment.
     ///
     /// ```
     /// let array = crossproc::Array::<u32>::zeroed(4)?;
@@ -284,19 +294,10 @@ impl<T: Pod> Part<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn holder(&self) -> Option<u32> {
-        if self.is_empty() { None } else { self.array.part_lock(self.index).holder() }
+        if self.is_empty() { None } else { self.array.memory.part_lock(self.index).holder() }
     }
 
-    fn read<R>(&self, look: impl FnOnce(&[T]) -> R) -> Result<R, LockError> {
-        self.cover().look(look)
-    }
-
-    fn clean(&self, patience: Timeout) -> Result<ArrayGuard<'_, T>, LockFailure> {
-        self.cover().lock(patience)
-    }
-
-    fn cover(&self) -> Cover<'_, T> {
-        let locks = if self.is_empty() { Locks::None } else { Locks::Part(self.array.part_lock(self.index)) };
-        Cover { array: &self.array, range: self.range(), locks }
+    fn unlocked(&self) -> RangeLock<'_, T> {
+        RangeLock::of_part(&self.array.memory, self.range(), self.index)
     }
 }

@@ -1,105 +1,72 @@
-//! A value under its lock: a private copy that is committed when the guard goes.
+//! A value under its lock: a private copy that is committed when the guard is dropped.
 
-use super::is_valid;
+use super::copy::{PrivateCopy, is_valid};
 use crate::sync::double_buffer::Transaction;
 use crate::sync::{DoubleBuffer, LockFailure, Timeout};
 use crate::{Element, LockError};
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
 
-/// A [`Value`](crate::Value) under its lock: a private copy, committed when the guard is dropped.
+/// Exclusive access to a [`Value`](crate::Value): a private copy of it, which is committed when the guard is dropped.
 ///
-/// Dropped by a panic that began while it was alive, it rolls back. It stays in its thread:
+/// If the guard is dropped by a panic that began during its life, the changes are rolled back. A guard stays in its
+/// thread:
 ///
 /// ```compile_fail,E0277
 /// let value = crossproc::Value::new(0).unwrap();
 /// let guard = value.lock().unwrap();
 /// std::thread::scope(|scope| { scope.spawn(move || drop(guard)); });
 /// ```
-#[must_use = "dropped at once, the lock protects nothing"]
+#[must_use = "a guard that is dropped at once protects nothing"]
 pub struct ValueGuard<'a, T: Element> {
-    twin: &'a DoubleBuffer,
-    turn: Transaction,
+    buffer: &'a DoubleBuffer,
+    transaction: Transaction,
     copy: PrivateCopy<T>,
     was_panicking: bool,
     thread: PhantomData<*const ()>,
 }
 
-/// A value whose lock was given up, to be taken again.
-#[allow(missing_debug_implementations, reason = "nobody but this crate sees it")]
-pub struct Parked<'a, T>(&'a DoubleBuffer, PhantomData<T>);
+/// A value whose lock a [`Condition`](crate::Condition) has released, to take it again.
+#[allow(missing_debug_implementations, reason = "it is not visible outside of this crate")]
+pub struct SuspendedValue<'a, T>(&'a DoubleBuffer, PhantomData<T>);
 
-impl<'a, T: Element> Parked<'a, T> {
-    pub(crate) fn retake(self) -> Result<ValueGuard<'a, T>, LockError> {
-        // SAFETY: the twin is that of a guard of a T.
+impl<'a, T: Element> SuspendedValue<'a, T> {
+    pub(crate) fn resume(self) -> Result<ValueGuard<'a, T>, LockError> {
+        // SAFETY: the buffer is that of a guard of a T (`suspend`), so its slots have the size of a T.
         Ok(unsafe { ValueGuard::begin(self.0, Timeout::Never) }?)
     }
 }
 
-// SAFETY: a shared guard gives a shared T, no more.
+// SAFETY: a shared guard gives a shared T only. Committing, which belongs to the guard's thread, needs the guard
+// itself.
 unsafe impl<T: Element + Sync> Sync for ValueGuard<'_, T> {}
-
-/// Room for a T: up to 256 bytes inline, boxed above, so that a guard can be moved about.
-struct PrivateCopy<T> {
-    inline: [MaybeUninit<u64>; 32],
-    boxed: Option<Box<MaybeUninit<T>>>,
-}
-
-impl<T> PrivateCopy<T> {
-    const INLINE: bool = size_of::<T>() <= 256 && align_of::<T>() <= 8;
-
-    #[inline(always)]
-    fn new() -> Self {
-        let boxed = if Self::INLINE { None } else { Some(Box::new_uninit()) };
-        PrivateCopy { inline: [const { MaybeUninit::uninit() }; 32], boxed }
-    }
-
-    #[inline(always)]
-    fn get(&self) -> &MaybeUninit<T> {
-        match &self.boxed {
-            Some(boxed) if !Self::INLINE => boxed,
-            // SAFETY: large and aligned enough by INLINE.
-            _ => unsafe { &*self.inline.as_ptr().cast() },
-        }
-    }
-
-    #[inline(always)]
-    fn place(&mut self) -> &mut MaybeUninit<T> {
-        match &mut self.boxed {
-            Some(boxed) if !Self::INLINE => boxed,
-            // SAFETY: large and aligned enough by INLINE.
-            _ => unsafe { &mut *self.inline.as_mut_ptr().cast() },
-        }
-    }
-}
 
 impl<'a, T: Element> ValueGuard<'a, T> {
     /// Takes the lock, and copies the value.
     ///
     /// # Safety
-    /// The twin has slots for T.
+    /// The slots of the buffer have the size of a T.
     #[inline(always)]
-    pub(super) unsafe fn begin(twin: &'a DoubleBuffer, patience: Timeout) -> Result<Self, LockFailure> {
+    pub(super) unsafe fn begin(buffer: &'a DoubleBuffer, timeout: Timeout) -> Result<Self, LockFailure> {
         let was_panicking = std::thread::panicking();
-        let turn = twin.begin(patience)?;
+        let transaction = buffer.begin(timeout)?;
         let mut copy = PrivateCopy::<T>::new();
-        let place = copy.place();
-        // SAFETY: by the caller's promise.
-        unsafe { twin.read(&turn, place.as_mut_ptr().cast(), size_of::<T>()) };
-        if !is_valid(place) {
-            twin.roll_back(&turn);
+        let bytes = copy.get_mut();
+        // SAFETY: the copy has room for a T, and so have the slots by the contract of this function.
+        unsafe { buffer.read(&transaction, bytes.as_mut_ptr().cast(), size_of::<T>()) };
+        if !is_valid(bytes) {
+            buffer.roll_back(&transaction);
             return Err(LockFailure::Corrupt);
         }
-        Ok(ValueGuard { twin, turn, copy, was_panicking, thread: PhantomData })
+        Ok(ValueGuard { buffer, transaction, copy, was_panicking, thread: PhantomData })
     }
 
-    /// Commits, and gives up the lock.
-    pub(crate) fn park(self) -> Parked<'a, T> {
-        Parked(self.twin, PhantomData)
+    /// Commits and unlocks, and returns what takes the lock again.
+    pub(crate) fn suspend(self) -> SuspendedValue<'a, T> {
+        SuspendedValue(self.buffer, PhantomData)
     }
 
-    /// Gives up the lock and the changes.
+    /// Unlocks without committing: the value stays as it was before the guard was made.
     ///
     /// ```
     /// let value = crossproc::Value::new(1)?;
@@ -111,20 +78,20 @@ impl<'a, T: Element> ValueGuard<'a, T> {
     /// ```
     pub fn rollback(self) {
         let mut guard = std::mem::ManuallyDrop::new(self);
-        guard.twin.roll_back(&guard.turn);
-        // SAFETY: once, and the guard is not used afterwards.
+        guard.buffer.roll_back(&guard.transaction);
+        // SAFETY: the copy is dropped once, since `guard` is neither dropped nor used after this.
         unsafe { std::ptr::drop_in_place(&mut guard.copy) };
     }
 
-    /// The process that was killed while it held the lock just before us: its changes are gone as a whole. `None` if it
-    /// had committed, or nobody was killed.
+    /// Returns the id of the process that was killed while it held the lock just before this guard, and whose changes
+    /// were therefore rolled back. `None` if there was no such process, or it had committed.
     ///
     /// ```
     /// assert_eq!(crossproc::Value::new(1)?.lock()?.recovered_from(), None);
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn recovered_from(&self) -> Option<u32> {
-        self.turn.rolled_back
+        self.transaction.rolled_back
     }
 }
 
@@ -132,7 +99,7 @@ impl<T: Element> Deref for ValueGuard<'_, T> {
     type Target = T;
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: `begin` filled it with a valid T.
+        // SAFETY: `begin` filled the copy and checked that it is a valid T.
         unsafe { self.copy.get().assume_init_ref() }
     }
 }
@@ -140,8 +107,8 @@ impl<T: Element> Deref for ValueGuard<'_, T> {
 impl<T: Element> DerefMut for ValueGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`.
-        unsafe { self.copy.place().assume_init_mut() }
+        // SAFETY: `begin` filled the copy and checked that it is a valid T.
+        unsafe { self.copy.get_mut().assume_init_mut() }
     }
 }
 
@@ -149,10 +116,10 @@ impl<T: Element> Drop for ValueGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
         if std::thread::panicking() && !self.was_panicking {
-            self.twin.roll_back(&self.turn);
+            self.buffer.roll_back(&self.transaction);
         } else {
-            // SAFETY: the twin has slots for T, which has no uninitialised bytes.
-            unsafe { self.twin.commit(&self.turn, self.copy.get().as_ptr().cast(), size_of::<T>()) };
+            // SAFETY: the slots have the size of a T (`begin`), and every byte of a T is initialised (`NoUninit`).
+            unsafe { self.buffer.commit(&self.transaction, self.copy.get().as_ptr().cast(), size_of::<T>()) };
         }
     }
 }

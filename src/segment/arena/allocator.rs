@@ -24,7 +24,7 @@ use crate::sys::fork_hooks::ForkHooks;
 use crate::sys::fork_hooks::Layer;
 use crate::sys::process_id::{self};
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 /// Blocks of a size class that exceed this number go back to the arenas, so that other processes can take them.
 const MAX_FREE: usize = 1024;
@@ -81,7 +81,7 @@ pub(crate) fn watch_forks() {
 
 pub(crate) fn lock() -> LockedAllocator {
     watch_forks();
-    LockedAllocator(ALLOCATOR.lock().unwrap_or_else(PoisonError::into_inner))
+    LockedAllocator(crate::error::locked(&ALLOCATOR))
 }
 
 impl LockedAllocator {

@@ -30,7 +30,7 @@ use crate::segment::segment::Segment;
 use crate::sys::process_id::ProcessId;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// Largest size of a block. Larger objects get a segment of their own.
 pub(crate) const MAX_BLOCK_BYTES: usize = 64 << 10;
@@ -101,7 +101,7 @@ impl Arena {
     }
 
     fn local(&self) -> MutexGuard<'_, LocalClaims> {
-        self.local.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::error::locked(&self.local)
     }
 
     pub(crate) fn live(&self) -> usize {

@@ -99,7 +99,7 @@ impl Drop for ReceivedHandles {
 }
 
 pub(super) fn read_manifest(manifest: &[u8]) -> Result<Manifest, CodecError> {
-    postcard::from_bytes(manifest).map_err(|_| CodecError("a damaged list of handles".into()))
+    postcard::from_bytes(manifest).map_err(|_| CodecError::new("a damaged list of handles"))
 }
 
 impl ExportedHandles {
@@ -139,7 +139,7 @@ fn origin(segment: &Segment) -> Result<(Origin, Vec<Fd>), SegmentError> {
         Backing::Named(file) => {
             // A fork takes the allocator's mutex first, so it never copies this one locked.
             let _allocator = allocator::lock();
-            let file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let file = crate::error::locked(file);
             (Origin::Named(file.name().as_str().to_owned()), vec![file.descriptor()?])
         }
         #[cfg(feature = "shared_memory")]

@@ -60,9 +60,9 @@ pub(crate) enum MessageBytes {
 pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> Result<EncodedMessage, CodecError> {
     let (bytes, direction) =
         run_in_scope(Direction::Encoding(ExportedHandles::default()), || postcard::to_stdvec(message))?;
-    let Direction::Encoding(exported) = direction else { return Err(CodecError(NO_SCOPE.into())) };
-    let (manifest, fds, fd_counts) = exported.list().map_err(|error| CodecError(error.to_string()))?;
-    let manifest = postcard::to_stdvec(&manifest).map_err(|error| CodecError(error.to_string()))?;
+    let Direction::Encoding(exported) = direction else { return Err(CodecError::new(NO_SCOPE)) };
+    let (manifest, fds, fd_counts) = exported.list().map_err(CodecError::new)?;
+    let manifest = postcard::to_stdvec(&manifest).map_err(CodecError::new)?;
     Ok(EncodedMessage { bytes, manifest, fds, fd_counts, exported })
 }
 
@@ -90,7 +90,7 @@ impl EncodedMessage {
     /// Moves the handles from the message into a guard of the sender. The receiver does not uncount them.
     pub(crate) fn keep_in_flight(&mut self) -> Result<InFlightGuard, CodecError> {
         let manifest = Manifest { in_flight: Vec::new(), ..read_manifest(&self.manifest)? };
-        self.manifest = postcard::to_stdvec(&manifest).map_err(|error| CodecError(error.to_string()))?;
+        self.manifest = postcard::to_stdvec(&manifest).map_err(CodecError::new)?;
         Ok(InFlightGuard { exported: std::mem::take(&mut self.exported), owner: process_id::ProcessId::current() })
     }
 
@@ -125,7 +125,7 @@ impl ReceivedMessage {
                 None => matches!(descriptor.from, Origin::Host { .. }),
             }
         });
-        let manifest = postcard::to_stdvec(&parsed).map_err(|error| CodecError(error.to_string()))?;
+        let manifest = postcard::to_stdvec(&parsed).map_err(CodecError::new)?;
         Ok(ReceivedMessage { bytes: MessageBytes::Inline(bytes), manifest, fds, taken: None })
     }
 
@@ -166,6 +166,6 @@ fn decode_bytes<T: DeserializeOwned>(bytes: &MessageBytes, received: ReceivedHan
     let ((message, rest), _) = run_in_scope(Direction::Decoding(received), || postcard::take_from_bytes(bytes))?;
     match rest {
         [] => Ok(message),
-        _ => Err(CodecError(format!("{} bytes after the end of the message", rest.len()))),
+        _ => Err(CodecError::new(format!("{} bytes after the end of the message", rest.len()))),
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn run_in_scope<R>(
         (Err(error), scope) => {
             Err(CodecError(scope.and_then(|scope| scope.reason).unwrap_or_else(|| error.to_string())))
         }
-        (Ok(_), None) => Err(CodecError(NO_SCOPE.into())),
+        (Ok(_), None) => Err(CodecError::new(NO_SCOPE)),
     }
 }
 

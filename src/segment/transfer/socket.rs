@@ -102,7 +102,7 @@ pub fn recv<T: DeserializeOwned>(stream: &UnixStream) -> Result<T, TransferError
     if socket::peer_user(stream)? != process_id::user() {
         return Err(TransferError::WrongOwner);
     }
-    let bad = |what: &str| TransferError::Decode(CodecError(what.into()));
+    let bad = |what: &str| TransferError::Decode(CodecError::new(what));
     let mut header = [0; size_of::<StreamHeader>()];
     socket::recv(stream, &mut header)?;
     let header: StreamHeader = bytemuck::pod_read_unaligned(&header);

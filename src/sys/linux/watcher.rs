@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 static EPOCH: AtomicU32 = AtomicU32::new(0);
 static WATCHER: Mutex<Option<Watcher>> = Mutex::new(None);
@@ -110,7 +110,7 @@ fn lock() -> MutexGuard<'static, Option<Watcher>> {
 }
 
 fn guard() -> MutexGuard<'static, Option<Watcher>> {
-    WATCHER.lock().unwrap_or_else(PoisonError::into_inner)
+    crate::error::locked(&WATCHER)
 }
 
 fn before_fork() {
