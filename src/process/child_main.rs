@@ -1,6 +1,6 @@
 //! A child's main function: it receives a request, runs the function, reports, and ends.
 
-use super::current::{self, Origin};
+use super::current::{self, ChildContext};
 use super::protocol::{self, ChildFailure, FORK_REQUEST, Identity, ReceivedRequest, SpawnRequest};
 use super::registry;
 use crate::entry::{self, CallError, PANICKED, catch};
@@ -94,13 +94,17 @@ fn take_over_attributes(identity: Identity, end: ParentsEnd, folder: &Fd, go_ahe
     if identity.daemon || identity.bound {
         end.die_with_parent()?;
     }
-    current::set(Origin { identity, parents_end: end });
+    current::set(ChildContext { identity, parents_end: end });
     Ok(())
 }
 
 /// Runs in a child by `fork`, which has the memory of its parent: calls `f` and ends without its parent's exit
 /// functions.
-pub(super) fn forked(me: Origin, control: UnixStream, f: impl FnOnce() -> Result<EncodedMessage, CallError>) -> ! {
+pub(super) fn forked(
+    me: ChildContext,
+    control: UnixStream,
+    f: impl FnOnce() -> Result<EncodedMessage, CallError>,
+) -> ! {
     let _ = (&control).write_all(&std::process::id().to_ne_bytes());
     current::set(me);
     let control_stream = CONTROL.replace(ControlStream::by(control));

@@ -9,27 +9,27 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 /// What a child was given at its start; nothing in the first process of a family.
-pub(super) struct Origin {
+pub(super) struct ChildContext {
     pub(super) identity: Identity,
     pub(super) parents_end: ParentsEnd,
 }
 
-static ORIGIN: RaceOnce<Origin> = RaceOnce::new();
+static CONTEXT: RaceOnce<ChildContext> = RaceOnce::new();
 /// The number of children that this process has started.
 static SPAWNED: AtomicU32 = AtomicU32::new(0);
 
 /// In a child, before anything else runs.
-pub(super) fn set(me: Origin) {
-    ORIGIN.replace(me);
+pub(super) fn set(me: ChildContext) {
+    CONTEXT.replace(me);
     SPAWNED.store(0, SeqCst);
 }
 
 pub(super) fn identity() -> Identity {
-    ORIGIN.get().map_or_else(|| Identity::called("MainProcess"), |me| me.identity.clone())
+    CONTEXT.get().map_or_else(|| Identity::called("MainProcess"), |me| me.identity.clone())
 }
 
 pub(super) fn is_daemon() -> bool {
-    ORIGIN.get().is_some_and(|me| me.identity.daemon)
+    CONTEXT.get().is_some_and(|me| me.identity.daemon)
 }
 
 /// The identity of the next child.
@@ -113,7 +113,7 @@ pub struct Parent {
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 pub fn parent() -> Option<Parent> {
-    let me = ORIGIN.get()?;
+    let me = CONTEXT.get()?;
     let (id, name) = me.identity.parent.clone()?;
     Some(Parent { id, name, end: &me.parents_end })
 }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // the caller's promise
 
 use super::child_record::ChildRecord;
-use super::current::{self, Origin};
+use super::current::{self, ChildContext};
 use super::handle::Process;
 use super::reexec::own_child;
 use super::{child_main, fork_server_client, registry};
@@ -43,7 +43,7 @@ pub unsafe fn fork<R: Message>(f: impl FnOnce() -> R) -> Result<Process<R>, Spaw
     fork_server_client::watch_forks();
     let (here, there) = fork_server_client::control_pair()?;
     let identity = current::next_identity(None, false, false);
-    let me = Origin { identity: identity.clone(), parents_end: fork_server_client::parents_end()? };
+    let me = ChildContext { identity: identity.clone(), parents_end: fork_server_client::parents_end()? };
     exit::flush();
     // SAFETY: the caller guarantees that the child copes with locks of other threads.
     match unsafe { spawn::fork() }? {

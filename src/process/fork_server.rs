@@ -16,7 +16,7 @@
 //! do not notice. The owner: the server serves nothing more and stays for the names of its children.
 
 use super::child_main;
-use super::protocol::{Answer, FORK_REQUEST, WATCH, greeting};
+use super::protocol::{FORK_REQUEST, ForkReply, WATCH, greeting};
 use crate::segment;
 use crate::sys::exit;
 use crate::sys::image::Start;
@@ -124,7 +124,7 @@ impl ForkServer {
             Ok(Some((packet, mut fds))) if *packet == FORK_REQUEST => match (fds.pop(), spawn::clone_sibling()) {
                 (Some(control), Ok(None)) => child_main::run_child(control, start),
                 (_, Ok(Some((pid, pidfd)))) => {
-                    let sent = link.send(bytemuck::bytes_of(&Answer { pid, errno: 0 }), &[&pidfd]);
+                    let sent = link.send(bytemuck::bytes_of(&ForkReply { pid, errno: 0 }), &[&pidfd]);
                     self.watch(PidFd::of(pidfd));
                     sent
                 }
@@ -190,7 +190,7 @@ impl ForkServer {
 }
 
 fn send_error(link: &Link, error: &io::Error) -> io::Result<()> {
-    let answer = Answer { pid: 0, errno: crate::Os::from(io::Error::from(error.kind())).0 };
-    let answer = Answer { errno: error.raw_os_error().unwrap_or(answer.errno), ..answer };
+    let answer = ForkReply { pid: 0, errno: crate::Os::from(io::Error::from(error.kind())).0 };
+    let answer = ForkReply { errno: error.raw_os_error().unwrap_or(answer.errno), ..answer };
     link.send(bytemuck::bytes_of(&answer), &[] as &[Fd])
 }

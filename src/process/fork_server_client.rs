@@ -1,7 +1,7 @@
 //! How a parent starts children: its fork server, its lifeline, and the exchange of a start (`protocol`).
 
 use super::child_record::ChildRecord;
-use super::protocol::{self, ACK, Answer, Body, FORK_REQUEST, Identity, SpawnRequest, WATCH};
+use super::protocol::{self, ACK, Body, FORK_REQUEST, ForkReply, Identity, SpawnRequest, WATCH};
 use super::reexec::{Executed, TOO_OFTEN, TRIES, end, execute, own_child};
 use super::registry;
 use crate::entry::Code;
@@ -326,17 +326,17 @@ impl ServerHandle {
     }
 
     pub(super) fn answer(&self) -> Result<Reply, SpawnError> {
-        let mut answer = [0; size_of::<Answer>()];
+        let mut answer = [0; size_of::<ForkReply>()];
         let (bytes, fds) = match self.executed.link.recv_as_far_as_possible(&mut answer) {
             Ok(Some(answer)) => answer,
             Ok(None) => return Ok(Reply::Dead),
             Err(error) if is_dead(&error) => return Ok(Reply::Dead),
             Err(error) => return Err(error.into()),
         };
-        if bytes.len() != size_of::<Answer>() {
+        if bytes.len() != size_of::<ForkReply>() {
             return Ok(Reply::Dead);
         }
-        let Answer { pid, errno } = bytemuck::pod_read_unaligned(bytes);
+        let ForkReply { pid, errno } = bytemuck::pod_read_unaligned(bytes);
         match (errno, fds.into_iter().next()) {
             (0, Some(pidfd)) => Ok(Reply::Child(PidFd::of(pidfd), pid)),
             (0, None) => Ok(Reply::Child(own_child(pid)?, pid)), // there was no room for it

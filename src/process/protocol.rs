@@ -109,7 +109,7 @@ pub(super) const WATCH: [u8; 4] = *b"wtch";
 /// A server's reply to a fork request.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-pub(super) struct Answer {
+pub(super) struct ForkReply {
     /// The child's pid, or 0.
     pub(super) pid: u32,
     /// The error, if there is no child.

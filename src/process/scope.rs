@@ -16,13 +16,13 @@ pub struct Scope<'s> {
 
 /// A child of a [`scope`]: joined here, or at the end of the scope.
 pub struct ScopedProcess<'s, R> {
-    slot: Arc<Slot<R>>,
+    slot: Arc<ScopeSlot<R>>,
     id: Option<u32>,
     of: PhantomData<&'s ()>,
 }
 
 /// The first to join takes the child.
-struct Slot<R> {
+struct ScopeSlot<R> {
     name: String,
     child: Mutex<Option<Result<Process<R>, SpawnError>>>,
 }
@@ -31,13 +31,13 @@ trait Joined {
     fn join(&self) -> Result<(), ScopeError>;
 }
 
-impl<R> Slot<R> {
+impl<R> ScopeSlot<R> {
     fn take(&self) -> Option<Result<Process<R>, SpawnError>> {
         crate::error::locked(&self.child).take()
     }
 }
 
-impl<R: Message> Joined for Slot<R> {
+impl<R: Message> Joined for ScopeSlot<R> {
     fn join(&self) -> Result<(), ScopeError> {
         match self.take() {
             None => Ok(()),
@@ -83,7 +83,7 @@ impl<'s> Scope<'s> {
             Ok(child) => (child.name().to_owned(), Some(child.id())),
             Err(_) => (String::new(), None),
         };
-        let slot = Arc::new(Slot { name, child: Mutex::new(Some(child)) });
+        let slot = Arc::new(ScopeSlot { name, child: Mutex::new(Some(child)) });
         crate::error::locked(&self.children).push(slot.clone());
         ScopedProcess { slot, id, of: PhantomData }
     }

@@ -8,7 +8,7 @@ use crate::sync::backstop;
 use crate::sync::section::{self, SleepWord};
 use crate::sync::spin;
 use crate::sys::robust_list::PendingSlot;
-use crate::sys::watcher::{self, Answer};
+use crate::sys::watcher::{self, WatchOutcome};
 use crate::sys::{Deadline, process_id};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -36,7 +36,7 @@ pub(crate) enum Peers {
 impl Peers {
     /// Another process, by its tag: its end is news from here on.
     pub(crate) fn of(tag: u64) -> Self {
-        match tag != UNKNOWN && watcher::process(tag) == Answer::Watched {
+        match tag != UNKNOWN && watcher::process(tag) == WatchOutcome::Watched {
             true => Peers::Watched,
             false => Peers::Unknown,
         }

@@ -45,7 +45,7 @@ pub(crate) fn mark_owner_died(word: &AtomicU32) {
 /// The checks of one thread that waits for one lock.
 pub(crate) struct Backstop {
     next: Option<Deadline>,
-    watched: Option<(ProcessId, process_id::Watch)>,
+    watched: Option<(ProcessId, process_id::ProcessWatch)>,
     rounds: u32,
 }
 
@@ -82,7 +82,7 @@ impl Backstop {
         }
         let watch = match &mut self.watched {
             Some((watched, watch)) if *watched == owner => watch,
-            watched => &mut watched.insert((owner, process_id::Watch::new(owner))).1,
+            watched => &mut watched.insert((owner, process_id::ProcessWatch::new(owner))).1,
         };
         // A guard in place that was leaked outlives its thread, and its word has HANDED_OVER. In any other case a thread that
         // is gone left nothing in use: it ended without its destructors, or executed another program under its process's number.

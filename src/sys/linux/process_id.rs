@@ -24,7 +24,7 @@ impl ProcessId {
             return ProcessId { pid, start: START.load(Ordering::Relaxed) };
         }
         let pid = std::process::id();
-        let start = if let Start::At(start) = start_of(pid) { start } else { 0 };
+        let start = if let StartTime::At(start) = start_of(pid) { start } else { 0 };
         START.store(start, Ordering::Relaxed);
         PID.store(pid, Ordering::Release);
         ProcessId { pid, start }
@@ -34,9 +34,9 @@ impl ProcessId {
     pub(crate) fn is_alive(self) -> bool {
         exists(self.pid)
             && match start_of(self.pid) {
-                Start::Gone => false,
-                Start::Unknown => true,
-                Start::At(start) => self.start == 0 || start == self.start,
+                StartTime::Gone => false,
+                StartTime::Unknown => true,
+                StartTime::At(start) => self.start == 0 || start == self.start,
             }
     }
 
@@ -59,10 +59,10 @@ pub(crate) fn tag_is_alive(tag: u64) -> bool {
     let pid = tag as u32;
     exists(pid)
         && match start_of(pid) {
-            Start::Gone => false,
-            Start::Unknown => true,
+            StartTime::Gone => false,
+            StartTime::Unknown => true,
             // 0: the start time was unknown when the tag was made.
-            Start::At(start) => tag >> 32 == 0 || start as u32 == (tag >> 32) as u32,
+            StartTime::At(start) => tag >> 32 == 0 || start as u32 == (tag >> 32) as u32,
         }
 }
 
@@ -75,9 +75,9 @@ pub(crate) fn newest_child() -> Option<u32> {
 /// The [`ProcessId::tag`] of a child; an error if it has ended, `None` where the system does not say.
 pub(crate) fn tag_of_child(pid: u32) -> Result<Option<u64>, Ended> {
     match start_of(pid) {
-        Start::At(start) => Ok(Some(ProcessId { pid, start }.tag())),
-        Start::Gone => Err(Ended),
-        Start::Unknown => Ok(None),
+        StartTime::At(start) => Ok(Some(ProcessId { pid, start }.tag())),
+        StartTime::Gone => Err(Ended),
+        StartTime::Unknown => Ok(None),
     }
 }
 
@@ -88,15 +88,15 @@ pub(crate) struct Ended;
 /// A process that is checked many times, by one system call each: the open file refers to this very process, also after
 /// its pid was reused.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct ProcessWatch {
     process: ProcessId,
     stat: Option<std::fs::File>,
 }
 
-impl Watch {
+impl ProcessWatch {
     pub(crate) fn new(process: ProcessId) -> Self {
         let stat = std::fs::File::open(format!("/proc/{}/stat", process.pid)).ok();
-        Watch { process, stat }
+        ProcessWatch { process, stat }
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -118,7 +118,7 @@ pub(crate) fn exists(pid: u32) -> bool {
     answer == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
-enum Start {
+enum StartTime {
     At(u64),
     /// It has ended, or is a zombie.
     Gone,
@@ -126,11 +126,11 @@ enum Start {
     Unknown,
 }
 
-fn start_of(pid: u32) -> Start {
+fn start_of(pid: u32) -> StartTime {
     match std::fs::File::open(format!("/proc/{pid}/stat")).and_then(|stat| read_start(&stat)) {
-        Ok(start) => start.map_or(Start::Gone, Start::At),
-        Err(_) if exists(pid) => Start::Unknown,
-        Err(_) => Start::Gone,
+        Ok(start) => start.map_or(StartTime::Gone, StartTime::At),
+        Err(_) if exists(pid) => StartTime::Unknown,
+        Err(_) => StartTime::Gone,
     }
 }
 
@@ -239,7 +239,7 @@ mod tests {
             crate::sys::spawn::set_name("a中文名字进程");
             // SAFETY: no arguments.
             let thread = unsafe { libc::gettid() } as u32;
-            assert!(matches!(start_of(thread), Start::At(start) if start > 0));
+            assert!(matches!(start_of(thread), StartTime::At(start) if start > 0));
         })
         .join()
         .unwrap();

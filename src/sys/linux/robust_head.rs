@@ -7,7 +7,7 @@ pub(super) const GLIBC_OFFSET: isize = -32;
 
 /// `struct robust_list_head`, as the kernel knows it.
 #[repr(C)]
-pub(super) struct Head {
+pub(super) struct ListHead {
     pub(super) first: usize,
     pub(super) offset: isize,
     pub(super) pending: usize,
@@ -15,7 +15,7 @@ pub(super) struct Head {
 
 /// Returns the list head of this thread that the kernel has.
 #[cold]
-pub(super) fn find() -> *mut Head {
+pub(super) fn find() -> *mut ListHead {
     let mut head = registered();
     if head.is_null() {
         have_libc_register();
@@ -28,8 +28,8 @@ pub(super) fn find() -> *mut Head {
 }
 
 /// The list head that the kernel has for this thread, or null.
-fn registered() -> *mut Head {
-    let mut head: *mut Head = std::ptr::null_mut();
+fn registered() -> *mut ListHead {
+    let mut head: *mut ListHead = std::ptr::null_mut();
     let mut length = 0_usize;
     // SAFETY: get_robust_list writes a pointer and a length to valid places.
     let answer = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
@@ -56,12 +56,12 @@ fn have_libc_register() {
 
 /// A list head for a thread that has none (made without libc, or by a libc that registers late). Leaked.
 #[cold]
-fn register_own() -> *mut Head {
-    let head = Box::into_raw(Box::new(Head { first: 0, offset: GLIBC_OFFSET, pending: 0 }));
-    // SAFETY: a new Head; an empty list refers to itself; the kernel gets its true size.
+fn register_own() -> *mut ListHead {
+    let head = Box::into_raw(Box::new(ListHead { first: 0, offset: GLIBC_OFFSET, pending: 0 }));
+    // SAFETY: a new ListHead; an empty list refers to itself; the kernel gets its true size.
     unsafe {
         (*head).first = head as usize;
-        libc::syscall(libc::SYS_set_robust_list, head, size_of::<Head>());
+        libc::syscall(libc::SYS_set_robust_list, head, size_of::<ListHead>());
     }
     OWN_HEADS.store(true, Ordering::Relaxed);
     OWN_HEAD.with(|own| own.set(head));
@@ -69,8 +69,8 @@ fn register_own() -> *mut Head {
 }
 
 static OWN_HEADS: AtomicBool = AtomicBool::new(false);
-thread_local! { static OWN_HEAD: Cell<*mut Head> = const { Cell::new(std::ptr::null_mut()) }; }
+thread_local! { static OWN_HEAD: Cell<*mut ListHead> = const { Cell::new(std::ptr::null_mut()) }; }
 
-pub(super) fn is_own(head: *mut Head) -> bool {
+pub(super) fn is_own(head: *mut ListHead) -> bool {
     OWN_HEADS.load(Ordering::Relaxed) && OWN_HEAD.with(Cell::get) == head
 }

@@ -35,7 +35,7 @@
 
 use super::fork_hooks::{self, ForkHooks, Layer};
 use super::process_id::ProcessId;
-use super::robust_head::{self, GLIBC_OFFSET, Head};
+use super::robust_head::{self, GLIBC_OFFSET, ListHead};
 use super::thread_end::ThreadEnd;
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
@@ -62,7 +62,7 @@ struct Sentinel {
 
 /// The state of the thread, plain so that the hot path is a few loads relative to the thread pointer.
 struct Local {
-    head: Cell<*mut Head>,
+    head: Cell<*mut ListHead>,
     /// 0 before the first use, and again in a fork child.
     tid: Cell<u32>,
     pid: Cell<u32>,
@@ -74,11 +74,11 @@ struct Local {
 /// What is linked: newest first in the kernel's list, newest last in `words`.
 struct Links {
     sentinels: Option<&'static [Sentinel; 2]>,
-    words: Vec<Link>,
+    words: Vec<LinkedWord>,
 }
 
 #[derive(Clone, Copy)]
-struct Link {
+struct LinkedWord {
     word: usize,
     in_place: bool,
 }
@@ -101,7 +101,7 @@ thread_local! {
 /// The pending slot of the calling thread, with a word in it. Not `Send`: it belongs to a thread.
 #[derive(Clone, Copy)]
 pub(crate) struct PendingSlot {
-    head: *mut Head,
+    head: *mut ListHead,
     pub(crate) tid: u32,
 }
 
@@ -249,16 +249,16 @@ impl PendingSlot {
     /// Moves the guard in the slot to the front of our part of the list.
     fn link_local(self, local: &Local) {
         let (word, in_place) = (local.outer.get() & !IN_PLACE, local.outer.get() & IN_PLACE != 0);
-        self.link_word(Link { word, in_place });
+        self.link_word(LinkedWord { word, in_place });
         local.outer.set(0);
     }
 
-    fn link_word(self, link: Link) {
+    fn link_word(self, link: LinkedWord) {
         LINKS.with(|links| self.link_in(&mut links.borrow_mut(), link));
     }
 
     #[inline(always)]
-    fn link_in(self, links: &mut Links, link: Link) {
+    fn link_in(self, links: &mut Links, link: LinkedWord) {
         links.words.reserve(1);
         let sentinels = match links.sentinels {
             Some(sentinels) => sentinels,
@@ -276,7 +276,7 @@ impl PendingSlot {
     /// Links a word that is going to carry this thread's number, while another one is in the slot.
     #[inline(always)]
     pub(crate) fn link(self, word: &AtomicU32) -> Result<(), TooMany> {
-        let link = Link { word: word.as_ptr() as usize, in_place: false };
+        let link = LinkedWord { word: word.as_ptr() as usize, in_place: false };
         LINKS.with(|links| {
             let links = &mut *links.borrow_mut();
             if links.words.len() >= MOST_LINKED {
@@ -324,7 +324,7 @@ impl PendingSlot {
         sentinel.next.as_ptr() as usize
     }
 
-    /// Puts our two sentinels at the front of libc's list: head -> S0 -> S1 -> what libc had.
+    /// Puts our two sentinels at the front of libc's list: head -> front -> back -> what libc had.
     #[cold]
     fn splice(self, links: &mut Links) -> &'static [Sentinel; 2] {
         // Leaked: the kernel may visit them after every destructor of this thread has run.

@@ -46,7 +46,7 @@ struct Watched {
 
 /// The outcome of a request to watch a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum WatchOutcome {
     /// Its end will change the epoch.
     Watched,
     Ended,
@@ -70,23 +70,23 @@ pub(crate) fn advance() {
 }
 
 /// From here on the end of this process changes the epoch, once. By its [`process_id::ProcessId::tag`].
-pub(crate) fn process(tag: u64) -> Answer {
+pub(crate) fn process(tag: u64) -> WatchOutcome {
     let mut watcher = lock();
     if watcher.as_ref().is_some_and(|watcher| watcher.watched.values().any(|watched| watched.tag == tag)) {
-        return Answer::Watched;
+        return WatchOutcome::Watched;
     }
     let pidfd = match PidFd::open(tag as u32) {
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Answer::Ended,
-        Err(_) => return Answer::Unable,
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return WatchOutcome::Ended,
+        Err(_) => return WatchOutcome::Unable,
         Ok(pidfd) => pidfd,
     };
     // Checked only now: the pid may have been another process's before.
     if pidfd.wait(Some(Deadline::now())) || !process_id::tag_is_alive(tag) {
-        return Answer::Ended;
+        return WatchOutcome::Ended;
     }
     match add(&mut watcher, pidfd.into_fd(), tag) {
-        Ok(_) => Answer::Watched,
-        Err(_) => Answer::Unable,
+        Ok(_) => WatchOutcome::Watched,
+        Err(_) => WatchOutcome::Unable,
     }
 }
 
@@ -198,7 +198,7 @@ mod tests {
     fn the_end_of_a_process_is_news() {
         let mut child = std::process::Command::new("/bin/sleep").arg("1000").spawn().unwrap();
         let tag = tag_of(&child);
-        assert_eq!((process(tag), process(tag)), (Answer::Watched, Answer::Watched));
+        assert_eq!((process(tag), process(tag)), (WatchOutcome::Watched, WatchOutcome::Watched));
         let before = epoch().load(SeqCst);
         child.kill().unwrap();
         let start = Instant::now();
@@ -207,8 +207,8 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(10));
         }
         child.wait().unwrap();
-        assert_eq!(process(tag), Answer::Ended);
-        assert_eq!(process(ProcessId { pid: 0x3fff_fff0, start: 1 }.tag()), Answer::Ended);
+        assert_eq!(process(tag), WatchOutcome::Ended);
+        assert_eq!(process(ProcessId { pid: 0x3fff_fff0, start: 1 }.tag()), WatchOutcome::Ended);
     }
 
     #[test]

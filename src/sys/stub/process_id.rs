@@ -21,11 +21,11 @@ impl ProcessId {
 }
 
 #[derive(Debug)]
-pub(crate) struct Watch;
+pub(crate) struct ProcessWatch;
 
-impl Watch {
+impl ProcessWatch {
     pub(crate) fn new(_: ProcessId) -> Self {
-        Watch
+        ProcessWatch
     }
 
     pub(crate) fn is_alive(&self) -> bool {

@@ -3,7 +3,7 @@
 use super::{AsFd, AtomicU32, io};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum WatchOutcome {
     Watched,
 }
 
@@ -17,8 +17,8 @@ pub(crate) fn epoch() -> &'static AtomicU32 {
 
 pub(crate) fn advance() {}
 
-pub(crate) fn process(_: u64) -> Answer {
-    Answer::Watched
+pub(crate) fn process(_: u64) -> WatchOutcome {
+    WatchOutcome::Watched
 }
 
 pub(crate) fn descriptor(_: &impl AsFd) -> io::Result<Watch> {
