@@ -3,7 +3,7 @@
 
 use super::common::{died, is_well, pids, square};
 use crate::util::{
-    Random, is_running, kill, program, role, servers_of, test_name, until, until_killed, until_within, within,
+    Random, in_a_program, is_running, kill, role, servers_of, test_name, until, until_killed, until_within, within,
 };
 use crossproc::{Atomic, Pool, PoolError, Queue, RawArray, TaskError};
 use std::collections::BTreeSet;
@@ -223,7 +223,7 @@ fn workers_are_killed_at_any_time_and_no_input_runs_twice() {
 
 #[test]
 fn the_fork_server_is_killed() {
-    within(60, || program(the_fork_server_role, "", None).join());
+    in_a_program(60, the_fork_server_role);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use super::common::{died, is_well, pids, square};
 use crate::util::{
-    LIMIT, Random, is_running, kill, open_descriptors, program, role, state, until, until_killed, within, zombies_of,
+    LIMIT, Random, in_a_program, is_running, kill, open_descriptors, role, state, until, until_killed, within,
+    zombies_of,
 };
 use crossproc::{Array, Atomic, GetTimeoutError, Pool, PoolBuilder, PoolError, Queue, RawArray, TaskError};
 use std::collections::BTreeSet;
@@ -378,7 +379,7 @@ fn handles_that_dead_workers_held_are_released() {
 
 #[test]
 fn deaths_leave_nothing_behind() {
-    within(120, || program(deaths_leave_nothing_behind_role, "", None).join());
+    in_a_program(120, deaths_leave_nothing_behind_role);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! shared value is sent, and the errors of a pool that ends.
 
 use super::common::square;
-use crate::util::{LIMIT, descriptors, name_of, program, role, status_number, until, until_killed, within};
+use crate::util::{LIMIT, descriptors, in_a_program, name_of, role, status_number, until, until_killed, within};
 use crossproc::{
     Array, Atomic, GetTimeoutError, Lock, Pipe, Pool, Queue, Receiver, RecvError, StartMethod, TaskError, Value,
 };
@@ -459,10 +459,7 @@ fn workers_are_started_in_each_way_under_their_names() {
 
 #[test]
 fn a_million_results_that_nobody_waits_for() {
-    within(120, || {
-        let mut program = program(a_million_results_role, "", None);
-        assert_eq!(program.wait_for(3 * LIMIT), 0);
-    });
+    in_a_program(120, a_million_results_role);
 }
 
 #[test]

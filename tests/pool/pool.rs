@@ -2,7 +2,7 @@
 
 use super::common::{cube, gates, held, pids};
 use crate::util::{
-    self, LIMIT, by_itself, children_of, is_running, open_descriptors, program, role, status_number, until,
+    self, LIMIT, by_itself, children_of, in_a_program, is_running, open_descriptors, role, status_number, until,
     until_killed, within,
 };
 use crossproc::{Atomic, NotReady, Pool, PoolError, Process, Queue, Result, SegmentError, SpawnError, TaskError, wait};
@@ -153,7 +153,7 @@ fn hundreds_of_workers_are_at_work_at_once() {
 
 #[test]
 fn ten_thousand_tasks_of_an_hour_end_at_once() {
-    within(60, || program(ten_thousand_tasks_of_an_hour_role, "", None).join());
+    in_a_program(60, ten_thousand_tasks_of_an_hour_role);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn workers_end_after_their_number_of_tasks() {
 
 #[test]
 fn a_million_tasks_take_bounded_memory() {
-    within(120, || program(a_million_tasks_role, "", None).join());
+    in_a_program(120, a_million_tasks_role);
 }
 
 #[test]
@@ -480,7 +480,7 @@ fn insights_add_up() {
 
 #[test]
 fn nothing_is_left_of_many_pools() {
-    within(120, || program(nothing_is_left_of_many_pools_role, "", None).join());
+    in_a_program(120, nothing_is_left_of_many_pools_role);
 }
 
 #[test]

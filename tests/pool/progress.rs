@@ -2,7 +2,7 @@
 #![cfg(feature = "progress")]
 
 use super::common::square;
-use crate::util::{program, role, until, within};
+use crate::util::{in_a_program, role, until};
 use crossproc::Pool;
 use std::cell::Cell;
 use std::fs::File;
@@ -40,7 +40,7 @@ fn terminal() -> Arc<Mutex<String>> {
 
 #[test]
 fn maps_show_how_far_they_are() {
-    within(60, || program(maps_show_how_far_they_are_role, "", None).join());
+    in_a_program(60, maps_show_how_far_they_are_role);
 }
 
 #[test]

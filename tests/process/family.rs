@@ -1,8 +1,8 @@
 //! The processes and names that remain when a parent, its whole group, or a fork server is killed.
 
 use crate::util::{
-    self, children_of, descriptors, is_running, name_exists, program, role, role_stream, servers_of, until,
-    until_killed, until_within, within, zombies_of,
+    self, children_of, descriptors, in_a_program, is_running, name_exists, program, role, role_stream, servers_of,
+    until, until_killed, until_within, within, zombies_of,
 };
 use crossproc::{Array, JoinError, Named, Process, StartMethod, Value, parent};
 use std::os::unix::net::UnixStream;
@@ -109,7 +109,7 @@ fn the_whole_group_is_killed() {
 
 #[test]
 fn the_server_is_killed() {
-    within(60, || program(the_server_is_killed_role, "", None).join());
+    in_a_program(60, the_server_is_killed_role);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn the_server_is_killed_role() {
 /// Somebody kills the child that waits for its order: the next one gets it.
 #[test]
 fn the_waiting_child_is_killed() {
-    within(60, || program(the_waiting_child_is_killed_role, "", None).join());
+    in_a_program(60, the_waiting_child_is_killed_role);
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn the_waiting_child_is_killed_role() {
 /// With servers killed all the time, a spawn gives an error or a child, never a hang, and each child runs once.
 #[test]
 fn servers_are_killed_all_the_time() {
-    within(120, || program(servers_are_killed_all_the_time_role, "", None).join());
+    in_a_program(120, servers_are_killed_all_the_time_role);
 }
 
 #[test]

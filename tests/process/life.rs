@@ -1,7 +1,9 @@
 //! A child as its parent sees it: waits, signals, identity, children of its own, and ends of all kinds.
 
 use crate::METHODS;
-use crate::util::{self, NOT_RUN, by_itself, is_running, program, role, servers_of, until, within, zombies_of};
+use crate::util::{
+    self, NOT_RUN, by_itself, in_a_program, is_running, program, role, servers_of, until, within, zombies_of,
+};
 use crossproc::{Array, JoinError, Process, ScopeError, SpawnError, Value, active_children, current, parent, scope};
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
@@ -37,7 +39,7 @@ fn joining_ends_at_its_time() {
 /// A child is born with what the fork server ignores: none of it may be lost.
 #[test]
 fn a_signal_right_after_a_spawn_is_not_lost() {
-    within(60, || program(a_signal_right_after_a_spawn_role, "", None).join());
+    in_a_program(60, a_signal_right_after_a_spawn_role);
 }
 
 #[test]
@@ -178,7 +180,7 @@ fn who_is_active_role() {
 /// A child that was given up is reaped although this process does nothing for it.
 #[test]
 fn a_detached_child_is_reaped() {
-    within(60, || program(a_detached_child_is_reaped_role, "", None).join());
+    in_a_program(60, a_detached_child_is_reaped_role);
 }
 
 #[test]
@@ -246,7 +248,7 @@ fn a_scope_joins_all_and_returns_the_first_failure() {
 
 #[test]
 fn a_fork_takes_its_captures_along() {
-    within(60, || program(a_fork_takes_its_captures_along_role, "", None).join());
+    in_a_program(60, a_fork_takes_its_captures_along_role);
 }
 
 #[test]
@@ -279,7 +281,7 @@ fn a_fork_takes_its_captures_along_role() {
 /// Code that waits for any child may take the status of ours; the kernel keeps it, or it is lost, but nobody hangs.
 #[test]
 fn a_status_that_somebody_else_took() {
-    within(60, || program(a_status_that_somebody_else_took_role, "", None).join());
+    in_a_program(60, a_status_that_somebody_else_took_role);
 }
 
 #[test]
@@ -345,7 +347,7 @@ fn the_end_of_a_parent_waits_for_its_children_role() {
 /// A fork child's end is not its parent's: it does not wait for its parent's children.
 #[test]
 fn the_end_of_a_fork_child_waits_for_nobody() {
-    within(60, || program(the_end_of_a_fork_child_waits_for_nobody_role, "", None).join());
+    in_a_program(60, the_end_of_a_fork_child_waits_for_nobody_role);
 }
 
 #[test]

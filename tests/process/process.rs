@@ -1,7 +1,7 @@
 //! Data to and from a child: functions, arguments, results, exit codes, panics.
 
 use crate::METHODS;
-use crate::util::{self, program, role, within};
+use crate::util::{self, in_a_program, role, within};
 use crossproc::{Array, Atomic, CodecError, JoinError, Lock, Process, RawArray, SpawnError, Stdio, Value};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -340,7 +340,7 @@ fn a_panic_that_is_resumed_is_not_the_one_that_was_caught() {
 /// An environment that the system does not pass on to a program comes with the order.
 #[test]
 fn a_large_environment() {
-    within(60, || program(a_large_environment_role, "", None).join());
+    in_a_program(60, a_large_environment_role);
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn a_large_environment_role() {
 /// A limit on the size of files is an error, not the signal that the system would send.
 #[test]
 fn no_file_may_be_large() {
-    within(60, || program(no_file_may_be_large_role, "", None).join());
+    in_a_program(60, no_file_may_be_large_role);
 }
 
 #[test]

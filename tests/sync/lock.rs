@@ -233,7 +233,7 @@ fn waiters_that_give_up_lose_no_wake() {
                     return;
                 }
                 // Now and then with the lock held for longer than the others wait.
-                if n % 64 == 0 {
+                if n % 64 == 63 {
                     let _guard = lock.lock().unwrap();
                     std::thread::sleep(Duration::from_micros(200));
                 }
@@ -242,7 +242,7 @@ fn waiters_that_give_up_lose_no_wake() {
         let guard = lock.lock().unwrap();
         let mut children: Vec<_> = (0..6).map(|seed| fork(|| hasty(seed))).collect();
         children.extend((0..6).map(|_| fork(|| patient(300))));
-        until("some have given up", || timeouts.get() > 100);
+        until("the hasty ones have given up many times", || timeouts.get() > 100);
         drop(guard);
         children.into_iter().for_each(Child::join);
         assert_eq!(turns.get(), 1_800);
