@@ -150,7 +150,7 @@ fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<
         let mut words: Vec<(&AtomicU32, u32)> = vec![(watcher::news(), news)];
         let with_locks = rings.len() <= MOST_WITH_LOCKS;
         let mut last = Vec::new();
-        let armed = rings.iter().all(|source| source.ring.arm(source.size, with_locks, &mut words, &mut last));
+        let armed = rings.iter().all(|source| source.ring.prepare_wait(with_locks, &mut words, &mut last));
         words.append(&mut last);
         words.extend(events(sources).flat_map(Signal::arm));
         words.extend(sources.iter().filter_map(|source| match source {
@@ -164,12 +164,12 @@ fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<
             return ready;
         }
         if armed {
-            let sleeper = rings.first().map(|source| source.ring.enter_sleep());
+            let sleeper = rings.first().map(|source| source.ring.begin_sleep());
             let all_watched = watches.complete && words.len() <= futex::MOST_WORDS;
             let slice = Deadline::after(if all_watched { PERIOD } else { SLICE });
             words.truncate(futex::MOST_WORDS);
             futex::wait_any(&words, Some(deadline.map_or(slice, |deadline| deadline.min(slice))));
-            rings.iter().for_each(|source| source.ring.pass_on(source.size));
+            rings.iter().for_each(|source| source.ring.pass_on());
             events(sources).for_each(Signal::pass_on);
             drop(sleeper);
         }
