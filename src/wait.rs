@@ -15,6 +15,7 @@
 //! the other sleepers of that ring check it every two seconds.
 
 use crate::ring::RingSource;
+use crate::sync::backstop::IDLE_PERIOD;
 use crate::sync::event::EventState;
 use crate::sys::watcher::{self, Watch};
 use crate::sys::{AsFd, BorrowedFd, Deadline, futex, poll};
@@ -103,8 +104,6 @@ waitable! { Pipe<S, R> Receiver<T> Queue<T> JoinableQueue<T> SimpleQueue<T> }
 const MAX_RINGS_WITH_LOCKS: usize = 31;
 /// The period of checking sources that have no word to sleep on.
 const POLL_PERIOD: Duration = Duration::from_millis(50);
-/// The period of checking all sources, in case a wake-up was lost with a process that was killed.
-const PERIOD: Duration = Duration::from_secs(2);
 
 /// Waits until at least one of the items is ready, and returns the indexes of all items that are ready, in order.
 ///
@@ -167,8 +166,7 @@ fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<
         let mut words: Vec<(&AtomicU32, u32)> = vec![(watcher::epoch(), epoch)];
         let with_locks = rings.len() <= MAX_RINGS_WITH_LOCKS;
         let mut compared_last = Vec::new();
-        let prepared =
-            rings.iter().all(|source| source.ring.arm(source.size, with_locks, &mut words, &mut compared_last));
+        let prepared = rings.iter().all(|source| source.ring.prepare_wait(with_locks, &mut words, &mut compared_last));
         words.append(&mut compared_last);
         words.extend(events(sources).flat_map(EventState::prepare_wait));
         words.extend(sources.iter().filter_map(|source| match source {
@@ -182,12 +180,12 @@ fn wait_for(sources: &[Source<'_>], rings: &[&RingSource<'_>], deadline: Option<
             return ready;
         }
         if prepared {
-            let sleeper = rings.first().map(|source| source.ring.enter_sleep());
+            let sleeper = rings.first().map(|source| source.ring.begin_sleep());
             let all_watched = watches.complete && words.len() <= futex::MOST_WORDS;
-            let slice = Deadline::after(if all_watched { PERIOD } else { POLL_PERIOD });
+            let slice = Deadline::after(if all_watched { IDLE_PERIOD } else { POLL_PERIOD });
             words.truncate(futex::MOST_WORDS);
             futex::wait_any(&words, Some(deadline.map_or(slice, |deadline| deadline.min(slice))));
-            rings.iter().for_each(|source| source.ring.pass_on(source.size));
+            rings.iter().for_each(|source| source.ring.pass_on());
             events(sources).for_each(EventState::pass_on);
             drop(sleeper);
         }

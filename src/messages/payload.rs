@@ -1,360 +1,369 @@
-//! Where the bytes of messages lie that are too long for their slots.
+//! The bytes of messages that are too long for their records: in a *buffer*, or, if they are too long for that, in the
+//! *spill*.
 //!
 //! # Layout
 //! ```text
-//! offset 0    under the tail's lock: level (4), stale levels (4), bytes (8), since (8), letters (8), the last
-//!             seen floor (8), unused (24)
-//!        64   under the head's lock: bytes that were read (8), letters that were read (8), unused (48)
+//! offset 0    under the tail's lock: level (4), stale levels (4), written (8), level start (8), spilled (8),
+//!             seen first used (8), unused (24)
+//!        64   under the head's lock: read (8), spill read (8), unused (48)
 //! ```
-//! Bytes are counted without end, multiples of 8, and lie in an *area* modulo its size. An area of the next level, twice as
-//! large, is used from the byte `since` on; the older ones are `stale` until all before that was read. *Letters*, too long for
-//! an area, are counted by themselves; the system writes and reads them.
+//! `written` and `read` count bytes from the first one ever written, in multiples of 8. Byte n is in the buffer at n
+//! modulo the buffer's size. The buffer of the next level is twice as large, and is used from the byte `level start`
+//! on. Older buffers are `stale` until all bytes before that one were read. The spill is a part of the segment's file,
+//! which the system reads and writes. It has counts of its own, `spilled` and `spill read`, and each message in it
+//! begins at a page.
 //!
 //! # Protocol
-//! A producer finds room from `bytes` on, writes there, counts it as used, and only then commits the item that tells where it is
-//! (P1). A consumer commits, gives a letter's pages back, then counts it as read; all that under the head's lock.
+//! A producer finds room from `written` on, writes the bytes, counts them as written, and only then commits the record
+//! (payload-P1). A consumer commits its pop, gives back the pages of a spilled message, then counts its bytes as read;
+//! all of that under the head's lock.
 //!
 //! # Invariants
-//! * P1: what lies between the first unread message and `bytes` is not written.
-//! * P2: places in an item are checked against the private sizes before they are used; what stands there may be anything.
-//! * P3: the area grows by the level, then the seen floor, then `since`, then `stale`. So no byte from `since` on lies in an
-//!   older area, and none that is stale has one that is not read when all before `since` was. The seen floor is never less
-//!   than `since`, but for a moment when the area shrinks, and then nothing is in.
+//! * payload-P1: the bytes between the first unread message and `written` are not overwritten.
+//! * payload-P2: a position in a record is checked against the private sizes before it is used. A record may contain
+//!   anything.
+//! * payload-P3: a buffer grows by these stores: the level, the seen first used byte, the level start, the stale
+//!   levels. So no byte from the level start on is in an older buffer, and a stale buffer has no unread byte once all
+//!   bytes before the level start were read. The seen first used byte is not before the level start, except while the
+//!   buffer shrinks; then the ring is empty.
 //!
 //! # If a process dies here
-//! A producer: what it counted as used without an item behind it is free again when what lies before it was read, or nothing
-//! is in. An area that it had left and not called stale stays until the ring shrinks. A letter that it did not commit is given
-//! back by the next who has the lock. A consumer that committed and did not count: the next one's count is higher, and whoever
-//! takes its lock over counts anew, or leaves it to the next one if a producer is at work.
+//! A producer: bytes that it counted as written, without a record, are free once the bytes before them were read, or
+//! the ring is empty. A buffer that it left and did not mark stale stays until the ring shrinks. Pages of a spilled
+//! message that it did not commit are given back by the next holder of the tail's lock. A consumer that committed and
+//! did not count: the next consumer's count covers it. The next holder of the head's lock also counts anew, unless a
+//! producer is at work; then a later count does.
 #![allow(unsafe_code)] // bytes in shared memory
 
-use super::record::{Kind, Record, SLOT};
-use crate::ring::{Burial, Growth};
-use crate::ring::{Ring, RingError};
-use crate::segment::LINE;
+use super::record::{Allocation, Record, RecordKind};
+use crate::ring::{DeathHooks, Growth, Ring, RingError};
+use crate::segment::{LINE, SPILL_BYTES};
 use crate::sync::atomic_copy;
 use crate::sys::copy;
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU32, AtomicU64, fence};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 #[repr(C, align(64))]
-pub(super) struct Cursors {
+struct Cursors {
     level: AtomicU32,
+    /// A bit for each level whose buffer is stale.
     stale: AtomicU32,
-    bytes: AtomicU64,
-    since: AtomicU64,
-    letters: AtomicU64,
-    /// The first byte that mattered once; it may be further.
-    floor: AtomicU64,
+    written: AtomicU64,
+    level_start: AtomicU64,
+    spilled: AtomicU64,
+    /// The first byte in use when it was last computed. By now it may be a later one.
+    seen_first_used: AtomicU64,
     _unused: [u64; 3],
-    bytes_read: AtomicU64,
-    letters_read: AtomicU64,
+    read: AtomicU64,
+    spill_read: AtomicU64,
     _unused_too: [u64; 6],
 }
 
-/// How many bytes a post takes.
-pub(super) const POST: usize = size_of::<Cursors>();
-const _: () = assert!(POST == 2 * LINE && std::mem::offset_of!(Cursors, bytes_read) == LINE);
+/// The number of bytes of the cursors.
+pub(super) const CURSORS_BYTES: usize = size_of::<Cursors>();
+const _: () = assert!(CURSORS_BYTES == 2 * LINE && std::mem::offset_of!(Cursors, read) == LINE);
 
-/// In a ring that grows, longer messages are letters, lest one of them makes the area grow for good.
-const LONGEST_IN_AREA: u64 = 4 << 20;
-/// An area with less than that stays.
+/// The longest buffered message of a ring that grows. Longer ones are spilled, so that one message does not enlarge the
+/// buffer for good.
+const LONGEST_BUFFERED: u64 = 4 << 20;
+/// A buffer with fewer bytes does not shrink.
 const WORTH_SHRINKING: u64 = 1 << 20;
 const PAGE: u64 = 4096;
-/// Below that, copies are done word by word.
+/// Shorter copies are made word by word.
 const LONG_COPY: usize = 512;
 
-/// The bytes of a ring's messages.
+/// The room for the bytes of a ring's messages.
 #[derive(Debug)]
 pub(super) struct PayloadArea {
-    post: NonNull<u8>,
-    area: NonNull<u8>,
-    /// How many bytes the area of level 0 has: a power of two.
-    size: usize,
-    /// Whether it may get larger.
+    cursors: NonNull<u8>,
+    first_buffer: NonNull<u8>,
+    /// The number of bytes of the buffer of level 0: a power of two.
+    first_size: usize,
     grows: bool,
 }
 
-/// Where a message goes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Allocation {
-    Buffered { level: u32, place: u64, at: NonNull<u8> },
-    Spilled { place: u64 },
-}
-
 impl PayloadArea {
-    pub(super) fn new(post: NonNull<u8>, area: NonNull<u8>, size: usize, grows: bool) -> Self {
-        PayloadArea { post, area, size, grows }
+    /// The area with cursors at one address, and at another the buffer of level 0, which has `first_size` bytes.
+    pub(super) fn new(cursors: NonNull<u8>, first_buffer: NonNull<u8>, first_size: usize, grows: bool) -> Self {
+        PayloadArea { cursors, first_buffer, first_size, grows }
     }
 
-    /// For the ring that this is the space of.
-    pub(super) fn burial(&self) -> Burial {
-        Burial { post: self.post, producer: give_back_letter, consumer: count_anew }
+    /// The hooks for the ring of this area's messages.
+    pub(super) fn death_hooks(&self) -> DeathHooks {
+        DeathHooks { context: self.cursors, producer_died: discard_partial_spill, consumer_died: count_read_anew }
     }
 
-    fn post(&self) -> &Cursors {
-        post_at(&self.post)
+    fn cursors(&self) -> &Cursors {
+        cursors_at(&self.cursors)
     }
 
-    fn size_of(&self, level: u32) -> u64 {
-        (self.size as u64) << level.min(31)
+    fn size(&self, level: u32) -> u64 {
+        (self.first_size as u64) << level.min(31)
     }
 
-    /// The first unread byte that matters; `start` where nothing is in.
-    fn floor(&self, marks: (u64, u64), start: u64) -> u64 {
-        let post = self.post();
-        if marks.0 == marks.1 { start } else { post.bytes_read.load(SeqCst).max(post.since.load(Relaxed)) }
+    /// The first byte in use: `start` if the ring is empty.
+    fn first_used(&self, positions: (u64, u64), start: u64) -> u64 {
+        let cursors = self.cursors();
+        if positions.0 == positions.1 {
+            start
+        } else {
+            cursors.read.load(SeqCst).max(cursors.level_start.load(Relaxed))
+        }
     }
 
-    fn is_letter(&self, length: u64) -> bool {
-        length > if self.grows { LONGEST_IN_AREA.max(self.size as u64) } else { self.size as u64 }
+    fn is_spilled(&self, length: u64) -> bool {
+        length > if self.grows { LONGEST_BUFFERED.max(self.first_size as u64) } else { self.first_size as u64 }
     }
 
-    /// Where in the area of a level this many bytes can lie in one piece, from `bytes` on.
-    fn start(&self, bytes: u64, length: u64, level: u32) -> u64 {
-        let size = self.size_of(level);
-        let at = bytes & (size - 1);
-        if at + length > size { bytes.wrapping_add(size - at) } else { bytes }
+    /// The first position, from `written` on, at which `length` bytes are in one piece in the buffer of a level.
+    fn start(&self, written: u64, length: u64, level: u32) -> u64 {
+        let size = self.size(level);
+        let at = written & (size - 1);
+        if at + length > size { written.wrapping_add(size - at) } else { written }
     }
 
-    /// Whether a message of this length has room now, as far as one can tell without the lock.
+    /// Whether there seems to be room for a message of `length` bytes. Without the lock.
     pub(super) fn fits(&self, ring: &Ring, length: usize) -> bool {
         let length = (length as u64).next_multiple_of(8);
-        let post = self.post();
-        let marks = ring.marks();
-        if self.grows || marks.0 == marks.1 {
+        let cursors = self.cursors();
+        let positions = ring.positions();
+        if self.grows || positions.0 == positions.1 {
             return true;
         }
-        if self.is_letter(length) {
-            return post.letters.load(SeqCst) == post.letters_read.load(SeqCst);
+        if self.is_spilled(length) {
+            return cursors.spilled.load(SeqCst) == cursors.spill_read.load(SeqCst);
         }
-        let start = self.start(post.bytes.load(SeqCst) & !7, length, 0);
-        start.wrapping_add(length).wrapping_sub(self.floor(marks, start)) <= self.size_of(0)
+        let start = self.start(cursors.written.load(SeqCst) & !7, length, 0);
+        start.wrapping_add(length).wrapping_sub(self.first_used(positions, start)) <= self.size(0)
     }
 
-    /// Room for a message, under the tail's lock.
-    pub(super) fn find(&self, ring: &Ring, length: usize) -> Result<Allocation, RingError> {
-        let post = self.post();
+    /// Finds room for a message of `length` bytes. Under the tail's lock.
+    pub(super) fn allocate(&self, ring: &Ring, length: usize) -> Result<Allocation, RingError> {
+        let cursors = self.cursors();
         let length = (length as u64).checked_next_multiple_of(8).ok_or(RingError::NoSpace)?;
-        if self.is_letter(length) {
-            let marks = ring.marks();
-            let (place, read) = (post.letters.load(Relaxed), post.letters_read.load(SeqCst));
-            let there = place.wrapping_sub(read);
-            return match there {
-                _ if there.saturating_add(length) > crate::segment::SPILL_BYTES => Err(RingError::NoSpace),
-                _ if !self.grows && there > 0 && marks.0 != marks.1 => Err(RingError::NotNow),
-                _ => Ok(Allocation::Spilled { place }),
-            };
+        if self.is_spilled(length) {
+            return self.allocate_spill(ring, length);
         }
-        let (level, bytes) = (post.level.load(Relaxed).min(31), post.bytes.load(Relaxed) & !7);
-        let start = self.start(bytes, length, level);
-        // What was free once is free until it is used: as long as that is enough, no line of a consumer's is touched.
-        if start.wrapping_add(length).wrapping_sub(post.floor.load(Relaxed)) <= self.size_of(level) {
-            return self.spot(ring, level, start);
+        let (level, written) = (cursors.level.load(Relaxed).min(31), cursors.written.load(Relaxed) & !7);
+        let start = self.start(written, length, level);
+        // Bytes that were free stay free until they are used. As long as these are enough, no line that consumers write
+        // is read.
+        if start.wrapping_add(length).wrapping_sub(cursors.seen_first_used.load(Relaxed)) <= self.size(level) {
+            return self.buffered(ring, level, start);
         }
-        let marks = ring.marks();
-        let floor = self.floor(marks, start);
-        post.floor.store(floor, Relaxed);
-        if start.wrapping_add(length).wrapping_sub(floor) <= self.size_of(level) {
-            // More is free than `floor` said, which never says less than `since`: all before the last growth is read.
-            if post.stale.load(Relaxed) != 0 {
+        let first_used = self.first_used(ring.positions(), start);
+        cursors.seen_first_used.store(first_used, Relaxed);
+        if start.wrapping_add(length).wrapping_sub(first_used) <= self.size(level) {
+            // The first used byte has passed the one that was seen, which is not before the level start (payload-P3):
+            // all before that was read.
+            if cursors.stale.load(Relaxed) != 0 {
                 self.give_back_stale(ring);
             }
-            return self.spot(ring, level, start);
+            return self.buffered(ring, level, start);
         }
         if !self.grows {
             return Err(RingError::NotNow);
         }
-        self.grow(ring, level, bytes, length)
+        self.grow(ring, level, written, length)
+    }
+
+    fn allocate_spill(&self, ring: &Ring, length: u64) -> Result<Allocation, RingError> {
+        let positions = ring.positions();
+        let cursors = self.cursors();
+        let (position, read) = (cursors.spilled.load(Relaxed), cursors.spill_read.load(SeqCst));
+        let used = position.wrapping_sub(read);
+        match used {
+            _ if used.saturating_add(length) > SPILL_BYTES => Err(RingError::NoSpace),
+            _ if !self.grows && used > 0 && positions.0 != positions.1 => Err(RingError::NotNow),
+            _ => Ok(Allocation::Spilled { position }),
+        }
     }
 
     #[cold]
-    fn grow(&self, ring: &Ring, level: u32, bytes: u64, length: u64) -> Result<Allocation, RingError> {
-        let (post, growth) = (self.post(), ring.growth.as_ref().ok_or(RingError::NoSpace)?);
-        let next = (level + 1..31).find(|next| self.size_of(*next) / 4 >= length).ok_or(RingError::NoSpace)?;
-        growth.segment().allocate_buffer(growth.wing(), self.size, next)?;
-        post.level.store(next, SeqCst); // P3
-        post.floor.store(bytes, SeqCst);
-        post.since.store(bytes, SeqCst);
-        post.stale.fetch_or(1 << level, SeqCst);
-        self.spot(ring, next, self.start(bytes, length, next))
+    fn grow(&self, ring: &Ring, level: u32, written: u64, length: u64) -> Result<Allocation, RingError> {
+        let (cursors, growth) = (self.cursors(), ring.growth().ok_or(RingError::NoSpace)?);
+        let next = (level + 1..31).find(|next| self.size(*next) / 4 >= length).ok_or(RingError::NoSpace)?;
+        growth.segment().allocate_buffer(growth.region(), self.first_size, next)?;
+        cursors.level.store(next, SeqCst); // payload-P3
+        cursors.seen_first_used.store(written, SeqCst);
+        cursors.level_start.store(written, SeqCst);
+        cursors.stale.fetch_or(1 << level, SeqCst);
+        self.buffered(ring, next, self.start(written, length, next))
     }
 
     #[cold]
     fn give_back_stale(&self, ring: &Ring) {
-        let Some(growth) = &ring.growth else { return };
-        let stale = self.post().stale.swap(0, SeqCst);
-        let now = self.post().level.load(Relaxed);
+        let Some(growth) = ring.growth() else { return };
+        let stale = self.cursors().stale.swap(0, SeqCst);
+        let now = self.cursors().level.load(Relaxed);
         for level in (1..32).filter(|level| stale >> level & 1 == 1 && *level != now) {
-            growth.segment().punch_buffer(growth.wing(), self.size, level);
+            growth.segment().punch_buffer(growth.region(), self.first_size, level);
         }
     }
 
-    /// Nothing is in, and the tail's lock is ours: a large area goes back.
+    /// Gives a large buffer back. Under the tail's lock; the ring is empty.
     pub(super) fn shrink(&self, ring: &Ring) {
-        let (post, level) = (self.post(), self.post().level.load(Relaxed).min(31));
-        if level != 0 && self.size_of(level) >= WORTH_SHRINKING {
-            // With those that somebody who died has left behind.
-            post.stale.fetch_or(u32::MAX >> (31 - level), SeqCst);
-            post.since.store(post.bytes.load(Relaxed), SeqCst);
-            post.floor.store(post.bytes.load(Relaxed), SeqCst);
-            post.level.store(0, SeqCst);
+        let (cursors, level) = (self.cursors(), self.level());
+        if level != 0 && self.size(level) >= WORTH_SHRINKING {
+            // All levels, also those that a dead process left and did not mark.
+            cursors.stale.fetch_or(u32::MAX >> (31 - level), SeqCst);
+            cursors.level_start.store(cursors.written.load(Relaxed), SeqCst);
+            cursors.seen_first_used.store(cursors.written.load(Relaxed), SeqCst);
+            cursors.level.store(0, SeqCst);
             self.give_back_stale(ring);
         }
     }
 
     /// Whether [`PayloadArea::shrink`] has something to do.
     pub(super) fn is_large(&self) -> bool {
-        let level = self.post().level.load(Relaxed).min(31);
-        level != 0 && self.size_of(level) >= WORTH_SHRINKING
+        let level = self.level();
+        level != 0 && self.size(level) >= WORTH_SHRINKING
     }
 
-    fn spot(&self, ring: &Ring, level: u32, place: u64) -> Result<Allocation, RingError> {
-        let base = match (level, &ring.growth) {
-            (0, _) => self.area,
-            (_, Some(growth)) => growth.segment().buffer(growth.wing(), self.size, level)?,
+    /// Whether the bytes of a message are in a buffer that may be worth giving back.
+    pub(super) fn is_in_larger_buffer(record: &Record) -> bool {
+        record.kind() == Some(RecordKind::Buffered) && record.level() != 0
+    }
+
+    fn level(&self) -> u32 {
+        self.cursors().level.load(Relaxed).min(31)
+    }
+
+    fn buffered(&self, ring: &Ring, level: u32, position: u64) -> Result<Allocation, RingError> {
+        Ok(Allocation::Buffered { level, position, at: self.address(ring, level, position)? })
+    }
+
+    fn address(&self, ring: &Ring, level: u32, position: u64) -> Result<NonNull<u8>, RingError> {
+        let base = match (level, ring.growth()) {
+            (0, _) => self.first_buffer,
+            (_, Some(growth)) => growth.segment().buffer(growth.region(), self.first_size, level)?,
             (_, None) => return Err(RingError::Corrupt),
         };
-        // SAFETY: less than the size of the area.
-        let at = unsafe { base.add((place & (self.size_of(level) - 1)) as usize) };
-        Ok(Allocation::Buffered { level, place, at })
+        // SAFETY: the buffer of a level has `size(level)` bytes, a power of two, so the offset is inside.
+        Ok(unsafe { base.add((position & (self.size(level) - 1)) as usize) })
     }
 
-    /// So many bytes were written there; to be called before the item is committed.
-    pub(super) fn count(&self, spot: Allocation, length: usize) {
+    /// Counts the bytes of an allocation as written. Before the record is committed.
+    pub(super) fn count_written(&self, allocation: Allocation, length: usize) {
         let length = (length as u64).next_multiple_of(8);
-        match spot {
-            Allocation::Buffered { place, .. } => self.post().bytes.store(place.wrapping_add(length), SeqCst),
-            Allocation::Spilled { place } => self.post().letters.store(end_of_letter(place, length), SeqCst),
+        let cursors = self.cursors();
+        match allocation {
+            Allocation::Buffered { position, .. } => cursors.written.store(position.wrapping_add(length), SeqCst),
+            Allocation::Spilled { position } => cursors.spilled.store(spill_end(position, length), SeqCst),
         }
     }
 
-    /// Where the bytes of an item are (P2).
-    pub(super) fn locate(&self, ring: &Ring, note: &Record) -> Result<NonNull<u8>, RingError> {
-        let (level, length) = (note.level(), note.length().checked_next_multiple_of(8).ok_or(RingError::Corrupt)?);
-        let size = if level < 31 { self.size_of(level) } else { return Err(RingError::Corrupt) };
-        if length > size || (note.place() & (size - 1)) > size - length || !note.place().is_multiple_of(8) {
+    /// The address of the bytes of a buffered message. All of them are inside the buffer (payload-P2).
+    pub(super) fn locate(&self, ring: &Ring, record: &Record) -> Result<NonNull<u8>, RingError> {
+        let (level, position) = (record.level(), record.position());
+        let length = record.length().checked_next_multiple_of(8).ok_or(RingError::Corrupt)?;
+        let size = if level < 31 { self.size(level) } else { return Err(RingError::Corrupt) };
+        if length > size || (position & (size - 1)) > size - length || !position.is_multiple_of(8) {
             return Err(RingError::Corrupt);
         }
-        match self.spot(ring, level, note.place())? {
-            Allocation::Buffered { at, .. } => Ok(at),
-            Allocation::Spilled { .. } => Err(RingError::Corrupt),
-        }
+        self.address(ring, level, position)
     }
 
-    /// An item was read, and that is committed. Under the head's lock.
-    pub(super) fn count_read(&self, ring: &Ring, note: &Record) {
-        let Some(length) = note.length().checked_next_multiple_of(8) else { return };
-        match (note.kind(), &ring.growth) {
-            (Some(Kind::Buffered), _) => self.post().bytes_read.store(note.place().wrapping_add(length), SeqCst),
-            (Some(Kind::Spilled), Some(growth)) => {
-                end_letters(growth, self.post(), end_of_letter(note.place(), length))
+    /// Counts the bytes of a message as read. Under the head's lock, after the commit of the pop.
+    pub(super) fn count_read(&self, ring: &Ring, record: &Record) {
+        let Some(length) = record.length().checked_next_multiple_of(8) else { return };
+        match (record.kind(), ring.growth()) {
+            (Some(RecordKind::Buffered), _) => {
+                self.cursors().read.store(record.position().wrapping_add(length), SeqCst);
+            }
+            (Some(RecordKind::Spilled), Some(growth)) => {
+                count_spill_read(growth, self.cursors(), spill_end(record.position(), length));
             }
             _ => {}
         }
     }
 
-    /// A letter had no room to its end: gives back the pages that it had.
+    /// Gives back the pages of a message for which the spill had not enough memory.
     #[cold]
-    pub(super) fn give_back(&self, ring: &Ring, place: u64, length: usize) {
-        if let Some(growth) = &ring.growth {
-            growth.segment().punch_spill(growth.wing(), place, end_of_letter(place, length as u64));
+    pub(super) fn discard_spill(&self, ring: &Ring, position: u64, length: usize) {
+        if let Some(growth) = ring.growth() {
+            growth.segment().punch_spill(growth.region(), position, spill_end(position, length as u64));
         }
     }
 }
 
-/// Letters begin at pages.
-fn end_of_letter(place: u64, length: u64) -> u64 {
-    place.wrapping_add(length).wrapping_add(PAGE - 1) & !(PAGE - 1)
+/// The position after a spilled message: the next page.
+fn spill_end(position: u64, length: u64) -> u64 {
+    position.wrapping_add(length).wrapping_add(PAGE - 1) & !(PAGE - 1)
 }
 
-/// The post that an address leads to.
-fn post_at(post: &NonNull<u8>) -> &Cursors {
-    // SAFETY: two lines of the object, which is mapped as long as whoever has the address.
-    unsafe { post.cast().as_ref() }
+fn cursors_at(address: &NonNull<u8>) -> &Cursors {
+    // SAFETY: `MessageRing::of` passes the address of `CURSORS_BYTES` of the object, which is mapped as long as the
+    // ring's owner exists. They are atomics.
+    unsafe { address.cast().as_ref() }
 }
 
-/// The holder of the tail's lock died: perhaps in the middle of a letter.
-fn give_back_letter(growth: &Growth, post: NonNull<u8>) {
-    let post = post_at(&post);
-    let (from, read) = (post.letters.load(SeqCst), post.letters_read.load(SeqCst));
-    let used = from.wrapping_sub(read).min(crate::segment::SPILL_BYTES);
-    growth.segment().punch_spill(growth.wing(), from, from.wrapping_add(crate::segment::SPILL_BYTES - used));
+/// A producer died, perhaps while it wrote a spilled message: gives back the pages after the last counted one.
+fn discard_partial_spill(growth: &Growth, cursors: NonNull<u8>) {
+    let cursors = cursors_at(&cursors);
+    let (from, read) = (cursors.spilled.load(SeqCst), cursors.spill_read.load(SeqCst));
+    let used = from.wrapping_sub(read).min(SPILL_BYTES);
+    growth.segment().punch_spill(growth.region(), from, from.wrapping_add(SPILL_BYTES - used));
 }
 
-/// The holder of the head's lock died: perhaps with messages that it had committed and not counted as read. What lies in
-/// front of the first that is in was read. Where none is in, all that was counted was; but not if a sender is at work, who
-/// counts before it commits: then the next message that is read tells.
-fn count_anew(growth: &Growth, post: NonNull<u8>, ring: &Ring) {
-    let post = post_at(&post);
-    let (bytes, letters) = (post.bytes.load(SeqCst), post.letters.load(SeqCst)); // before the look at the lock
-    let is_settled = !ring.tail().lock.is_held(); // before the look at the items
-    let first = |wanted: Kind, counted: u64| loop {
-        let (head, level) = (ring.marks().0, ring.level());
-        let mut notes = (0..ring.slots(level)).map_while(|i| ring.note(head.wrapping_add(i), level));
-        let place = notes.find(|note| note.kind() == Some(wanted)).map(|note| note.place());
-        fence(Acquire);
-        if ring.level() == level {
-            break place.or(is_settled.then_some(counted)); // the notes were whole (G2)
-        }
+/// A consumer died, perhaps with messages that it had committed and not counted as read.
+///
+/// All bytes before the first message in the ring were read. If there is none, all bytes that were counted as written
+/// were read, but only if no producer is at work: it counts before it commits. If one is, the next message that is read
+/// brings the count up to date.
+fn count_read_anew(growth: &Growth, cursors: NonNull<u8>, ring: &Ring) {
+    let cursors = cursors_at(&cursors);
+    let (written, spilled) = (cursors.written.load(SeqCst), cursors.spilled.load(SeqCst)); // before the next line
+    let is_settled = !ring.is_pushing(); // before the search for items
+    let first = |kind: RecordKind, counted: u64| {
+        let position = ring.find_item(|record: &Record| (record.kind() == Some(kind)).then(|| record.position()));
+        position.or(is_settled.then_some(counted))
     };
-    if let Some(place) = first(Kind::Buffered, bytes) {
-        post.bytes_read.store(place, SeqCst);
+    if let Some(position) = first(RecordKind::Buffered, written) {
+        cursors.read.store(position, SeqCst);
     }
-    if let Some(place) = first(Kind::Spilled, letters) {
-        end_letters(growth, post, place);
+    if let Some(position) = first(RecordKind::Spilled, spilled) {
+        count_spill_read(growth, cursors, position);
     }
 }
 
-/// All letters up to there were read: their pages go back, and then they count as read. Under the head's lock.
+/// Gives back the pages of all spilled messages up to `end`, then counts them as read. Under the head's lock.
 #[cold]
-fn end_letters(growth: &Growth, post: &Cursors, end: u64) {
-    let before = post.letters_read.load(SeqCst);
-    if end.wrapping_sub(before) <= crate::segment::SPILL_BYTES {
-        growth.segment().punch_spill(growth.wing(), before, end);
+fn count_spill_read(growth: &Growth, cursors: &Cursors, end: u64) {
+    let before = cursors.spill_read.load(SeqCst);
+    if end.wrapping_sub(before) <= SPILL_BYTES {
+        growth.segment().punch_spill(growth.region(), before, end);
     }
-    post.letters_read.store(end, SeqCst);
+    cursors.spill_read.store(end, SeqCst);
 }
 
-impl Ring {
-    /// The item of a message, if it is there.
-    fn note(&self, number: u64, level: u32) -> Option<Record> {
-        if !self.is_there(SLOT, number, level) {
-            return None;
-        }
-        let mut note = Record::default();
-        let stamp = self.slot(SLOT, number, level).ok()?;
-        // SAFETY: a slot has an item behind its stamp, which a note has room for.
-        unsafe { atomic_copy::load(std::ptr::from_ref(stamp).add(1), (&raw mut note).cast(), SLOT) };
-        Some(note)
-    }
-}
-
-/// Copies bytes in, of which the last word is filled up.
+/// Copies `bytes` to shared memory. The last word is filled up.
 ///
 /// # Safety
-/// `to` leads to so many bytes of shared memory, rounded up to words, aligned to words.
+/// `to` leads to that many bytes of shared memory, rounded up to words. It is aligned to words.
 pub(super) unsafe fn copy_in(to: NonNull<u8>, bytes: &[u8]) {
-    // SAFETY: by the caller's promise.
-    unsafe {
-        match bytes.len() {
-            0..LONG_COPY => atomic_copy::store(to.as_ptr().cast(), bytes.as_ptr(), bytes.len()),
-            length => copy::copy(bytes.as_ptr(), to.as_ptr(), length),
-        }
+    match bytes.len() {
+        // SAFETY: `to` has room for the bytes, rounded up to words, and is aligned (the contract of this function).
+        0..LONG_COPY => unsafe { atomic_copy::store(to.as_ptr().cast(), bytes.as_ptr(), bytes.len()) },
+        // SAFETY: `to` has room for `length` bytes (the contract of this function), and shared memory does not overlap
+        // `bytes`.
+        length => unsafe { copy::copy(bytes.as_ptr(), to.as_ptr(), length) },
     }
 }
 
-/// Copies bytes out.
+/// Copies `length` bytes from shared memory.
 ///
 /// # Safety
-/// `from` leads to so many bytes of shared memory, rounded up to words, aligned to words; `to` to as many private ones.
+/// `from` leads to `length` bytes of shared memory, rounded up to words, and is aligned to words. `to` leads to room
+/// for `length` private bytes.
 pub(super) unsafe fn copy_out(from: NonNull<u8>, to: *mut u8, length: usize) {
-    // SAFETY: by the caller's promise.
-    unsafe {
-        match length {
-            0..LONG_COPY => atomic_copy::load(from.as_ptr().cast(), to, length),
-            _ => copy::copy(from.as_ptr(), to, length),
-        }
+    match length {
+        // SAFETY: `from` has the bytes, rounded up to words, and is aligned; `to` has room (the contract of this
+        // function).
+        0..LONG_COPY => unsafe { atomic_copy::load(from.as_ptr().cast(), to, length) },
+        // SAFETY: both have `length` bytes (the contract of this function), and shared memory does not overlap private
+        // memory.
+        _ => unsafe { copy::copy(from.as_ptr(), to, length) },
     }
 }

@@ -1,35 +1,48 @@
-//! A note: what stands in a slot of a ring of messages.
+//! The record of a message: what is in a slot of a ring of messages.
 //!
 //! # Layout
-//! Kind and flags (1 byte); of a short message, its length (1), and up to 22 bytes; of another the area's level (1), and at 8 its
-//! length and its place (8 each).
+//! ```text
+//! offset 0   kind (low 4 bits) and flags (high 4 bits)
+//!        1   inline: length; buffered: level of the buffer
+//!        2   inline: up to 22 bytes
+//!        8   else: length (8 bytes)
+//!        16  else: position of the bytes in the buffer or in the spill (8 bytes)
+//! ```
 
-use super::payload::Allocation;
 use bytemuck::{Pod, Zeroable};
+use std::ptr::NonNull;
 
-/// How many bytes a slot has behind its stamp: two slots fill a line of the cache.
-pub(crate) const SLOT: usize = 24;
-/// So many bytes are in the note itself, and from where on.
-pub(crate) const SHORT: usize = 22;
-const BYTES_AT: usize = 2;
-/// In the first byte of a note: the kind, and from this bit on the flags.
+/// The number of bytes of a record. With a stamp, two of them fill a cache line.
+pub(crate) const RECORD_BYTES: usize = 24;
+/// The largest number of bytes of an inline message.
+pub(crate) const INLINE_BYTES: usize = 22;
+const INLINE_AT: usize = 2;
+/// The first bit of the flags in byte 0.
 const FLAGS_FROM: u8 = 4;
 
-/// What stands in a slot behind its stamp.
+/// A record, as it is in a slot after the stamp. Whatever a foreign process wrote there is one.
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 #[repr(C)]
-pub(crate) struct Record([u64; SLOT / 8]);
+pub(crate) struct Record([u64; RECORD_BYTES / 8]);
 
-const _: () = assert!(size_of::<Record>() == SLOT && SHORT + BYTES_AT == SLOT);
+const _: () = assert!(size_of::<Record>() == RECORD_BYTES && INLINE_BYTES + INLINE_AT == RECORD_BYTES);
 
+/// Where the bytes of a message are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum RecordKind {
     Inline = 1,
     Buffered = 2,
     Spilled = 3,
 }
 
-/// What a message is.
+/// Room for the bytes of a message that is not inline.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Allocation {
+    Buffered { level: u32, position: u64, at: NonNull<u8> },
+    Spilled { position: u64 },
+}
+
+/// What a message contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags(pub(crate) u8);
 
@@ -42,35 +55,36 @@ impl Flags {
 }
 
 impl Record {
-    /// A message that is short enough.
+    /// The record of a message of at most [`INLINE_BYTES`] bytes.
     #[inline(always)]
-    pub(crate) fn here(bytes: &[u8], flags: Flags) -> Self {
-        let mut note = Record::default();
-        note.room()[..bytes.len()].copy_from_slice(bytes);
-        note.set_here(bytes.len(), flags);
-        note
+    pub(crate) fn inline(bytes: &[u8], flags: Flags) -> Self {
+        let mut record = Record::default();
+        record.inline_buffer()[..bytes.len()].copy_from_slice(bytes);
+        record.set_inline(bytes.len(), flags);
+        record
     }
 
-    /// Where a short message is written.
+    /// The place for the bytes of an inline message. [`Record::set_inline`] follows.
     #[inline(always)]
-    pub(crate) fn room(&mut self) -> &mut [u8] {
-        &mut bytemuck::bytes_of_mut(self)[BYTES_AT..]
+    pub(crate) fn inline_buffer(&mut self) -> &mut [u8] {
+        &mut bytemuck::bytes_of_mut(self)[INLINE_AT..]
     }
 
-    /// So many bytes were written there.
+    /// Makes this an inline message of the first `length` bytes in [`Record::inline_buffer`].
     #[inline(always)]
-    pub(crate) fn set_here(&mut self, length: usize, flags: Flags) {
+    pub(crate) fn set_inline(&mut self, length: usize, flags: Flags) {
         let bytes = bytemuck::bytes_of_mut(self);
-        (bytes[0], bytes[1]) = (Kind::Inline as u8 | flags.0 << FLAGS_FROM, length as u8);
+        (bytes[0], bytes[1]) = (RecordKind::Inline as u8 | flags.0 << FLAGS_FROM, length as u8);
     }
 
-    pub(super) fn elsewhere(spot: Allocation, length: usize, flags: Flags) -> Self {
-        let (kind, level, place) = match spot {
-            Allocation::Buffered { level, place, .. } => (Kind::Buffered, level, place),
-            Allocation::Spilled { place } => (Kind::Spilled, 0, place),
+    /// The record of a message whose bytes were written into an allocation.
+    pub(super) fn allocated(allocation: Allocation, length: usize, flags: Flags) -> Self {
+        let (kind, level, position) = match allocation {
+            Allocation::Buffered { level, position, .. } => (RecordKind::Buffered, level, position),
+            Allocation::Spilled { position } => (RecordKind::Spilled, 0, position),
         };
-        let what = [kind as u8 | flags.0 << FLAGS_FROM, level as u8, 0, 0, 0, 0, 0, 0];
-        Record([u64::from_ne_bytes(what), length as u64, place])
+        let first = [kind as u8 | flags.0 << FLAGS_FROM, level as u8, 0, 0, 0, 0, 0, 0];
+        Record([u64::from_ne_bytes(first), length as u64, position])
     }
 
     #[inline(always)]
@@ -79,24 +93,24 @@ impl Record {
     }
 
     #[inline(always)]
-    pub(crate) fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<RecordKind> {
         match self.byte(0) & ((1 << FLAGS_FROM) - 1) {
-            1 => Some(Kind::Inline),
-            2 => Some(Kind::Buffered),
-            3 => Some(Kind::Spilled),
+            1 => Some(RecordKind::Inline),
+            2 => Some(RecordKind::Buffered),
+            3 => Some(RecordKind::Spilled),
             _ => None,
         }
     }
 
     #[inline(always)]
-    pub(crate) fn is_here(&self) -> bool {
-        self.kind() == Some(Kind::Inline)
+    pub(crate) fn is_inline(&self) -> bool {
+        self.kind() == Some(RecordKind::Inline)
     }
 
-    /// A short message without handles.
+    /// Whether this is an inline message without handles.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        self.byte(0) == Kind::Inline as u8
+        self.byte(0) == RecordKind::Inline as u8
     }
 
     #[inline(always)]
@@ -110,17 +124,23 @@ impl Record {
 
     #[inline(always)]
     pub(crate) fn length(&self) -> u64 {
-        if self.is_here() { self.byte(1).into() } else { self.0[1] }
+        if self.is_inline() { self.byte(1).into() } else { self.0[1] }
     }
 
-    pub(super) fn place(&self) -> u64 {
+    pub(super) fn position(&self) -> u64 {
         self.0[2]
     }
 
-    /// The bytes of a message that is short.
+    /// The bytes of an inline message.
     #[inline(always)]
     pub(crate) fn bytes(&self) -> &[u8] {
-        let length = usize::from(self.byte(1)).min(SHORT);
-        &bytemuck::bytes_of(self)[BYTES_AT..BYTES_AT + length]
+        let length = usize::from(self.byte(1)).min(INLINE_BYTES);
+        &bytemuck::bytes_of(self)[INLINE_AT..INLINE_AT + length]
+    }
+
+    /// The bytes of an inline message, or else `buffer`, into which the bytes were read.
+    #[inline(always)]
+    pub(crate) fn bytes_or<'a>(&'a self, buffer: &'a [u8]) -> &'a [u8] {
+        if self.is_inline() { self.bytes() } else { buffer }
     }
 }

@@ -1,164 +1,159 @@
-//! Messages into a ring.
+//! Sending messages into a ring.
 #![allow(unsafe_code)] // bytes in shared memory
 
-use super::MessageRing;
-use super::payload::{Allocation, copy_in};
-use super::record::{Flags, Record, SHORT, SLOT};
-use crate::ring::{For, Peers, Pushing, RingError};
-use crate::sync::{Timeout, atomic_copy};
+use super::message_ring::MessageRing;
+use super::payload::copy_in;
+use super::record::{Allocation, Flags, INLINE_BYTES, Record};
+use crate::ring::{Peers, Pushing, RingError, WaitFor};
+use crate::sync::Timeout;
 
 impl MessageRing {
-    /// Puts a message in; waits for room. Gives its number.
+    /// Sends a message; waits for room. Returns its number.
     #[inline]
     pub(crate) fn send(
         &self,
         message: &[u8],
         flags: Flags,
-        patience: Timeout,
-        company: &dyn Fn() -> Peers,
+        timeout: Timeout,
+        peers: &dyn Fn() -> Peers,
     ) -> Result<u64, RingError> {
         loop {
-            match self.try_send(message, flags, patience) {
-                Err(RingError::NotNow) => self.wait_for_room(message.len(), patience, company)?,
-                done => return done,
+            match self.try_send(message, flags, timeout) {
+                Err(RingError::NotNow) => self.wait_for_room(message.len(), timeout, peers)?,
+                result => return result,
             }
         }
     }
 
-    /// Puts one short message in.
+    #[inline]
+    fn try_send(&self, message: &[u8], flags: Flags, timeout: Timeout) -> Result<u64, RingError> {
+        let mut pushing = self.ring.begin_push(timeout)?;
+        let number = pushing.number();
+        pushing.room()?;
+        let record = self.record_of(message, flags)?;
+        self.commit(pushing, &record)?;
+        Ok(number)
+    }
+
+    /// Sends one inline message; waits for room.
     #[inline]
     pub(crate) fn send_short(
         &self,
-        note: &Record,
-        patience: Timeout,
-        company: &dyn Fn() -> Peers,
+        record: &Record,
+        timeout: Timeout,
+        peers: &dyn Fn() -> Peers,
     ) -> Result<(), RingError> {
-        self.send_many(std::slice::from_ref(note), patience, company).map(drop)
+        self.send_many(std::slice::from_ref(record), timeout, peers).map(drop)
     }
 
-    #[inline]
-    fn try_send(&self, message: &[u8], flags: Flags, patience: Timeout) -> Result<u64, RingError> {
-        let mut pushing = self.ring.begin_push(SLOT, patience)?;
-        let number = pushing.tail;
-        let note = pushing.room().and_then(|_| self.compose(message, flags));
-        self.send_note(pushing, note).map(|()| number)
-    }
-
-    /// Puts short messages in, as many as there is room for: at least one, for which it waits.
+    /// Sends the first of some inline messages, as many as there is room for; waits for room for one. Returns their
+    /// number.
     #[inline]
     pub(crate) fn send_many(
         &self,
-        notes: &[Record],
-        patience: Timeout,
-        company: &dyn Fn() -> Peers,
+        records: &[Record],
+        timeout: Timeout,
+        peers: &dyn Fn() -> Peers,
     ) -> Result<usize, RingError> {
         loop {
-            let mut pushing = self.ring.begin_push(SLOT, patience)?;
-            let put = pushing.room().and_then(|room| {
-                let count = notes.len().min(room as usize);
-                (0..count).try_for_each(|i| self.commit(&pushing, &notes[i], i as u64)).map(|()| count)
+            let mut pushing = self.ring.begin_push(timeout)?;
+            let written = pushing.room().and_then(|room| {
+                let count = records.len().min(room as usize);
+                (0..count).try_for_each(|i| pushing.write(&records[i], i as u64)).map(|()| count)
             });
-            match put {
+            match written {
                 Ok(count) => {
                     pushing.finish(count as u32);
                     return Ok(count);
                 }
-                Err(stop) => match pushing.fail(stop) {
-                    RingError::NotNow => self.wait_for_room(0, patience, company)?,
-                    stop => return Err(stop),
+                Err(error) => match pushing.fail(error) {
+                    RingError::NotNow => self.wait_for_room(0, timeout, peers)?,
+                    error => return Err(error),
                 },
             }
         }
     }
 
+    /// The record of a message. The bytes of a long one are written. Under the tail's lock.
     #[inline(always)]
-    fn commit(&self, pushing: &Pushing<'_>, note: &Record, offset: u64) -> Result<(), RingError> {
-        let stamp = pushing.slot(offset)?;
-        // SAFETY: a slot has room for a note behind its stamp.
-        unsafe { atomic_copy::store(std::ptr::from_ref(stamp).add(1), std::ptr::from_ref(note).cast(), SLOT) };
-        pushing.commit(stamp, offset);
-        Ok(())
-    }
-
-    /// The note of a message whose bytes are in it, or were written, under the tail's lock.
-    #[inline(always)]
-    fn compose(&self, message: &[u8], flags: Flags) -> Result<Record, RingError> {
+    fn record_of(&self, message: &[u8], flags: Flags) -> Result<Record, RingError> {
         match message.len() {
-            0..=SHORT => Ok(Record::here(message, flags)),
-            _ => self.write(message, flags),
+            0..=INLINE_BYTES => Ok(Record::inline(message, flags)),
+            _ => self.write_payload(message, flags),
         }
     }
 
-    /// Writes the bytes of a long message.
-    fn write(&self, message: &[u8], flags: Flags) -> Result<Record, RingError> {
-        let spot = self.space.find(&self.ring, message.len())?;
-        match spot {
-            // SAFETY: `find` has found so much room.
+    fn write_payload(&self, message: &[u8], flags: Flags) -> Result<Record, RingError> {
+        let allocation = self.payload.allocate(&self.ring, message.len())?;
+        match allocation {
+            // SAFETY: `allocate` found room for the message, rounded up to words, at a position that is a multiple of
+            // 8.
             Allocation::Buffered { at, .. } => unsafe { copy_in(at, message) },
-            Allocation::Spilled { place } => {
-                let written = self.segment()?.write_spill(self.wing, place, message);
-                written.inspect_err(|_| self.space.give_back(&self.ring, place, message.len()))?;
+            Allocation::Spilled { position } => {
+                let written = self.segment()?.write_spill(self.index, position, message);
+                written.inspect_err(|_| self.payload.discard_spill(&self.ring, position, message.len()))?;
             }
         }
-        self.space.count(spot, message.len());
-        Ok(Record::elsewhere(spot, message.len(), flags))
+        self.payload.count_written(allocation, message.len());
+        Ok(Record::allocated(allocation, message.len(), flags))
     }
 
-    /// Waits until a message of that length seems to have room.
+    /// Waits until there seems to be room for a message of `length` bytes.
     #[cold]
     pub(super) fn wait_for_room(
         &self,
         length: usize,
-        patience: Timeout,
-        company: &dyn Fn() -> Peers,
+        timeout: Timeout,
+        peers: &dyn Fn() -> Peers,
     ) -> Result<(), RingError> {
-        let ready = || self.ring.has_room() && (length <= SHORT || self.space.fits(&self.ring, length));
-        self.ring.wait(SLOT, For::Room, patience, &self.looks, &ready, company)
+        let ready = || self.ring.has_room() && (length <= INLINE_BYTES || self.payload.fits(&self.ring, length));
+        self.ring.wait(WaitFor::Room, timeout, &ready, peers)
     }
 
-    /// Room for a message that is written in place; the tail's lock stays ours.
+    /// Finds room for a message that is written in place; waits for it. Returns no allocation for an inline message.
     pub(crate) fn reserve(
         &self,
         length: usize,
-        patience: Timeout,
-        company: &dyn Fn() -> Peers,
+        timeout: Timeout,
+        peers: &dyn Fn() -> Peers,
     ) -> Result<(Pushing<'_>, Option<Allocation>), RingError> {
         loop {
-            let mut pushing = self.ring.begin_push(SLOT, patience)?;
-            let spot = pushing.room().and_then(|_| match length {
-                0..=SHORT => Ok(None),
-                _ => self.space.find(&self.ring, length).map(Some),
+            let mut pushing = self.ring.begin_push(timeout)?;
+            let allocation = pushing.room().and_then(|_| match length {
+                0..=INLINE_BYTES => Ok(None),
+                _ => self.payload.allocate(&self.ring, length).map(Some),
             });
-            match spot {
-                Ok(spot) => return Ok((pushing, spot)),
-                Err(stop) => match pushing.fail(stop) {
-                    RingError::NotNow => self.wait_for_room(length, patience, company)?,
-                    stop => return Err(stop),
+            match allocation {
+                Ok(allocation) => return Ok((pushing, allocation)),
+                Err(error) => match pushing.fail(error) {
+                    RingError::NotNow => self.wait_for_room(length, timeout, peers)?,
+                    error => return Err(error),
                 },
             }
         }
     }
 
-    /// What was written in place is in.
-    pub(crate) fn send_reserved(&self, pushing: Pushing<'_>, spot: Allocation, length: usize) -> Result<(), RingError> {
-        self.space.count(spot, length);
-        self.send_note(pushing, Ok(Record::elsewhere(spot, length, Flags::default())))
+    /// Sends a message that was written in place.
+    pub(crate) fn send_reserved(
+        &self,
+        pushing: Pushing<'_>,
+        allocation: Allocation,
+        length: usize,
+    ) -> Result<(), RingError> {
+        self.payload.count_written(allocation, length);
+        self.commit(pushing, &Record::allocated(allocation, length, Flags::default()))
     }
 
-    /// The same for what was written elsewhere.
+    /// Sends a message for which room was reserved, and which was written elsewhere.
     pub(crate) fn send_from(&self, pushing: Pushing<'_>, message: &[u8]) -> Result<(), RingError> {
-        let note = self.compose(message, Flags::default());
-        self.send_note(pushing, note)
+        let record = self.record_of(message, Flags::default())?;
+        self.commit(pushing, &record)
     }
 
     #[inline(always)]
-    fn send_note(&self, pushing: Pushing<'_>, note: Result<Record, RingError>) -> Result<(), RingError> {
-        match note.and_then(|note| self.commit(&pushing, &note, 0)) {
-            Ok(()) => {
-                pushing.finish(1);
-                Ok(())
-            }
-            Err(stop) => Err(pushing.fail(stop)),
-        }
+    fn commit(&self, pushing: Pushing<'_>, record: &Record) -> Result<(), RingError> {
+        pushing.write(record, 0)?;
+        pushing.finish(1);
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! What all ends have in common: a handle, and the rings that it sends into and receives from.
 
 use crate::messages::codec::SendFailure;
-use crate::messages::record::{Flags, SLOT};
+use crate::messages::record::Flags;
 use crate::messages::{self, MessageGeometry, MessageRing};
 use crate::ring::{Peers, RingError, RingSource};
 use crate::segment::transfer::InFlightGuard;
@@ -24,8 +24,12 @@ pub(super) const RECEIVERS: [Roles; 2] = [RECEIVES, RECEIVES << 2];
 pub(super) const ALL: Roles = ONE_END | OTHER_END;
 
 /// Who has none left in a role may leave somebody alone.
-pub(super) const HOLDERS: Holders =
-    Holders { on_add: |_| {}, on_import: messages::tell_arrival, on_release: messages::tell_change, notify_at_most: 0 };
+pub(super) const HOLDERS: Holders = Holders {
+    on_add: |_| {},
+    on_import: messages::notify_arrival,
+    on_release: messages::notify_change,
+    notify_at_most: 0,
+};
 
 /// A type with an `end`, in one of some roles, as an object of a segment.
 macro_rules! end_object {
@@ -46,7 +50,7 @@ macro_rules! end_object {
             }
 
             fn layout(count: usize) -> Option<ObjectLayout> {
-                let (locks, bytes) = endpoint::plan(count)?.shape()?;
+                let (locks, bytes) = endpoint::plan(count)?.layout()?;
                 Some(ObjectLayout { locks, bytes })
             }
 
@@ -138,7 +142,7 @@ impl End {
 
     /// Whether anybody is on the other side of that ring: who receives what is sent, or sends what is received.
     fn company(&self, mail: &MessageRing, roles: [Roles; 2]) -> Peers {
-        let census = self.handle.fresh_holder_count(roles[mail.wing()].trailing_zeros());
+        let census = self.handle.fresh_holder_count(roles[mail.index()].trailing_zeros());
         match census.elsewhere {
             None if census.here == 0 => Peers::Alone,
             None => Peers::Watched, // by the change that a goodbye is
@@ -148,7 +152,7 @@ impl End {
 
     pub(super) fn has_writers(&self) -> bool {
         self.receives.as_ref().is_some_and(|mail| {
-            let census = self.handle.fresh_holder_count(SENDERS[mail.wing()].trailing_zeros());
+            let census = self.handle.fresh_holder_count(SENDERS[mail.index()].trailing_zeros());
             census.elsewhere.is_some() || census.here > 0
         })
     }
@@ -164,7 +168,7 @@ impl End {
     /// An error if nobody is left who could receive. Two loads if nothing has changed since the last look.
     #[inline]
     pub(super) fn check_readers(&self, mail: &MessageRing) -> Result<(), RingError> {
-        if !mail.looks.knows(&mail.ring) && mail.looks.is_alone(&mail.ring, &|| self.readers(mail)) {
+        if !mail.ring.knows_peers() && mail.ring.is_alone(&|| self.readers(mail)) {
             return Err(RingError::Alone);
         }
         Ok(())
@@ -172,7 +176,7 @@ impl End {
 
     /// Whether nobody is left who could receive, where the tail's lock is ours: at once, by what was found out before.
     pub(super) fn knows_no_readers(&self, mail: &MessageRing) -> bool {
-        !mail.looks.knows(&mail.ring) && self.readers(mail) == Peers::Alone
+        !mail.ring.knows_peers() && self.readers(mail) == Peers::Alone
     }
 
     #[inline]
@@ -217,8 +221,8 @@ impl End {
     pub(super) fn ring_source(&self) -> Option<RingSource<'_>> {
         let mail = self.receives.as_ref()?;
         let company = || self.writers(mail);
-        let ready = move || mail.has_messages() || mail.looks.is_alone(&mail.ring, &company);
-        Some(RingSource::new(&mail.ring, SLOT, ready))
+        let ready = move || mail.has_messages() || mail.ring.is_alone(&company);
+        Some(RingSource::new(&mail.ring, ready))
     }
 
     /// Whether there is a message, or will never be one.
@@ -227,7 +231,7 @@ impl End {
         let slept = !mail.has_messages();
         let waited = mail.wait_for_message(patience, &|| self.writers(mail));
         if slept && waited.is_ok() {
-            mail.ring.pass_on_alone(SLOT); // the message stays, and may be for another one who was not woken
+            mail.ring.pass_on_alone(); // the message stays, and may be for another one who was not woken
         }
         match waited {
             Ok(()) | Err(RingError::Alone | RingError::Closed) => Ok(true),
@@ -243,7 +247,7 @@ impl Drop for End {
         if let Some(mail) = &self.receives
             && mail.has_messages()
         {
-            let census = self.handle.holder_count(RECEIVERS[mail.wing()].trailing_zeros());
+            let census = self.handle.holder_count(RECEIVERS[mail.index()].trailing_zeros());
             if census.here == 1 && census.elsewhere.is_none() {
                 mail.discard_all();
             }
@@ -292,7 +296,7 @@ impl From<RingError> for Unsent {
 impl From<SendFailure> for Unsent {
     fn from(failure: SendFailure) -> Self {
         match failure {
-            SendFailure::RingError(stop) => stop.into(),
+            SendFailure::Ring(stop) => stop.into(),
             SendFailure::Codec(error) => Unsent::Error(SendError::Encode(error)),
         }
     }
@@ -321,7 +325,7 @@ impl From<RingError> for Unreceived {
 impl From<SendFailure> for Unreceived {
     fn from(failure: SendFailure) -> Self {
         match failure {
-            SendFailure::RingError(stop) => stop.into(),
+            SendFailure::Ring(stop) => stop.into(),
             SendFailure::Codec(error) => Unreceived::Error(RecvError::Decode(error)),
         }
     }

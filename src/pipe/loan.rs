@@ -199,7 +199,7 @@ impl<'a> Frame<'a> {
         let bytes = match at {
             Some(at) => FrameBytes::There(at, note.length() as usize),
             None => {
-                let from = if note.is_here() { note.bytes() } else { &room };
+                let from = if note.is_inline() { note.bytes() } else { &room };
                 let Some(mut bytes) = Aligned::zeroed(from.len()) else {
                     let _ = popping.fail(crate::ring::RingError::NoSpace);
                     return Err(RecvError::NoSpace);

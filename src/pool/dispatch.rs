@@ -83,7 +83,7 @@ impl PoolShared {
                     let was_empty = !mail.has_messages();
                     match mail.send_encoded(encoded, Timeout::Now, &watched) {
                         Ok(()) => {}
-                        Err(SendFailure::RingError(stop)) => {
+                        Err(SendFailure::Ring(stop)) => {
                             refused = Some((slot, stop == RingError::NoSpace && was_empty));
                             break;
                         }

@@ -268,7 +268,7 @@ impl<A: Message, R: Message, S: Sink<R>> Job for Call<A, R, S> {
     fn accept(&self, from: usize, count: usize, results: Results<'_>, hub: &PoolShared) {
         match results {
             Results::Message(incoming, _) if incoming.has_handles() => {
-                let outcome = caught("decoding", || incoming.unpack::<(Report, Outcome<R>)>());
+                let outcome = caught("decoding", || incoming.decode::<(Report, Outcome<R>)>());
                 self.put(from, outcome.map(|(_, outcome)| outcome), hub);
             }
             Results::Message(incoming, behind) => {

@@ -183,7 +183,7 @@ impl PoolShared {
                 piece.job.accept(from, count, Results::Message(incoming, behind), self);
             }
             if has_handles && let Ok(mail) = self.reports.mail() {
-                mail.tidy_satchel();
+                mail.tidy_fd_store();
             }
             if took.is_some() && to < piece.to {
                 let error = TaskError::Decode(CodecError::new("an input before it could not be decoded"));
@@ -234,7 +234,7 @@ impl PoolShared {
     fn handle_want(&self, incoming: Incoming, shared: u64, worker: u32) {
         let job = self.lock().shared.get(&shared).cloned();
         let lack = incoming.lack();
-        let to = match incoming.unpack::<(Report, Sender<()>)>() {
+        let to = match incoming.decode::<(Report, Sender<()>)>() {
             Ok((_, to)) => Ok(to),
             Err(error) => {
                 let seat = self.lock().seats.iter().position(|seat| seat.worker == worker);
@@ -246,7 +246,7 @@ impl PoolShared {
             job.want(to);
         }
         if let Ok(mail) = self.reports.mail() {
-            mail.tidy_satchel();
+            mail.tidy_fd_store();
         }
     }
 

@@ -64,7 +64,7 @@ pub(super) fn serve(desk: WorkerConfig) {
         let Some((incoming, ticket)) = take(&tasks, mail, &board, worker) else { return };
         let Some(ticket) = ticket else {
             incoming.discard();
-            mail.tidy_satchel();
+            mail.tidy_fd_store();
             continue;
         };
         sheet.open(ticket.slot);
@@ -73,7 +73,7 @@ pub(super) fn serve(desk: WorkerConfig) {
         if !board.begin(ticket.slot, ticket.generation, worker) {
             sheet.leave();
             incoming.discard();
-            mail.tidy_satchel();
+            mail.tidy_fd_store();
             continue;
         }
         done += 1;
@@ -191,7 +191,7 @@ impl<'a> Work<'a> {
             work.refuse(Outcome::Decode(CodecError::new("a task without items")));
         }
         if has_handles {
-            tasks.tidy_satchel();
+            tasks.tidy_fd_store();
         }
         work.ended
     }
@@ -209,7 +209,7 @@ impl<'a> Work<'a> {
     fn each<A: Message, R: Message>(&mut self, call: impl Fn(A) -> R) {
         let Some(incoming) = self.incoming.take() else { return };
         if incoming.has_handles() {
-            return match catch(|| incoming.unpack::<(Head, Vec<A>)>()) {
+            return match catch(|| incoming.decode::<(Head, Vec<A>)>()) {
                 Ok(Ok((_, items))) => {
                     self.total = items.len() as u32;
                     items.into_iter().for_each(|item| self.one(item, &call));
@@ -351,8 +351,8 @@ impl<'a> Work<'a> {
         let instead = match catch(|| self.send(&(&report, outcome))) {
             Ok(Ok(())) => return,
             Ok(Err(SendFailure::Codec(error))) => Outcome::<()>::Encode(error),
-            Ok(Err(SendFailure::RingError(RingError::NoSpace))) => Outcome::NoSpace,
-            Ok(Err(SendFailure::RingError(_))) => return, // nobody reads any more
+            Ok(Err(SendFailure::Ring(RingError::NoSpace))) => Outcome::NoSpace,
+            Ok(Err(SendFailure::Ring(_))) => return, // nobody reads any more
             Err(panic) => Outcome::Panicked(panic),
         };
         if self.send(&(&report, &instead)).is_err() {
@@ -375,7 +375,7 @@ impl<'a> Work<'a> {
             sheet.begin_sending();
             codec::encode_with_handles(message)
         };
-        match codec::encode_or(message, &mut note, &with_handles)? {
+        match codec::encode_with(message, &mut note, &with_handles)? {
             None => Ok(out.send_short(&note, Timeout::Never, &watched)?),
             Some(encoded) => out.send_encoded(encoded, Timeout::Never, &watched),
         }
@@ -409,7 +409,7 @@ impl<'a> Work<'a> {
                 Err(_) => return Err(gone(())),
             }
         };
-        let value = catch(|| incoming.unpack::<S>()).map_err(|panic| CodecError(panic.message))??;
+        let value = catch(|| incoming.decode::<S>()).map_err(|panic| CodecError(panic.message))??;
         Ok(Box::new(value))
     }
 

@@ -8,9 +8,9 @@ impl<T> PutError<T> {
     pub(super) fn of(item: T, failure: SendFailure) -> Self {
         match failure {
             SendFailure::Codec(error) => PutError::Encode(item, error),
-            SendFailure::RingError(RingError::Closed) => PutError::Closed(item),
-            SendFailure::RingError(RingError::NoSpace) => PutError::NoSpace(item),
-            SendFailure::RingError(_) => PutError::Corrupt(item),
+            SendFailure::Ring(RingError::Closed) => PutError::Closed(item),
+            SendFailure::Ring(RingError::NoSpace) => PutError::NoSpace(item),
+            SendFailure::Ring(_) => PutError::Corrupt(item),
         }
     }
 }
@@ -19,10 +19,10 @@ impl<T> TryPutError<T> {
     pub(super) fn of(item: T, failure: SendFailure) -> Self {
         match failure {
             SendFailure::Codec(error) => TryPutError::Encode(item, error),
-            SendFailure::RingError(RingError::Closed) => TryPutError::Closed(item),
-            SendFailure::RingError(RingError::NoSpace) => TryPutError::NoSpace(item),
-            SendFailure::RingError(RingError::NotNow | RingError::Timeout) => TryPutError::Full(item),
-            SendFailure::RingError(_) => TryPutError::Corrupt(item),
+            SendFailure::Ring(RingError::Closed) => TryPutError::Closed(item),
+            SendFailure::Ring(RingError::NoSpace) => TryPutError::NoSpace(item),
+            SendFailure::Ring(RingError::NotNow | RingError::Timeout) => TryPutError::Full(item),
+            SendFailure::Ring(_) => TryPutError::Corrupt(item),
         }
     }
 }
@@ -31,10 +31,10 @@ impl<T> PutTimeoutError<T> {
     pub(super) fn of(item: T, failure: SendFailure) -> Self {
         match failure {
             SendFailure::Codec(error) => PutTimeoutError::Encode(item, error),
-            SendFailure::RingError(RingError::Closed) => PutTimeoutError::Closed(item),
-            SendFailure::RingError(RingError::NoSpace) => PutTimeoutError::NoSpace(item),
-            SendFailure::RingError(RingError::NotNow | RingError::Timeout) => PutTimeoutError::Timeout(item),
-            SendFailure::RingError(_) => PutTimeoutError::Corrupt(item),
+            SendFailure::Ring(RingError::Closed) => PutTimeoutError::Closed(item),
+            SendFailure::Ring(RingError::NoSpace) => PutTimeoutError::NoSpace(item),
+            SendFailure::Ring(RingError::NotNow | RingError::Timeout) => PutTimeoutError::Timeout(item),
+            SendFailure::Ring(_) => PutTimeoutError::Corrupt(item),
         }
     }
 }
@@ -43,10 +43,10 @@ impl From<SendFailure> for GetError {
     fn from(failure: SendFailure) -> Self {
         match failure {
             SendFailure::Codec(error) => GetError::Decode(error),
-            SendFailure::RingError(RingError::Closed) => GetError::Closed,
-            SendFailure::RingError(RingError::Alone) => GetError::Disconnected,
-            SendFailure::RingError(RingError::NoSpace) => GetError::NoSpace,
-            SendFailure::RingError(_) => GetError::Corrupt,
+            SendFailure::Ring(RingError::Closed) => GetError::Closed,
+            SendFailure::Ring(RingError::Alone) => GetError::Disconnected,
+            SendFailure::Ring(RingError::NoSpace) => GetError::NoSpace,
+            SendFailure::Ring(_) => GetError::Corrupt,
         }
     }
 }
@@ -54,12 +54,12 @@ impl From<SendFailure> for GetError {
 impl From<SendFailure> for TryGetError {
     fn from(failure: SendFailure) -> Self {
         match failure {
-            SendFailure::RingError(RingError::NotNow | RingError::Timeout) => TryGetError::Empty,
+            SendFailure::Ring(RingError::NotNow | RingError::Timeout) => TryGetError::Empty,
             SendFailure::Codec(error) => TryGetError::Decode(error),
-            SendFailure::RingError(RingError::Closed) => TryGetError::Closed,
-            SendFailure::RingError(RingError::Alone) => TryGetError::Disconnected,
-            SendFailure::RingError(RingError::NoSpace) => TryGetError::NoSpace,
-            SendFailure::RingError(_) => TryGetError::Corrupt,
+            SendFailure::Ring(RingError::Closed) => TryGetError::Closed,
+            SendFailure::Ring(RingError::Alone) => TryGetError::Disconnected,
+            SendFailure::Ring(RingError::NoSpace) => TryGetError::NoSpace,
+            SendFailure::Ring(_) => TryGetError::Corrupt,
         }
     }
 }
@@ -67,12 +67,12 @@ impl From<SendFailure> for TryGetError {
 impl From<SendFailure> for GetTimeoutError {
     fn from(failure: SendFailure) -> Self {
         match failure {
-            SendFailure::RingError(RingError::NotNow | RingError::Timeout) => GetTimeoutError::Timeout,
+            SendFailure::Ring(RingError::NotNow | RingError::Timeout) => GetTimeoutError::Timeout,
             SendFailure::Codec(error) => GetTimeoutError::Decode(error),
-            SendFailure::RingError(RingError::Closed) => GetTimeoutError::Closed,
-            SendFailure::RingError(RingError::Alone) => GetTimeoutError::Disconnected,
-            SendFailure::RingError(RingError::NoSpace) => GetTimeoutError::NoSpace,
-            SendFailure::RingError(_) => GetTimeoutError::Corrupt,
+            SendFailure::Ring(RingError::Closed) => GetTimeoutError::Closed,
+            SendFailure::Ring(RingError::Alone) => GetTimeoutError::Disconnected,
+            SendFailure::Ring(RingError::NoSpace) => GetTimeoutError::NoSpace,
+            SendFailure::Ring(_) => GetTimeoutError::Corrupt,
         }
     }
 }

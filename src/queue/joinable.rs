@@ -6,9 +6,9 @@ use super::{Task, UNBOUNDED, company, plan};
 use crate::marker::Message;
 use crate::marker::{self, Element};
 use crate::messages::codec::{self, SendFailure};
-use crate::messages::record::{Flags, Record, SLOT};
+use crate::messages::record::{Flags, Record};
 use crate::messages::{self, MessageRing};
-use crate::ring::{For, Peers, RingError, RingSource};
+use crate::ring::{Peers, RingError, RingSource, WaitFor};
 use crate::segment::{self, Handle, Holders, Kind, Object, ObjectLayout, Spec};
 use crate::sync::Timeout;
 use crate::sys::process_id::ProcessId;
@@ -73,7 +73,7 @@ impl<T> JoinableQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn len(&self) -> usize {
-        self.mail.len() + self.mail.ring.returned() as usize
+        self.mail.len() + self.mail.ring.requeued() as usize
     }
 
     /// Whether nothing is in, exactly at this moment.
@@ -87,10 +87,10 @@ impl<T> JoinableQueue<T> {
     }
 
     pub(crate) fn ring_source(&self) -> RingSource<'_> {
-        let MessageRing { ring, looks, .. } = &self.mail;
-        let company = || self.company(For::Items);
+        let MessageRing { ring, .. } = &self.mail;
+        let company = || self.company(WaitFor::Items);
         // Looks for company first, which brings tasks of the dead back.
-        RingSource::new(ring, SLOT, move || looks.is_alone(ring, &company) || self.has_work() || ring.is_closed())
+        RingSource::new(ring, move || ring.is_alone(&company) || self.has_work() || ring.is_closed())
     }
 
     /// Tasks lie behind its own memory, in a file that is long enough for them, or that is not.
@@ -100,15 +100,15 @@ impl<T> JoinableQueue<T> {
 
     /// Whether the next items are those of the ring, in order.
     fn may_take_several(&self) -> bool {
-        self.mail.ring.returned() == 0
+        self.mail.ring.requeued() == 0
     }
 
     fn has_work(&self) -> bool {
-        self.mail.has_messages() || self.mail.ring.returned() != 0
+        self.mail.has_messages() || self.mail.ring.requeued() != 0
     }
 
     /// Also brings tasks of the dead back. Whose end is to be news is not one other holder, but each.
-    fn company(&self, what: For) -> Peers {
+    fn company(&self, what: WaitFor) -> Peers {
         let company = company(&self.handle, &self.mail.ring, what);
         let others = self.handle.others(0);
         // All of them, not up to the first.
@@ -116,26 +116,26 @@ impl<T> JoinableQueue<T> {
         // Whoever has the lock now may be stopped: then it is done another time.
         if let Ok(hands) = self.hands(Timeout::Now) {
             hands.bring_back();
-            hands.leave(self.mail.ring.returned() != 0);
+            hands.leave(self.mail.ring.requeued() != 0);
         }
         if unknown > 0 && company == Peers::Watched { Peers::Unknown } else { company }
     }
 
     fn hands(&self, patience: Timeout) -> Result<Hands<'_>, RingError> {
-        let popping = self.mail.ring.begin_pop(SLOT, patience)?;
+        let popping = self.mail.ring.begin_pop(patience)?;
         Hands::of(&self.mail, popping).map_err(|(stop, popping)| popping.fail(stop))
     }
 
     /// Takes what came back, or else the next item, into a hand; waits for one of them. `before` sees it while it is still in.
-    fn take(&self, patience: Timeout) -> Result<(Content, codec::Found), RingError> {
+    fn take(&self, patience: Timeout) -> Result<(Content, codec::FdsBySegment), RingError> {
         let ready = || self.has_work();
-        let company = || self.company(For::Items);
+        let company = || self.company(WaitFor::Items);
         loop {
-            if !self.mail.looks.knows(&self.mail.ring) {
-                self.mail.looks.is_alone(&self.mail.ring, &company);
+            if !self.mail.ring.knows_peers() {
+                self.mail.ring.is_alone(&company);
             }
             if !ready() {
-                self.mail.ring.wait(SLOT, For::Items, patience, &self.mail.looks, &ready, &company)?;
+                self.mail.ring.wait(WaitFor::Items, patience, &ready, &company)?;
             }
             let mut hands = self.hands(patience)?;
             match hands.take_again() {
@@ -160,7 +160,7 @@ impl<T> JoinableQueue<T> {
     }
 
     /// Of what this process has in its hand, and nobody else may have read.
-    fn with_descriptors(&self, content: Content) -> Result<(Content, codec::Found), RingError> {
+    fn with_descriptors(&self, content: Content) -> Result<(Content, codec::FdsBySegment), RingError> {
         let mut found = Vec::new();
         if content.flags().has_handles() {
             self.mail.find_descriptors(content.bytes(), &mut found)?;
@@ -182,8 +182,8 @@ impl<T> JoinableQueue<T> {
             how(&hands, grip);
             hands.leave(false);
             if let Some(message) = message {
-                codec::land(message.bytes());
-                self.mail.tidy_satchel();
+                codec::release_handles(message.bytes());
+                self.mail.tidy_fd_store();
             }
         }
     }
@@ -285,7 +285,7 @@ impl<T: Message> JoinableQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn join(&self) -> Result<(), GetError> {
-        self.wait_for_end(Timeout::Never).map_err(|stop| SendFailure::RingError(stop).into())
+        self.wait_for_end(Timeout::Never).map_err(|stop| SendFailure::Ring(stop).into())
     }
 
     /// The same, for that long: whether all is done.
@@ -303,16 +303,16 @@ impl<T: Message> JoinableQueue<T> {
         match self.wait_for_end(Timeout::at_most(duration)) {
             Ok(()) => Ok(true),
             Err(RingError::NotNow | RingError::Timeout) => Ok(false),
-            Err(stop) => Err(SendFailure::RingError(stop).into()),
+            Err(stop) => Err(SendFailure::Ring(stop).into()),
         }
     }
 
     fn wait_for_end(&self, patience: Timeout) -> Result<(), RingError> {
         let ring = &self.mail.ring;
-        let is_done = || ring.is_done(SLOT);
+        let is_done = || ring.is_drained();
         while !is_done() {
-            ring.wait(SLOT, For::Done, patience, &self.mail.looks, &is_done, &|| self.company(For::Items))?;
-            ring.pass_on_alone(SLOT);
+            ring.wait(WaitFor::Drained, patience, &is_done, &|| self.company(WaitFor::Items))?;
+            ring.pass_on_alone();
         }
         Ok(())
     }
@@ -326,19 +326,19 @@ impl<T: Message> JoinableQueue<T> {
         Ok(Task { item: Some(item), queue, grip, process: ProcessId::current() })
     }
 
-    fn decode(&self, content: &Content, found: codec::Found) -> Result<T, CodecError> {
-        codec::decode_again(content.bytes(), content.flags(), found)
+    fn decode(&self, content: &Content, found: codec::FdsBySegment) -> Result<T, CodecError> {
+        codec::decode_keeping_handles(content.bytes(), content.flags(), found)
     }
 
     /// An item for good: what came back comes first.
     fn receive(&self, to: &mut Option<T>, patience: Timeout) -> Result<(), SendFailure> {
-        if !self.mail.looks.knows(&self.mail.ring) || self.mail.ring.returned() != 0 || !self.mail.has_messages() {
+        if !self.mail.ring.knows_peers() || self.mail.ring.requeued() != 0 || !self.mail.has_messages() {
             let (content, found) = self.take(patience)?;
             let _got = Undecoded(self, content.grip, Self::let_go);
             *to = Some(self.decode(&content, found)?);
             return Ok(());
         }
-        self.mail.receive_value(to, patience, &|| self.company(For::Items))
+        self.mail.receive_value(to, patience, &|| self.company(WaitFor::Items))
     }
 
     fn receive_bytes(&self) -> Result<Vec<u8>, SendFailure> {

@@ -141,7 +141,7 @@ impl<'a> Hands<'a> {
     /// T2.
     fn end_what_is_done(&self) {
         for (at, hand) in self.each().filter(|(_, hand)| hand.holder.load(SeqCst) == DONE) {
-            self.mail.ring.set_done(self.mail.ring.done().max(hand.target.load(SeqCst)));
+            self.mail.ring.set_acknowledged(self.mail.ring.acknowledged().max(hand.target.load(SeqCst)));
             self.free(at, hand);
         }
     }
@@ -165,7 +165,7 @@ impl<'a> Hands<'a> {
 
     /// Those that count (T1).
     fn in_use(&self) -> impl Iterator<Item = (u32, &Lease)> {
-        let head = self.popping.head;
+        let head = self.popping.number();
         self.each().filter(move |(_, hand)| hand.holder.load(SeqCst) != FREE && hand.number.load(SeqCst) < head)
     }
 
@@ -189,7 +189,7 @@ impl<'a> Hands<'a> {
     /// Says how many came back.
     fn count(&self) {
         let count = self.in_use().filter(|(_, hand)| hand.holder.load(SeqCst) == CAME_BACK).count();
-        self.mail.ring.set_returned(count as u32);
+        self.mail.ring.set_requeued(count as u32);
     }
 
     /// The first of those that came back, if there is one: this process's from here on.
@@ -211,7 +211,7 @@ impl<'a> Hands<'a> {
         let note = hand.note();
         let grip = LeaseId { hand: at, number: hand.number.load(SeqCst), deliveries: hand.deliveries.load(SeqCst) };
         let mut bytes = Vec::new();
-        if !note.is_here() {
+        if !note.is_inline() {
             let length = usize::try_from(note.length()).map_err(|_| RingError::Corrupt)?;
             let is_long = hand.long.load(SeqCst) != 0;
             if is_long && note.length() > self.segment()?.allocated_bytes() || !is_long && length > ROOM {
@@ -231,7 +231,7 @@ impl<'a> Hands<'a> {
 
     /// The next item of the ring goes into a hand, if there is one.
     pub(super) fn take(&mut self) -> Result<Option<Content>, RingError> {
-        let Some(note) = self.mail.look(&self.popping, 0)? else { return Ok(None) };
+        let Some(note) = self.mail.record_at(&self.popping, 0)? else { return Ok(None) };
         let mut bytes = Vec::new();
         self.mail.read(&note, usize::MAX, &mut bytes)?;
         let at = self.free_hand()?;
@@ -250,7 +250,7 @@ impl<'a> Hands<'a> {
         }
         // SAFETY: a note is as large.
         unsafe { atomic_copy::store(hand.note.as_ptr(), (&raw const note).cast(), size_of::<Record>()) };
-        let number = self.popping.head;
+        let number = self.popping.number();
         if note.flags().has_handles() {
             let oldest = self.oldest_with_handles().unwrap_or(number);
             self.kept.store(oldest.wrapping_add(1), SeqCst); // T3
@@ -264,7 +264,7 @@ impl<'a> Hands<'a> {
 
     /// A hand that is free, or does not count, since its holder died before it did.
     fn free_hand(&mut self) -> Result<u32, RingError> {
-        let head = self.popping.head;
+        let head = self.popping.number();
         let mut found = None;
         for (at, hand) in self.each() {
             if hand.holder.load(SeqCst) != FREE && hand.number.load(SeqCst) >= head {
@@ -312,10 +312,10 @@ impl<'a> Hands<'a> {
     /// Step 3.
     pub(super) fn finish(&self, grip: &LeaseId) {
         if let Some(hand) = self.is_mine(grip) {
-            let target = self.mail.ring.done().wrapping_add(1);
+            let target = self.mail.ring.acknowledged().wrapping_add(1);
             hand.target.store(target, SeqCst);
             hand.holder.store(DONE, SeqCst);
-            self.mail.ring.set_done(target);
+            self.mail.ring.set_acknowledged(target);
             self.free(grip.hand, hand);
         }
     }
@@ -338,22 +338,22 @@ impl<'a> Hands<'a> {
     /// How many items were got, are in no hand, and are not done.
     pub(super) fn got(&self) -> u64 {
         let in_hands = self.in_use().count() as u64;
-        self.popping.head.saturating_sub(self.mail.ring.done()).saturating_sub(in_hands)
+        self.popping.number().saturating_sub(self.mail.ring.acknowledged()).saturating_sub(in_hands)
     }
 
     /// One of them is done.
     pub(super) fn finish_got(&self) {
-        self.mail.ring.set_done(self.mail.ring.done().wrapping_add(1));
+        self.mail.ring.set_acknowledged(self.mail.ring.acknowledged().wrapping_add(1));
     }
 
     /// A task ended, or came back.
     pub(super) fn leave(self, came_back: bool) {
-        self.popping.leave_task(came_back);
+        self.popping.finish_acknowledged(came_back);
     }
 
     /// An item was taken from the ring into a hand.
     pub(super) fn leave_taken(self, note: &Record) {
-        self.mail.leave_taken(self.popping, note);
+        self.mail.finish_committed(self.popping, note);
     }
 
     pub(super) fn fail(self, stop: RingError) -> RingError {
@@ -363,7 +363,7 @@ impl<'a> Hands<'a> {
 
 impl Content {
     pub(super) fn bytes(&self) -> &[u8] {
-        if self.note.is_here() { self.note.bytes() } else { &self.bytes }
+        if self.note.is_inline() { self.note.bytes() } else { &self.bytes }
     }
 
     pub(super) fn flags(&self) -> Flags {

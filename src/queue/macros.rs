@@ -55,9 +55,9 @@ macro_rules! queue_methods {
         impl<T> Object for $name<T> {
             const IN_PLACE: bool = false;
             const HOLDERS: Option<Holders> = Some(Holders {
-                on_add: messages::share,
-                on_import: messages::tell_arrival,
-                on_release: messages::tell_change,
+                on_add: messages::mark_shared,
+                on_import: messages::notify_arrival,
+                on_release: messages::notify_change,
                 notify_at_most: $crate::queue::FEW,
             });
 
@@ -66,7 +66,7 @@ macro_rules! queue_methods {
             }
 
             fn layout(count: usize) -> Option<ObjectLayout> {
-                let (locks, bytes) = plan(count).shape()?;
+                let (locks, bytes) = plan(count).layout()?;
                 Some(ObjectLayout { locks, bytes })
             }
 
@@ -212,7 +212,7 @@ macro_rules! queue_methods {
                         }
                         Ok(Some(encoded)) => {
                             put += self.add_notes(&mut notes, &mut waiting)?;
-                            let sent = self.mail.send_encoded(encoded, Timeout::Never, &|| self.company(For::Room));
+                            let sent = self.mail.send_encoded(encoded, Timeout::Never, &|| self.company(WaitFor::Room));
                             sent.map_err(|failure| PutError::of(item, failure))?;
                             put += 1;
                         }
@@ -228,7 +228,7 @@ macro_rules! queue_methods {
             fn add_notes(&self, notes: &mut Vec<Record>, items: &mut Vec<T>) -> Result<usize, PutError<T>> {
                 let mut put = 0;
                 while put < notes.len() {
-                    match self.mail.send_many(&notes[put..], Timeout::Never, &|| self.company(For::Room)) {
+                    match self.mail.send_many(&notes[put..], Timeout::Never, &|| self.company(WaitFor::Room)) {
                         Ok(sent) => put += sent,
                         Err(stop) => return Err(PutError::of(items.swap_remove(put), stop.into())),
                     }
@@ -344,7 +344,7 @@ macro_rules! queue_methods {
             /// # Ok::<(), crossproc::Error>(())
             /// ```
             pub fn put_bytes(&self, bytes: &[u8]) -> Result<(), PutError<()>> {
-                let sent = self.mail.send(bytes, Flags::default(), Timeout::Never, &|| self.company(For::Room));
+                let sent = self.mail.send(bytes, Flags::default(), Timeout::Never, &|| self.company(WaitFor::Room));
                 sent.map(drop).map_err(|stop| PutError::of((), stop.into()))
             }
 
@@ -444,7 +444,7 @@ macro_rules! queue_methods {
 
             #[inline]
             fn add(&self, item: &T, patience: Timeout) -> Result<(), SendFailure> {
-                self.mail.send_value(item, patience, &|| self.company(For::Room))
+                self.mail.send_value(item, patience, &|| self.company(WaitFor::Room))
             }
         }
 

@@ -16,7 +16,7 @@ pub use simple::SimpleQueue;
 pub use task::Task;
 
 use crate::messages::MessageGeometry;
-use crate::ring::{For, Peers, Ring};
+use crate::ring::{Peers, Ring, WaitFor};
 use crate::segment::Handle;
 
 /// Who is left with one handle may be alone with it.
@@ -31,17 +31,17 @@ fn plan(items: usize) -> MessageGeometry {
 
 /// Whether anybody else has the queue, and so may bring an item. Who waits for room is never alone: a thread may borrow its
 /// handle.
-fn company(handle: &Handle, ring: &Ring, what: For) -> Peers {
+fn company(handle: &Handle, ring: &Ring, what: WaitFor) -> Peers {
     let census = handle.fresh_holder_count(0);
     match census.elsewhere {
         None if census.here > 1 => {
-            ring.share();
+            ring.mark_shared();
             Peers::Watched // by the change that a goodbye is
         }
-        None if what == For::Items && ring.is_shared() => Peers::Alone,
+        None if what == WaitFor::Items && ring.is_shared() => Peers::Alone,
         None => Peers::Watched,
         Some(tag) => {
-            ring.share();
+            ring.mark_shared();
             Peers::of(tag)
         }
     }

@@ -5,9 +5,9 @@ use super::{UNBOUNDED, company, plan};
 use crate::marker::Message;
 use crate::marker::{self, Element};
 use crate::messages::codec::{self, SendFailure};
-use crate::messages::record::{Flags, Record, SLOT};
+use crate::messages::record::{Flags, Record};
 use crate::messages::{self, MessageRing};
-use crate::ring::{For, Peers, RingSource};
+use crate::ring::{Peers, RingSource, WaitFor};
 use crate::segment::{self, Handle, Holders, Kind, Object, ObjectLayout, Spec};
 use crate::sync::Timeout;
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, SegmentError, TryGetError, TryPutError};
@@ -85,9 +85,9 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn ring_source(&self) -> RingSource<'_> {
-        let MessageRing { ring, looks, .. } = &self.mail;
-        let company = || self.company(For::Items);
-        RingSource::new(ring, SLOT, move || self.has_work() || ring.is_closed() || looks.is_alone(ring, &company))
+        let MessageRing { ring, .. } = &self.mail;
+        let company = || self.company(WaitFor::Items);
+        RingSource::new(ring, move || self.has_work() || ring.is_closed() || ring.is_alone(&company))
     }
 
     fn drain(&self) {
@@ -107,7 +107,7 @@ impl<T> Queue<T> {
         self.mail.has_messages()
     }
 
-    fn company(&self, what: For) -> Peers {
+    fn company(&self, what: WaitFor) -> Peers {
         company(&self.handle, &self.mail.ring, what)
     }
 }
@@ -115,10 +115,10 @@ impl<T> Queue<T> {
 impl<T: Message> Queue<T> {
     #[inline]
     fn receive(&self, to: &mut Option<T>, patience: Timeout) -> Result<(), SendFailure> {
-        self.mail.receive_value(to, patience, &|| self.company(For::Items))
+        self.mail.receive_value(to, patience, &|| self.company(WaitFor::Items))
     }
 
     fn receive_bytes(&self) -> Result<Vec<u8>, SendFailure> {
-        Ok(self.mail.receive_bytes(usize::MAX, Timeout::Never, &|| self.company(For::Items))?)
+        Ok(self.mail.receive_bytes(usize::MAX, Timeout::Never, &|| self.company(WaitFor::Items))?)
     }
 }

@@ -1,10 +1,10 @@
-//! `SimpleQueue`: items of one size, copied as they are. The protocol is the [`Ring`]'s.
-#![allow(unsafe_code)] // items as bytes
+//! `SimpleQueue`: items of one size, copied as they are. The protocol is that of the [`Ring`].
+#![allow(unsafe_code)] // addresses in shared memory, and items from their bytes
 
 use super::macros::{Get, Iter};
 use crate::marker::Element;
 use crate::messages::codec::SendFailure;
-use crate::ring::{AdaptiveSpin, Addresses, For, Growth, Ring, RingError, RingSource};
+use crate::ring::{Addresses, Growth, Ring, RingError, RingSource, WaitFor, slot_bytes};
 use crate::segment::{self, Handle, Holders, Kind, LINE, Object, ObjectLayout, RegionIndex, Spec, handle_type};
 use crate::sync::Timeout;
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, SegmentError, TryGetError, TryPutError};
@@ -15,9 +15,9 @@ use std::time::Duration;
 
 /// A queue of plain data between processes: first in, first out, for any number of producers and consumers.
 ///
-/// Items are copied, without serde: numbers, arrays of them, structs that derive [`bytemuck::Pod`]. They are delivered in
-/// the order in which their `put`s came to their end, over all producers. A queue is an argument, a result, or part of a
-/// message like any handle.
+/// Items are copied without serde: numbers, arrays of numbers, structs that derive [`bytemuck::Pod`]. They are
+/// delivered in the order in which their `put` calls completed, over all producers. Like any handle, a queue can be an
+/// argument, a result, or part of a message.
 ///
 /// ```
 /// use crossproc::{Process, Result, SimpleQueue};
@@ -38,16 +38,16 @@ use std::time::Duration;
 /// ```
 ///
 /// # When a process dies
-/// At any instruction: an item is in the queue or not, and out of it or not; what a `put` has acknowledged is delivered,
-/// once. A killed consumer takes at most the items with it that it was just getting. The others go on at once. If everybody
-/// else is gone, `get` on an empty queue is [`Disconnected`](GetError::Disconnected): at once when they ended, within
-/// two seconds when they were killed. Not so if a process was killed that had a handle in a message which it had not read: that
-/// handle counts as long as the memory lives, so `get` waits; [`close`](SimpleQueue::close) ends that.
+/// A process can be killed at any instruction: an item is in the queue or not, and was taken or not. An item whose
+/// `put` returned is delivered once. A killed consumer takes with it at most the items of the call that it was in. The
+/// other processes go on at once. If all other holders are gone, `get` on an empty queue returns
+/// [`Disconnected`](GetError::Disconnected): at once if they ended, within two seconds if they were killed. There is
+/// one exception: a process was killed before it read a message with a handle of this queue. That handle counts as long
+/// as the memory exists, so `get` waits; [`close`](SimpleQueue::close) ends that.
 pub struct SimpleQueue<T> {
     handle: Handle,
     items: usize,
     ring: Ring,
-    looks: AdaptiveSpin,
     item: PhantomData<fn() -> T>,
 }
 
@@ -56,9 +56,9 @@ handle_type!(SimpleQueue<T>);
 impl<T> Object for SimpleQueue<T> {
     const IN_PLACE: bool = false;
     const HOLDERS: Option<Holders> = Some(Holders {
-        on_add: |object| ring_at(object, 1).share(),
-        on_import: |object| ring_at(object, 1).tell_arrival(),
-        on_release: |object| ring_at(object, 1).tell_change(),
+        on_add: |object| ring_at::<T>(object, 1).mark_shared(),
+        on_import: |object| ring_at::<T>(object, 1).notify_arrival(),
+        on_release: |object| ring_at::<T>(object, 1).notify_change(),
         notify_at_most: super::FEW,
     });
 
@@ -68,16 +68,16 @@ impl<T> Object for SimpleQueue<T> {
 
     fn layout(count: usize) -> Option<ObjectLayout> {
         let slots = if count == UNBOUNDED { FIRST_SLOTS } else { count };
-        Some(ObjectLayout { locks: 1, bytes: crate::ring::room_for(slots, size_of::<T>())?.checked_add(SLOTS_AT)? })
+        Some(ObjectLayout { locks: 1, bytes: slot_bytes(slots, size_of::<T>())?.checked_add(SLOTS_AT)? })
     }
 
     fn of(handle: Handle, items: usize) -> Self {
         let growth = || Growth::new(handle.location().clone(), RegionIndex(0), None);
         let ring = match items {
-            UNBOUNDED => ring_at(handle.object(), FIRST_SLOTS).growing(ENDLESS, growth()),
-            _ => ring_at(handle.object(), items),
+            UNBOUNDED => ring_at::<T>(handle.object(), FIRST_SLOTS).growing(NO_LIMIT, growth()),
+            _ => ring_at::<T>(handle.object(), items),
         };
-        SimpleQueue { handle, items, ring, looks: AdaptiveSpin::new(), item: PhantomData }
+        SimpleQueue { handle, items, ring, item: PhantomData }
     }
 
     fn handle(&self) -> &Handle {
@@ -91,33 +91,35 @@ impl<T> Object for SimpleQueue<T> {
 
 impl<T> SimpleQueue<T> {
     pub(crate) fn ring_source(&self) -> RingSource<'_> {
-        let (ring, looks, size) = (&self.ring, &self.looks, size_of::<T>());
-        let company = || super::company(&self.handle, ring, For::Items);
-        RingSource::new(ring, size, move || ring.has_items(size) || ring.is_closed() || looks.is_alone(ring, &company))
+        let ring = &self.ring;
+        let peers = || super::company(&self.handle, ring, WaitFor::Items);
+        RingSource::new(ring, move || ring.has_items() || ring.is_closed() || ring.is_alone(&peers))
     }
 }
 
-/// At most so many items are collected before they are put.
+/// The largest number of items that are collected before they are put.
 const BATCH: usize = 256;
-/// The number of items that stands for no limit, and how many have room before it grows.
+/// The number of items that stands for no limit.
 const UNBOUNDED: usize = 0;
+/// The number of items for which a queue without a limit has room before it grows.
 const FIRST_SLOTS: usize = 1024;
-/// More than anybody has memory for.
-const ENDLESS: u64 = 1 << 48;
-/// Behind two sides and the doors.
+/// More items than there is memory for.
+const NO_LIMIT: u64 = 1 << 48;
+/// After two halves and the wait queues.
 const SLOTS_AT: usize = 3 * LINE;
 
-fn ring_at(object: NonNull<u8>, items: usize) -> Ring {
-    // SAFETY: an object of the shape above, or of one with fewer slots of which none is used.
-    let site = unsafe { Addresses { sides: object, doors: object.add(2 * LINE), slots: object.add(SLOTS_AT) } };
-    Ring::of(site, items)
+fn ring_at<T>(object: NonNull<u8>, items: usize) -> Ring {
+    // SAFETY: the offsets are inside the object, which has the number of bytes of `shape`.
+    let (wait_queues, slots) = unsafe { (object.add(2 * LINE), object.add(SLOTS_AT)) };
+    Ring::attach(Addresses { halves: object, wait_queues, slots }, size_of::<T>(), items)
 }
 
 impl<T: Element> SimpleQueue<T> {
-    /// A queue without a limit: `put` never waits. Its memory grows as needed, and goes when the queue is empty.
+    /// Creates a queue without a limit: `put` never waits. Its memory grows as needed, and shrinks when the queue is
+    /// empty.
     ///
     /// # Errors
-    /// [`NoSpace`](SegmentError::NoSpace), [`TooLarge`](SegmentError::TooLarge), or what the system said.
+    /// [`NoSpace`](SegmentError::NoSpace), [`TooLarge`](SegmentError::TooLarge), or the system's error.
     ///
     /// ```
     /// let queue = crossproc::SimpleQueue::<u64>::new()?;
@@ -129,7 +131,7 @@ impl<T: Element> SimpleQueue<T> {
         segment::create(UNBOUNDED, |_| ())
     }
 
-    /// A queue for at most so many items at once; its memory is taken at once.
+    /// Creates a queue for at most `items` items at once. All of its memory is allocated here.
     ///
     /// # Errors
     /// [`Invalid`](SegmentError::Invalid) for 0 items, [`TooLarge`](SegmentError::TooLarge),
@@ -147,10 +149,10 @@ impl<T: Element> SimpleQueue<T> {
         segment::create(items, |_| ())
     }
 
-    /// Puts an item; waits while the queue is full.
+    /// Puts an item. Waits while the queue is full.
     ///
     /// # Errors
-    /// [`Closed`](PutError::Closed), [`Corrupt`](PutError::Corrupt); the item comes back.
+    /// [`Closed`](PutError::Closed), [`Corrupt`](PutError::Corrupt). The error contains the item.
     ///
     /// ```
     /// let queue = crossproc::SimpleQueue::bounded(3)?;
@@ -162,14 +164,14 @@ impl<T: Element> SimpleQueue<T> {
     pub fn put(&self, item: T) -> Result<(), PutError<T>> {
         match self.add(std::slice::from_ref(&item), Timeout::Never) {
             Ok(_) => Ok(()),
-            Err(stop) => Err(PutError::of(item, stop.into())),
+            Err(error) => Err(PutError::of(item, error.into())),
         }
     }
 
-    /// Puts an item if there is room.
+    /// Puts an item if there is room for it.
     ///
     /// # Errors
-    /// [`Full`](TryPutError::Full), or as [`put`](SimpleQueue::put); the item comes back.
+    /// [`Full`](TryPutError::Full), or as [`put`](SimpleQueue::put). The error contains the item.
     ///
     /// ```
     /// use crossproc::{SimpleQueue, TryPutError};
@@ -181,14 +183,14 @@ impl<T: Element> SimpleQueue<T> {
     pub fn try_put(&self, item: T) -> Result<(), TryPutError<T>> {
         match self.add(std::slice::from_ref(&item), Timeout::Now) {
             Ok(_) => Ok(()),
-            Err(stop) => Err(TryPutError::of(item, stop.into())),
+            Err(error) => Err(TryPutError::of(item, error.into())),
         }
     }
 
-    /// Puts an item; waits for that long while the queue is full, by the monotonic clock.
+    /// Puts an item. Waits at most `duration` while the queue is full, by the monotonic clock.
     ///
     /// # Errors
-    /// [`Timeout`](PutTimeoutError::Timeout), or as [`put`](SimpleQueue::put); the item comes back.
+    /// [`Timeout`](PutTimeoutError::Timeout), or as [`put`](SimpleQueue::put). The error contains the item.
     ///
     /// ```
     /// let queue = crossproc::SimpleQueue::bounded(1)?;
@@ -198,15 +200,17 @@ impl<T: Element> SimpleQueue<T> {
     pub fn put_timeout(&self, item: T, duration: Duration) -> Result<(), PutTimeoutError<T>> {
         match self.add(std::slice::from_ref(&item), Timeout::at_most(duration)) {
             Ok(_) => Ok(()),
-            Err(stop) => Err(PutTimeoutError::of(item, stop.into())),
+            Err(error) => Err(PutTimeoutError::of(item, error.into())),
         }
     }
 
-    /// Puts all items, many at a time, which is several times faster than one by one; waits while the queue is full. Says
-    /// how many there were. Others' items may come in between.
+    /// Puts all items and returns their number. Waits while the queue is full.
+    ///
+    /// Many items are put at a time, which is several times faster than one by one. Items of other producers may come
+    /// in between.
     ///
     /// # Errors
-    /// As [`put`](SimpleQueue::put), with the first item that was not put. Those behind it are dropped.
+    /// As [`put`](SimpleQueue::put), with the first item that was not put. The items after it are dropped.
     ///
     /// ```
     /// let queue = crossproc::SimpleQueue::bounded(100)?;
@@ -220,24 +224,24 @@ impl<T: Element> SimpleQueue<T> {
         let mut put = 0;
         loop {
             batch.clear();
-            batch.extend(items.by_ref().take(BATCH)); // the program's code, so not under the lock
+            batch.extend(items.by_ref().take(BATCH)); // code of the program, so not under the lock
             if batch.is_empty() {
                 return Ok(put);
             }
             let mut rest = batch.as_slice();
             while let [first, ..] = rest {
-                let added = self.add(rest, Timeout::Never).map_err(|stop| PutError::of(*first, stop.into()))?;
+                let added = self.add(rest, Timeout::Never).map_err(|error| PutError::of(*first, error.into()))?;
                 put += added;
                 rest = &rest[added..];
             }
         }
     }
 
-    /// Takes the first item out; waits while the queue is empty.
+    /// Removes and returns the first item. Waits while the queue is empty.
     ///
     /// # Errors
-    /// Of an empty queue: [`Closed`](GetError::Closed); [`Disconnected`](GetError::Disconnected) where others have
-    /// held it and nobody does any more. [`NoSpace`](GetError::NoSpace), [`Corrupt`](GetError::Corrupt).
+    /// If the queue is empty: [`Closed`](GetError::Closed), or [`Disconnected`](GetError::Disconnected) if it had other
+    /// holders and has none left. [`NoSpace`](GetError::NoSpace), [`Corrupt`](GetError::Corrupt).
     ///
     /// ```
     /// let queue = crossproc::SimpleQueue::bounded(3)?;
@@ -247,10 +251,10 @@ impl<T: Element> SimpleQueue<T> {
     /// ```
     #[inline]
     pub fn get(&self) -> Result<T, GetError> {
-        self.take(Timeout::Never).map_err(|stop| SendFailure::from(stop).into())
+        self.take(Timeout::Never).map_err(|error| SendFailure::from(error).into())
     }
 
-    /// Takes the first item out if there is one.
+    /// Removes and returns the first item if there is one.
     ///
     /// # Errors
     /// [`Empty`](TryGetError::Empty), or as [`get`](SimpleQueue::get).
@@ -264,10 +268,10 @@ impl<T: Element> SimpleQueue<T> {
     /// ```
     #[inline]
     pub fn try_get(&self) -> Result<T, TryGetError> {
-        self.take(Timeout::Now).map_err(|stop| SendFailure::from(stop).into())
+        self.take(Timeout::Now).map_err(|error| SendFailure::from(error).into())
     }
 
-    /// Takes the first item out; waits for that long while the queue is empty, by the monotonic clock.
+    /// Removes and returns the first item. Waits at most `duration` while the queue is empty, by the monotonic clock.
     ///
     /// # Errors
     /// [`Timeout`](GetTimeoutError::Timeout), or as [`get`](SimpleQueue::get).
@@ -279,10 +283,10 @@ impl<T: Element> SimpleQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn get_timeout(&self, duration: Duration) -> Result<T, GetTimeoutError> {
-        self.take(Timeout::at_most(duration)).map_err(|stop| SendFailure::from(stop).into())
+        self.take(Timeout::at_most(duration)).map_err(|error| SendFailure::from(error).into())
     }
 
-    /// Takes out what is there, at most `max` items and, unless `max` is 0, at least one: waits for that.
+    /// Removes and returns the first items: at most `max`, as many as there are. Waits for one, unless `max` is 0.
     ///
     /// # Errors
     /// As [`get`](SimpleQueue::get).
@@ -295,22 +299,22 @@ impl<T: Element> SimpleQueue<T> {
     /// ```
     ///
     /// # When a process dies
-    /// The items of a call that did not return stay in the queue, or are gone, all of them.
+    /// If the process is killed in this call, either all of its items stay in the queue, or all are lost.
     pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
         let mut items = Vec::new();
         if max == 0 {
             return Ok(items);
         }
         items.reserve_exact(max.min(self.len()).max(1));
-        let room = items.spare_capacity_mut();
-        let most = max.min(room.len());
-        let taken = self.take_into(&mut room[..most], Timeout::Never).map_err(SendFailure::from)?;
-        // SAFETY: so many were filled, and are valid.
+        let places = items.spare_capacity_mut();
+        let most = max.min(places.len());
+        let taken = self.take_into(&mut places[..most], Timeout::Never).map_err(SendFailure::from)?;
+        // SAFETY: `take_into` filled the first `taken` places with valid items.
         unsafe { items.set_len(taken) };
         Ok(items)
     }
 
-    /// How many items are in, exactly at this moment.
+    /// Returns the number of items in the queue, exact at some moment of the call.
     ///
     /// ```
     /// let queue = crossproc::SimpleQueue::bounded(10)?;
@@ -319,20 +323,20 @@ impl<T: Element> SimpleQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn len(&self) -> usize {
-        self.ring.len(size_of::<T>())
+        self.ring.len()
     }
 
-    /// Whether nothing is in, exactly at this moment.
+    /// Returns true if the queue contains no items.
     ///
     /// ```
     /// assert!(crossproc::SimpleQueue::<u8>::bounded(1)?.is_empty());
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn is_empty(&self) -> bool {
-        !self.ring.has_items(size_of::<T>())
+        !self.ring.has_items()
     }
 
-    /// Whether as many items as may be are in, exactly at this moment.
+    /// Returns true if the queue contains [`capacity`](SimpleQueue::capacity) items.
     ///
     /// ```
     /// let queue = crossproc::SimpleQueue::bounded(1)?;
@@ -344,7 +348,7 @@ impl<T: Element> SimpleQueue<T> {
         self.capacity().is_some_and(|items| self.len() >= items)
     }
 
-    /// How many items may be in at once; none where there is no limit.
+    /// Returns the largest number of items in the queue at once, or `None` if there is no limit.
     ///
     /// ```
     /// assert_eq!(crossproc::SimpleQueue::<u8>::bounded(5)?.capacity(), Some(5));
@@ -354,7 +358,8 @@ impl<T: Element> SimpleQueue<T> {
         (self.items != UNBOUNDED).then_some(self.items)
     }
 
-    /// Nothing more goes in, for anybody and for good; what is in can be got. Wakes all who wait.
+    /// Closes the queue for all its holders: no item can be put from here on. The items in it can still be taken. Wakes
+    /// all waiters.
     ///
     /// ```
     /// let queue = crossproc::SimpleQueue::bounded(5)?;
@@ -364,11 +369,11 @@ impl<T: Element> SimpleQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn close(&self) {
-        self.ring.close(size_of::<T>());
+        self.ring.close();
     }
 
-    /// The items, each taken out when it is asked for. Ends when the queue is closed and nothing is left, or behind one
-    /// [`Disconnected`](GetError::Disconnected).
+    /// Returns an iterator that removes the items from the queue. It ends when the queue is closed and empty, or after
+    /// it returned [`Disconnected`](GetError::Disconnected).
     ///
     /// ```
     /// let queue = crossproc::SimpleQueue::bounded(5)?;
@@ -381,53 +386,48 @@ impl<T: Element> SimpleQueue<T> {
         Iter { get: self, ended: false }
     }
 
-    /// At least one, or it says why not.
+    /// Puts the first of the items, at least one; waits for room. Returns their number.
     #[inline]
-    fn add(&self, items: &[T], patience: Timeout) -> Result<usize, RingError> {
-        let size = size_of::<T>();
+    fn add(&self, items: &[T], timeout: Timeout) -> Result<usize, RingError> {
         loop {
-            // SAFETY: so many items of that size, which have no uninitialised bytes (`NoUninit`).
-            match unsafe { self.ring.push(size, items.as_ptr().cast(), items.len(), patience) } {
-                Err(RingError::NotNow) => self.wait(For::Room, patience)?,
-                done => return done,
+            match self.ring.push(items, timeout) {
+                Err(RingError::NotNow) => self.wait(WaitFor::Room, timeout)?,
+                result => return result,
             }
         }
     }
 
     #[inline]
-    fn take(&self, patience: Timeout) -> Result<T, RingError> {
+    fn take(&self, timeout: Timeout) -> Result<T, RingError> {
         let mut item = [MaybeUninit::uninit()];
-        self.take_into(&mut item, patience)?;
-        // SAFETY: it was filled, and is valid.
+        self.take_into(&mut item, timeout)?;
+        // SAFETY: `take_into` fills at least one place, with a valid item.
         Ok(unsafe { item[0].assume_init() })
     }
 
-    /// Fills the first of them, at least one, or says why not. What is no item is not given out.
+    /// Takes items into the first places, at least one; waits for one. Returns their number. All of them are valid.
     #[inline]
-    fn take_into(&self, room: &mut [MaybeUninit<T>], patience: Timeout) -> Result<usize, RingError> {
-        let size = size_of::<T>();
+    fn take_into(&self, places: &mut [MaybeUninit<T>], timeout: Timeout) -> Result<usize, RingError> {
         loop {
-            if !self.ring.has_items(size) {
-                self.wait(For::Items, patience)?;
+            if !self.ring.has_items() {
+                self.wait(WaitFor::Items, timeout)?;
             }
-            // SAFETY: room for so many items of that size.
-            match unsafe { self.ring.pop(size, room.as_mut_ptr().cast(), room.len(), patience) } {
+            match self.ring.pop(places, timeout) {
                 Err(RingError::NotNow) => {}
-                Err(stop) => return Err(stop),
+                Err(error) => return Err(error),
                 Ok(taken) => {
-                    // SAFETY: filled with the bytes of items, and any bytes are a `Bits`.
+                    // SAFETY: `pop` filled the place with bytes, and any bytes are a `Bits`.
                     let bits = |item: &MaybeUninit<T>| unsafe { item.as_ptr().cast::<T::Bits>().read() };
-                    let valid = room[..taken].iter().all(|item| T::is_valid_bit_pattern(&bits(item)));
+                    let valid = places[..taken].iter().all(|item| T::is_valid_bit_pattern(&bits(item)));
                     return if valid { Ok(taken) } else { Err(RingError::Corrupt) };
                 }
             }
         }
     }
 
-    fn wait(&self, what: For, patience: Timeout) -> Result<(), RingError> {
-        let size = size_of::<T>();
-        let ready = || if what == For::Items { self.ring.has_items(size) } else { self.ring.has_room() };
-        self.ring.wait(size, what, patience, &self.looks, &ready, &|| super::company(&self.handle, &self.ring, what))
+    fn wait(&self, what: WaitFor, timeout: Timeout) -> Result<(), RingError> {
+        let ready = || if what == WaitFor::Items { self.ring.has_items() } else { self.ring.has_room() };
+        self.ring.wait(what, timeout, &ready, &|| super::company(&self.handle, &self.ring, what))
     }
 }
 
