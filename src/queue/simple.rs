@@ -1,7 +1,7 @@
 //! `SimpleQueue`: items of one size, copied as they are. The protocol is the [`Ring`]'s.
 #![allow(unsafe_code)] // items as bytes
 
-use super::macros::{Get, Iter};
+use super::iter::{Get, Iter};
 use crate::marker::Element;
 use crate::messages::codec::SendFailure;
 use crate::ring::{AdaptiveSpin, Addresses, For, Growth, Ring, RingError, RingSource};
@@ -59,7 +59,7 @@ impl<T> Object for SimpleQueue<T> {
         more: |object| ring_at(object, 1).share(),
         came: |object| ring_at(object, 1).tell_arrival(),
         gone: |object| ring_at(object, 1).tell_change(),
-        few: super::FEW,
+        few: super::NOTIFY_AT_MOST,
     });
 
     fn spec(count: usize) -> Result<Spec, SegmentError> {
@@ -92,7 +92,7 @@ impl<T> Object for SimpleQueue<T> {
 impl<T> SimpleQueue<T> {
     pub(crate) fn ring_source(&self) -> RingSource<'_> {
         let (ring, looks, size) = (&self.ring, &self.looks, size_of::<T>());
-        let company = || super::company(&self.handle, ring, For::Items);
+        let company = || super::peers(&self.handle, ring, For::Items);
         RingSource::new(ring, size, move || ring.has_items(size) || ring.is_closed() || looks.is_alone(ring, &company))
     }
 }
@@ -378,7 +378,7 @@ impl<T: Element> SimpleQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter { get: self, ended: false }
+        Iter::new(self)
     }
 
     /// At least one, or it says why not.
@@ -427,7 +427,7 @@ impl<T: Element> SimpleQueue<T> {
     fn wait(&self, what: For, patience: Timeout) -> Result<(), RingError> {
         let size = size_of::<T>();
         let ready = || if what == For::Items { self.ring.has_items(size) } else { self.ring.has_room() };
-        self.ring.wait(size, what, patience, &self.looks, &ready, &|| super::company(&self.handle, &self.ring, what))
+        self.ring.wait(size, what, patience, &self.looks, &ready, &|| super::peers(&self.handle, &self.ring, what))
     }
 }
 
