@@ -1,4 +1,5 @@
-//! `Endpoint`: what every end of a pipe has. Every message is sent and received here, and every failure becomes a typed error.
+//! `Endpoint`: what every end of a pipe has. Every message is sent and received here, and every failure becomes a typed
+//! error.
 
 use super::errors::{Unreceived, Unsent};
 use super::kind::PipeKind;
@@ -14,8 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// What happens to a pipe when its holders change. A process that has no handle left in a role notifies its peers: one of
-/// them may be alone now.
+/// What happens to a pipe when its holders change. A process that has no handle left in a role notifies its peers: one
+/// of them may be alone now.
 pub(super) const HOLDERS: Holders =
     Holders { more: |_| {}, came: messages::tell_arrival, gone: messages::tell_change, few: 0 };
 pub(super) const ROLES: Roles = ALL;
@@ -146,7 +147,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Whether nobody is left that could receive. For a thread that has the tail's lock: does not touch the wait queues.
+    /// Whether nobody is left that could receive. For a thread that has the tail's lock: does not touch the wait
+    /// queues.
     pub(super) fn knows_no_receivers(&self, ring: &MessageRing) -> bool {
         !ring.looks.knows(&ring.ring) && self.receivers(ring) == Peers::Alone
     }

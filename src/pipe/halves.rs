@@ -11,9 +11,11 @@ use crate::segment::transfer::InFlightGuard;
 use crate::{RecvError, SegmentError, SendError};
 use std::marker::PhantomData;
 
-/// The sending end of a pipe of one direction or of a channel, or the sending half of an end of a [`Pipe`](crate::Pipe).
+/// The sending end of a pipe of one direction or of a channel, or the sending half of an end of a
+/// [`Pipe`](crate::Pipe).
 ///
-/// Clones of it can be in any process. All their messages arrive in the order in which their calls of `send` took effect.
+/// Clones of it can be in any process. All their messages arrive in the order in which their calls of `send` took
+/// effect.
 ///
 /// ```
 /// use crossproc::{Process, Sender, channel};
@@ -75,8 +77,8 @@ impl<T> Sender<T> {
     /// ```
     pub fn close(self) {}
 
-    /// Sends a message of any type. The handles in it stay in flight until the guard is dropped, which the caller does when
-    /// it knows that they were taken.
+    /// Sends a message of any type. The handles in it stay in flight until the guard is dropped, which the caller does
+    /// when it knows that they were taken.
     pub(crate) fn send_and_keep<U: Message>(&self, message: &U) -> Result<Option<InFlightGuard>, SendError> {
         self.endpoint.send_and_keep(message)
     }
@@ -124,8 +126,8 @@ pub(super) fn one_way<T>(kind: PipeKind) -> Result<(Sender<T>, Receiver<T>), Seg
     Ok((Sender::new(all.endpoint.in_roles(SENDERS[0])), Receiver::new(all.endpoint.in_roles(RECEIVERS[0]))))
 }
 
-/// Makes a channel for at most `bound` messages at a time, each of any length: a [`Queue`](crate::Queue) with a sending and a
-/// receiving side, each of which notices when the other one is gone.
+/// Makes a channel for at most `bound` messages at a time, each of any length: a [`Queue`](crate::Queue) with a sending
+/// and a receiving side, each of which notices when the other one is gone.
 ///
 /// # Errors
 /// [`Invalid`](SegmentError::Invalid) if `bound` is 0, [`TooLarge`](SegmentError::TooLarge) from 2^60,

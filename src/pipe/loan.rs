@@ -1,9 +1,9 @@
 //! Messages that are written and read in place, in shared memory.
 //!
 //! # Protocol
-//! A [`Slot`] has the lock of the ring's tail as long as it lives, and a [`Frame`] that of the ring's head. Neither commits
-//! before `send` or `consume`, so a loan that is dropped, or whose process dies, changes nothing. A fork child gets a copy of
-//! a loan, but not its lock: the copy neither commits nor unlocks.
+//! A [`Slot`] has the lock of the ring's tail as long as it lives, and a [`Frame`] that of the ring's head. Neither
+//! commits before `send` or `consume`, so a loan that is dropped, or whose process dies, changes nothing. A fork child
+//! gets a copy of a loan, but not its lock: the copy neither commits nor unlocks.
 #![allow(unsafe_code)] // bytes in shared memory
 
 use super::endpoint::Endpoint;
@@ -45,8 +45,8 @@ impl AlignedBytes {
 
 /// Room for a message, to be written in place; see [`Sender::reserve`](crate::Sender::reserve).
 ///
-/// [`send`](Slot::send) sends the message. If the slot is dropped before, nothing is sent. As long as the slot exists, nobody
-/// else can send.
+/// [`send`](Slot::send) sends the message. If the slot is dropped before, nothing is sent. As long as the slot exists,
+/// nobody else can send.
 ///
 /// ```
 /// let (sender, receiver) = crossproc::Pipe::<()>::one_way()?;
@@ -81,8 +81,8 @@ enum SlotBytes {
 
 /// A message that is read in place; see [`Receiver::peek`](crate::Receiver::peek).
 ///
-/// [`consume`](Frame::consume) takes the message out. If the frame is dropped before, the message stays. As long as the frame
-/// exists, nobody else can receive. The bytes are aligned to 8.
+/// [`consume`](Frame::consume) takes the message out. If the frame is dropped before, the message stays. As long as the
+/// frame exists, nobody else can receive. The bytes are aligned to 8.
 ///
 /// ```
 /// let (sender, receiver) = crossproc::Pipe::<()>::one_way()?;
@@ -135,8 +135,9 @@ impl<'a> Slot<'a> {
     /// Sends the message.
     ///
     /// # Errors
-    /// [`NoSpace`](SendError::NoSpace) for a message that is longer than the pipe, [`BrokenPipe`](SendError::BrokenPipe),
-    /// [`Deadlock`](SendError::Deadlock) in a fork child, which only has a copy of the slot.
+    /// [`NoSpace`](SendError::NoSpace) for a message that is longer than the pipe,
+    /// [`BrokenPipe`](SendError::BrokenPipe), [`Deadlock`](SendError::Deadlock) in a fork child, which only has a copy
+    /// of the slot.
     ///
     /// ```
     /// let (sender, receiver) = crossproc::Pipe::<()>::one_way()?;
@@ -170,8 +171,8 @@ impl Deref for Slot<'_> {
 
     fn deref(&self) -> &[u8] {
         match &self.bytes {
-            // SAFETY: `MessageRing::reserve` allocated `length` bytes at `at`, mapped as long as the ring. Unread messages
-            // do not overlap them (payload-P1), and nobody else allocates while this slot has the tail's lock.
+            // SAFETY: `MessageRing::reserve` allocated `length` bytes at `at`, mapped as long as the ring. Unread
+            // messages do not overlap them (payload-P1), and nobody else allocates while this slot has the tail's lock.
             SlotBytes::InPlace(_, at) => unsafe { std::slice::from_raw_parts(at.as_ptr(), self.length) },
             SlotBytes::Copied(bytes) => bytes.bytes(),
         }
@@ -181,9 +182,9 @@ impl Deref for Slot<'_> {
 impl DerefMut for Slot<'_> {
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.bytes {
-            // SAFETY: `MessageRing::reserve` allocated `length` bytes at `at`, mapped as long as the ring. Unread messages
-            // do not overlap them (payload-P1), nobody else allocates while this slot has the tail's lock, and `&mut self`
-            // is the only way to them in this process.
+            // SAFETY: `MessageRing::reserve` allocated `length` bytes at `at`, mapped as long as the ring. Unread
+            // messages do not overlap them (payload-P1), nobody else allocates while this slot has the tail's lock, and
+            // `&mut self` is the only way to them in this process.
             SlotBytes::InPlace(_, at) => unsafe { std::slice::from_raw_parts_mut(at.as_ptr(), self.length) },
             SlotBytes::Copied(bytes) => bytes.bytes_mut(),
         }
@@ -247,8 +248,9 @@ impl Deref for Frame<'_> {
 
     fn deref(&self) -> &[u8] {
         match &self.bytes {
-            // SAFETY: `MessageRing::peek` found the `length` bytes of the message at `at`, mapped as long as the ring. No
-            // sender writes to an unread message (payload-P1), and it stays unread while this frame has the head's lock.
+            // SAFETY: `MessageRing::peek` found the `length` bytes of the message at `at`, mapped as long as the ring.
+            // No sender writes to an unread message (payload-P1), and it stays unread while this frame has the head's
+            // lock.
             FrameBytes::InPlace(at, length) => unsafe { std::slice::from_raw_parts(at.as_ptr(), *length) },
             FrameBytes::Copied(bytes) => bytes.bytes(),
         }

@@ -1,5 +1,5 @@
-//! The public methods of the ends that send, and of those that receive: each is written once, and only forwards. And the
-//! iterator over messages.
+//! The public methods of the ends that send, and of those that receive: each is written once, and only forwards. And
+//! the iterator over messages.
 
 use super::endpoint::Endpoint;
 use super::{Frame, Pipe, Receiver, Sender, Slot};
@@ -38,9 +38,9 @@ methods! { [
     /// Sends a message; waits while the pipe is full.
     ///
     /// # Errors
-    /// [`BrokenPipe`](SendError::BrokenPipe) if nobody is left that could receive it, [`Encode`](SendError::Encode) (nothing
-    /// was sent), [`NoSpace`](SendError::NoSpace), [`Deadlock`](SendError::Deadlock) if this thread has a [`Slot`] of this
-    /// pipe, [`Corrupt`](SendError::Corrupt).
+    /// [`BrokenPipe`](SendError::BrokenPipe) if nobody is left that could receive it, [`Encode`](SendError::Encode)
+    /// (nothing was sent), [`NoSpace`](SendError::NoSpace), [`Deadlock`](SendError::Deadlock) if this thread has a
+    /// [`Slot`] of this pipe, [`Corrupt`](SendError::Corrupt).
     ///
     /// ```
     #[ends]
@@ -143,9 +143,9 @@ methods! { [
     ///
     /// # Errors
     /// [`Eof`](RecvError::Eof) if nobody is left that could send a message and all messages were received;
-    /// [`Decode`](RecvError::Decode) if the message is not of this type, or a handle in it refers to an object that is gone:
-    /// the message is lost; [`NoSpace`](RecvError::NoSpace), [`Deadlock`](RecvError::Deadlock) if this thread has a [`Frame`]
-    /// of this pipe, [`Truncated`](RecvError::Truncated), [`Corrupt`](RecvError::Corrupt).
+    /// [`Decode`](RecvError::Decode) if the message is not of this type, or a handle in it refers to an object that is
+    /// gone: the message is lost; [`NoSpace`](RecvError::NoSpace), [`Deadlock`](RecvError::Deadlock) if this thread has
+    /// a [`Frame`] of this pipe, [`Truncated`](RecvError::Truncated), [`Corrupt`](RecvError::Corrupt).
     ///
     /// ```
     #[ends]
@@ -187,8 +187,8 @@ methods! { [
         self.endpoint.recv_timeout(duration)
     }
 
-    /// Waits at most for `duration` for a message. Returns whether `recv` would return at once, with a message or because
-    /// nobody is left that could send one.
+    /// Waits at most for `duration` for a message. Returns whether `recv` would return at once, with a message or
+    /// because nobody is left that could send one.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv), except [`Eof`](RecvError::Eof).
@@ -253,9 +253,9 @@ methods! { [
         marker::from_bytes(&self.endpoint.recv_bytes()?).map_err(RecvError::Decode)
     }
 
-    /// Returns the next message, to be read in place; waits while there is none. A message of up to 22 bytes, or one that is
-    /// longer than the pipe, is copied. Processes that have the other end are trusted not to write to a message that they
-    /// have sent.
+    /// Returns the next message, to be read in place; waits while there is none. A message of up to 22 bytes, or one
+    /// that is longer than the pipe, is copied. Processes that have the other end are trusted not to write to a message
+    /// that they have sent.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv).

@@ -1,7 +1,7 @@
 //! Pipes and channels: messages from the processes that may send to those that may receive.
 //!
-//! The protocol is the ring's. Each end is a handle with some [`roles`]: processes with a role are counted as the holders of
-//! a queue are, so the others notice when the last one drops its end or is killed.
+//! The protocol is the ring's. Each end is a handle with some [`roles`]: processes with a role are counted as the
+//! holders of a queue are, so the others notice when the last one drops its end or is killed.
 
 mod endpoint;
 mod errors;

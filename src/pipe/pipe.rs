@@ -15,11 +15,11 @@ const DEFAULT_BYTES: usize = 256 << 10;
 
 /// One end of a pipe between processes. It sends messages of type `S` and receives messages of type `R`.
 ///
-/// [`pair`](Pipe::pair) makes a pipe and returns both ends; [`one_way`](Pipe::one_way) makes a pipe of one direction and
-/// returns its two halves. An end can be an argument, a result, or part of a message, like any handle. Messages keep their
-/// boundaries and their order. A pipe holds 256 KiB unless another size is given; a send waits while the pipe is full, and a
-/// message that is longer than the pipe goes through all the same. Many threads and processes can use an end at the same
-/// time; the other side notices when the last of them drops it.
+/// [`pair`](Pipe::pair) makes a pipe and returns both ends; [`one_way`](Pipe::one_way) makes a pipe of one direction
+/// and returns its two halves. An end can be an argument, a result, or part of a message, like any handle. Messages
+/// keep their boundaries and their order. A pipe holds 256 KiB unless another size is given; a send waits while the
+/// pipe is full, and a message that is longer than the pipe goes through all the same. Many threads and processes can
+/// use an end at the same time; the other side notices when the last of them drops it.
 ///
 /// ```
 /// use crossproc::{Pipe, Process};
@@ -38,11 +38,11 @@ const DEFAULT_BYTES: usize = 256 << 10;
 /// ```
 ///
 /// # When a process dies
-/// A message that the process was sending is either in the pipe, complete, or not in it at all. When nobody has the other end
-/// any more, `recv` returns the messages that were sent before, then [`Eof`](crate::RecvError::Eof), also in a thread that is
-/// already waiting; `send` is [`BrokenPipe`](crate::SendError::BrokenPipe). There are two exceptions, in which the other end
-/// still counts: a process was killed while it took that end out of a message, or that end is in an unread message in the pipe
-/// itself.
+/// A message that the process was sending is either in the pipe, complete, or not in it at all. When nobody has the
+/// other end any more, `recv` returns the messages that were sent before, then [`Eof`](crate::RecvError::Eof), also in
+/// a thread that is already waiting; `send` is [`BrokenPipe`](crate::SendError::BrokenPipe). There are two exceptions,
+/// in which the other end still counts: a process was killed while it took that end out of a message, or that end is in
+/// an unread message in the pipe itself.
 pub struct Pipe<S, R = S> {
     pub(super) endpoint: Endpoint,
     messages: PhantomData<fn(S) -> R>,
@@ -78,7 +78,8 @@ impl<S: Message, R: Message> Pipe<S, R> {
         Pipe::pair_with_capacity(DEFAULT_BYTES)
     }
 
-    /// Makes a pipe with room for at least `bytes` in each direction, rounded up to a power of two, and returns both ends.
+    /// Makes a pipe with room for at least `bytes` in each direction, rounded up to a power of two, and returns both
+    /// ends.
     ///
     /// # Errors
     /// As for [`pair`](Pipe::pair), and [`TooLarge`](SegmentError::TooLarge).

@@ -12,11 +12,13 @@ use crate::{GetError, GetTimeoutError, SegmentError, TaskDoneError, TryGetError}
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// A [`Queue`](crate::Queue) that can wait until all its items are done, and that loses no task when a worker is killed.
+/// A [`Queue`](crate::Queue) that can wait until all its items are done, and that loses no task when a worker is
+/// killed.
 ///
-/// [`get_task`](JoinableQueue::get_task) returns a [`Task`], which goes back to the front of the queue unless it is marked
-/// as [`done`](Task::done). The calls of Python exist too: [`get`](JoinableQueue::get) takes an item out for good, and
-/// [`task_done`](JoinableQueue::task_done) marks one of these items as done. [`join`](JoinableQueue::join) waits for both.
+/// [`get_task`](JoinableQueue::get_task) returns a [`Task`], which goes back to the front of the queue unless it is
+/// marked as [`done`](Task::done). The calls of Python exist too: [`get`](JoinableQueue::get) takes an item out for
+/// good, and [`task_done`](JoinableQueue::task_done) marks one of these items as done. [`join`](JoinableQueue::join)
+/// waits for both.
 ///
 /// ```
 /// use crossproc::{JoinableQueue, Process, Result, Value};
@@ -38,13 +40,13 @@ use std::time::Duration;
 /// ```
 ///
 /// # When a process dies
-/// As for a [`Queue`](crate::Queue); in addition, the tasks of the process go back to the front of the queue. An item that the
-/// process took by `get` is lost and never marked as done: `join` waits for it until nobody else has the queue, and is then
-/// [`Disconnected`](GetError::Disconnected).
+/// As for a [`Queue`](crate::Queue); in addition, the tasks of the process go back to the front of the queue. An item
+/// that the process took by `get` is lost and never marked as done: `join` waits for it until nobody else has the
+/// queue, and is then [`Disconnected`](GetError::Disconnected).
 ///
 /// # Limits
-/// At most 4,096 tasks can be taken and not done at a time; one more is [`NoSpace`](GetError::NoSpace). If a process must not
-/// write large files (`RLIMIT_FSIZE`), it cannot make such a queue: [`NoSpace`](SegmentError::NoSpace).
+/// At most 4,096 tasks can be taken and not done at a time; one more is [`NoSpace`](GetError::NoSpace). If a process
+/// must not write large files (`RLIMIT_FSIZE`), it cannot make such a queue: [`NoSpace`](SegmentError::NoSpace).
 pub struct JoinableQueue<T> {
     pub(super) inner: MessageQueue<Leased>,
     item: PhantomData<fn() -> T>,
@@ -147,7 +149,8 @@ impl<T: Message> JoinableQueue<T> {
         Ok(self.take_task(Timeout::Now)?)
     }
 
-    /// Takes the first item out as a task; waits at most for `duration` while the queue is empty, by the monotonic clock.
+    /// Takes the first item out as a task; waits at most for `duration` while the queue is empty, by the monotonic
+    /// clock.
     ///
     /// # Errors
     /// [`Timeout`](GetTimeoutError::Timeout), or as for [`get_task`](JoinableQueue::get_task).
@@ -188,8 +191,8 @@ impl<T: Message> JoinableQueue<T> {
     /// Waits until every item that was ever put is done. A closed queue makes no difference.
     ///
     /// # Errors
-    /// [`Disconnected`](GetError::Disconnected) if something is not done and nobody else has the queue any more, though others
-    /// had it. [`Corrupt`](GetError::Corrupt).
+    /// [`Disconnected`](GetError::Disconnected) if something is not done and nobody else has the queue any more, though
+    /// others had it. [`Corrupt`](GetError::Corrupt).
     ///
     /// ```
     /// crossproc::JoinableQueue::<u8>::new()?.join()?; // nothing was ever put

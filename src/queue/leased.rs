@@ -1,11 +1,11 @@
-//! Leased delivery, that of `JoinableQueue`: a task that is taken out stays in the table of leases until it is done. If its
-//! process gives it up or dies, it is requeued and comes before all other items. See `leases`.
+//! Leased delivery, that of `JoinableQueue`: a task that is taken out stays in the table of leases until it is done. If
+//! its process gives it up or dies, it is requeued and comes before all other items. See `leases`.
 
 use super::holders;
 use super::leases::{LeaseId, LeaseTable, LeasedMessage};
 use super::message_queue::{Delivery, MessageQueue};
 use crate::messages::MessageRing;
-use crate::messages::codec::{self, Found, SendFailure};
+use crate::messages::codec::{self, SendFailure};
 use crate::messages::record::SLOT;
 use crate::ring::{For, Peers, RingError};
 use crate::sync::Timeout;
@@ -26,8 +26,8 @@ impl Delivery for Leased {
         looks.is_alone(ring, &|| Self::peers(queue, For::Items)) || Self::has_items(queue) || ring.is_closed()
     }
 
-    /// Also requeues the tasks of dead processes. `Watched` here means that the end of every other holder is noticed, not
-    /// only that of one: any of them may have a lease.
+    /// Also requeues the tasks of dead processes. `Watched` here means that the end of every other holder is noticed,
+    /// not only that of one: any of them may have a lease.
     fn peers(queue: &MessageQueue<Self>, what: For) -> Peers {
         let peers = holders::peers(&queue.handle, &queue.messages.ring, what);
         let others = queue.handle.others(0);
@@ -91,7 +91,7 @@ impl MessageQueue<Leased> {
 
     /// Leases the first requeued task, or else the next item of the ring; waits for one of them. Also returns the
     /// descriptors that its handles need.
-    fn lease_next(&self, timeout: Timeout) -> Result<(LeasedMessage, Found), RingError> {
+    fn lease_next(&self, timeout: Timeout) -> Result<(LeasedMessage, codec::Found), RingError> {
         let MessageRing { ring, looks, .. } = &self.messages;
         let ready = || Leased::has_items(self);
         let peers = || Leased::peers(self, For::Items);
@@ -100,7 +100,7 @@ impl MessageQueue<Leased> {
                 looks.is_alone(ring, &peers);
             }
             if !ready() {
-                ring.wait(SLOT, For::Items, timeout, looks, &ready, &peers)?;
+                ring.wait(SLOT, For::Items, timeout, &self.messages.looks, &ready, &peers)?;
             }
             let mut leases = self.leases(timeout)?;
             match leases.redeliver() {
@@ -125,7 +125,7 @@ impl MessageQueue<Leased> {
     }
 
     /// This process has the lease, so nobody else can have released the descriptors.
-    fn with_descriptors(&self, message: LeasedMessage) -> Result<(LeasedMessage, Found), RingError> {
+    fn with_descriptors(&self, message: LeasedMessage) -> Result<(LeasedMessage, codec::Found), RingError> {
         let mut fds = Vec::new();
         if message.flags().has_handles() {
             self.messages.find_descriptors(message.bytes(), &mut fds)?;
@@ -184,17 +184,17 @@ impl MessageQueue<Leased> {
 
     /// Waits until every item that was ever put is done.
     pub(super) fn join(&self, timeout: Timeout) -> Result<(), RingError> {
-        let MessageRing { ring, looks, .. } = &self.messages;
+        let ring = &self.messages.ring;
         let is_done = || ring.is_done(SLOT);
         while !is_done() {
-            ring.wait(SLOT, For::Done, timeout, looks, &is_done, &|| Leased::peers(self, For::Items))?;
+            ring.wait(SLOT, For::Done, timeout, &self.messages.looks, &is_done, &|| Leased::peers(self, For::Items))?;
             ring.pass_on_alone(SLOT);
         }
         Ok(())
     }
 }
 
-fn decode<T: DeserializeOwned>(message: &LeasedMessage, fds: Found) -> Result<T, CodecError> {
+fn decode<T: DeserializeOwned>(message: &LeasedMessage, fds: codec::Found) -> Result<T, CodecError> {
     codec::decode_again(message.bytes(), message.flags(), fds)
 }
 

@@ -2,9 +2,9 @@
 //! delivered again.
 //!
 //! # Layout
-//! One line of the queue's object holds two words: `used` at 0 (4 bytes), the number of leases that were ever in use; and
-//! `kept` at 8 (8 bytes), 1 plus the number of the oldest leased task that has handles in it, or 0. The table of leases is in
-//! the segment's extent, 1 KiB for each:
+//! One line of the queue's object holds two words: `used` at 0 (4 bytes), the number of leases that were ever in use;
+//! and `kept` at 8 (8 bytes), 1 plus the number of the oldest leased task that has handles in it, or 0. The table of
+//! leases is in the segment's extent, 1 KiB for each:
 //! ```text
 //! offset 0    holder       free (0), requeued, done, or the tag of the process that works at the task
 //!        8    number       the number of the task: how many items were put before it
@@ -16,38 +16,39 @@
 //!
 //! # Protocol
 //! Each step is made under the lock of the ring's head, by stores in this order. The commit is in bold.
-//! 1. lease: in a free lease, the bytes and the record; `kept` if there are handles; `number`, `deliveries`, `holder`; then
-//!    the ring's **head** is advanced.
+//! 1. lease: in a free lease, the bytes and the record; `kept` if there are handles; `number`, `deliveries`, `holder`;
+//!    then the ring's **head** is advanced.
 //! 2. redeliver a requeued task: `deliveries`, then the **holder**.
-//! 3. acknowledge: `target`; the **holder** becomes done; the queue's count of done items becomes `target`; the lease is freed.
+//! 3. acknowledge: `target`; the **holder** becomes done; the queue's count of done items becomes `target`; the lease
+//!    is freed.
 //! 4. requeue: the **holder** becomes requeued.
 //!
 //! # Memory ordering
-//! All accesses to the table are made under the head's lock, whose acquire and release order one holder's accesses before the
-//! next holder's. This also holds after a death: the kernel marks the lock after the last store of the thread. What the lock
-//! does not order is one holder's own stores against its death. A holder that dies between two stores must leave the first
-//! without the second, so no store may move before an earlier one; each store needs at least `Release`. `kept` is also read
-//! without the lock, by a process that decides which descriptors may go. That process loads the ring's head first (acquire)
-//! and `kept` second: if it sees the head of step 1, it sees the `kept` that was stored before. A value that is too old is
-//! too small, and keeps descriptors longer than needed.
+//! All accesses to the table are made under the head's lock, whose acquire and release order one holder's accesses
+//! before the next holder's. This also holds after a death: the kernel marks the lock after the last store of the
+//! thread. What the lock does not order is one holder's own stores against its death. A holder that dies between two
+//! stores must leave the first without the second, so no store may move before an earlier one; each store needs at
+//! least `Release`. `kept` is also read without the lock, by a process that decides which descriptors may go. That
+//! process loads the ring's head first (acquire) and `kept` second: if it sees the head of step 1, it sees the `kept`
+//! that was stored before. A `kept` that is out of date names an older task, which keeps descriptors longer than needed.
 //!
-//! So `Release` stores and `Acquire` loads would be enough. All are `SeqCst` because the difference does not matter beside
-//! the rest of a step (a robust lock, a scan of the table, a copy), and because then no store has to be argued for by itself.
-//! The two counts that sleepers read without the lock, of done items and of requeued tasks, belong to the ring: it orders
-//! them with its waits.
+//! So `Release` stores and `Acquire` loads would be enough. All are `SeqCst` because the difference does not matter
+//! beside the rest of a step (a robust lock, a scan of the table, a copy), and because then no store has to be argued
+//! for by itself. The two counts that sleepers read without the lock, of done items and of requeued tasks, belong to
+//! the ring: it orders them with its waits.
 //!
 //! # Invariants
 //! * leases-T1: a lease counts only if its number is below the ring's head.
-//! * leases-T2: a lease that is found done under the lock was left by a process that died in step 3. The next holder of the
-//!   lock makes the rest of step 3 again, which changes nothing that was made before.
-//! * leases-T3: the handles in a task's message count as in flight until the task is done, and the descriptors that they need
-//!   are kept (`kept` is stored before the commit of step 1): another process may have to read the message.
+//! * leases-T2: a lease that is found done under the lock was left by a process that died in step 3. The next holder of
+//!   the lock makes the rest of step 3 again, which changes nothing that was made before.
+//! * leases-T3: the handles in a task's message count as in flight until the task is done, and the descriptors that
+//!   they need are kept (`kept` is stored before the commit of step 1): another process may have to read the message.
 //!
 //! # If a process dies here
-//! Before the commit of step 1 the lease does not count (leases-T1): the next process that looks for a free lease frees it,
-//! and the item is still in the ring. After it, and after step 2, a dead process holds the task: a process that notices the
-//! death requeues it. In step 3: leases-T2. A death while a lease is freed leaves `kept` too small, until the next one is
-//! freed.
+//! Before the commit of step 1 the lease does not count (leases-T1): the next process that looks for a free lease frees
+//! it, and the item is still in the ring. After it, and after step 2, a dead process holds the task: a process that
+//! notices the death requeues it. In step 3: leases-T2. A death while a lease is freed leaves `kept` at an older task
+//! until the next lease is freed.
 #![allow(unsafe_code)] // leases in shared memory
 
 use crate::SegmentError;
@@ -153,7 +154,8 @@ impl<'a> LeaseTable<'a> {
     }
 
     fn get(&self, index: u32) -> Option<&Lease> {
-        // SAFETY: the whole table of MAX_LEASES is mapped at `first`, as long as the segment; a `Lease` consists of atomics.
+        // SAFETY: the whole table of MAX_LEASES is mapped at `first`, as long as the segment; a `Lease` consists of
+        // atomics.
         self.first.filter(|_| index < MAX_LEASES).map(|first| unsafe { first.add(index as usize).as_ref() })
     }
 

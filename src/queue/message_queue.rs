@@ -1,5 +1,5 @@
-//! `MessageQueue`: what `Queue` and `JoinableQueue` share. Every item is put and got here, and every failure becomes a typed
-//! error here.
+//! `MessageQueue`: what `Queue` and `JoinableQueue` share. Every item is put and got here, and every failure becomes a
+//! typed error here.
 //!
 //! The protocol is the ring's. The two queues differ in their [`Delivery`]: how an item leaves the queue.
 

@@ -7,8 +7,8 @@ use crate::marker::{self, Element, Message};
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, SegmentError, TryGetError, TryPutError};
 use std::time::Duration;
 
-/// Defines the methods for each of the types. In their docs, `#[queue = "new()?"]` stands for the line of an example that
-/// makes a `queue` of that type.
+/// Defines the methods for each of the types. In their docs, `#[queue = "new()?"]` stands for the line of an example
+/// that makes a `queue` of that type.
 macro_rules! methods {
     ([$($queue:ident),+] $methods:tt) => { $( methods! { @of $queue $methods } )+ };
     (@of $queue:ident { $(
@@ -43,7 +43,8 @@ macro_rules! methods {
 }
 
 methods! { [Queue, JoinableQueue] {
-    /// Makes a queue without a limit: `put` never waits. Its memory grows as needed, and is freed when the queue is empty.
+    /// Makes a queue without a limit: `put` never waits. Its memory grows as needed, and is freed when the queue is
+    /// empty.
     ///
     /// # Errors
     /// [`NoSpace`](SegmentError::NoSpace), or an error of the operating system.
@@ -61,8 +62,8 @@ methods! { [Queue, JoinableQueue] {
     /// Makes a queue for at most `items` items at a time, each of any length.
     ///
     /// # Errors
-    /// [`Invalid`](SegmentError::Invalid) if `items` is 0, [`NoSpace`](SegmentError::NoSpace), or an error of the operating
-    /// system.
+    /// [`Invalid`](SegmentError::Invalid) if `items` is 0, [`NoSpace`](SegmentError::NoSpace), or an error of the
+    /// operating system.
     ///
     /// ```
     #[queue = "<String>::bounded(1000)?"]
@@ -118,12 +119,12 @@ methods! { [Queue, JoinableQueue] {
         self.inner.put_timeout(item, duration)
     }
 
-    /// Puts all items, and returns their number; waits while the queue is full. Short items are put many at a time, which is
-    /// faster than one by one. The items of other producers may come between these.
+    /// Puts all items, and returns their number; waits while the queue is full. Short items are put many at a time,
+    /// which is faster than one by one. The items of other producers may come between these.
     ///
     /// # Errors
-    /// As for [`put`](Self::put), with the first item that was not put. Up to 127 items that were taken from the iterator
-    /// after it are dropped.
+    /// As for [`put`](Self::put), with the first item that was not put. Up to 127 items that were taken from the
+    /// iterator after it are dropped.
     ///
     /// ```
     #[queue = "new()?"]
@@ -138,9 +139,10 @@ methods! { [Queue, JoinableQueue] {
     /// Takes the first item out; waits while the queue is empty.
     ///
     /// # Errors
-    /// When the queue is empty: [`Closed`](GetError::Closed); [`Disconnected`](GetError::Disconnected) if others had the
-    /// queue and nobody else has it any more. [`Decode`](GetError::Decode) if the item is not a `T`, or a handle in it refers
-    /// to an object that is gone: the item is lost. [`NoSpace`](GetError::NoSpace), [`Corrupt`](GetError::Corrupt).
+    /// When the queue is empty: [`Closed`](GetError::Closed); [`Disconnected`](GetError::Disconnected) if others had
+    /// the queue and nobody else has it any more. [`Decode`](GetError::Decode) if the item is not a `T`, or a handle in
+    /// it refers to an object that is gone: the item is lost. [`NoSpace`](GetError::NoSpace),
+    /// [`Corrupt`](GetError::Corrupt).
     ///
     /// ```
     #[queue = "new()?"]
@@ -183,8 +185,8 @@ methods! { [Queue, JoinableQueue] {
         self.inner.get_timeout(duration)
     }
 
-    /// Takes out the items that are there, at most `max`; waits for the first one, unless `max` is 0. The items are in order,
-    /// but other consumers may take some from between them.
+    /// Takes out the items that are there, at most `max`; waits for the first one, unless `max` is 0. The items are in
+    /// order, but other consumers may take some from between them.
     ///
     /// # Errors
     /// As for [`get`](Self::get), for the first item. A later item that cannot be decoded stays for the next call.
@@ -197,8 +199,8 @@ methods! { [Queue, JoinableQueue] {
     /// ```
     ///
     /// # When a process dies
-    /// Each item of a call that did not return is either still in the queue or lost; if one is still there, so are those after
-    /// it.
+    /// Each item of a call that did not return is either still in the queue or lost; if one is still there, so are those
+    /// after it.
     pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
         self.inner.get_many(max)
     }
@@ -287,8 +289,8 @@ methods! { [Queue, JoinableQueue] {
         self.inner.is_full()
     }
 
-    /// Closes the queue for all processes, for good: nothing can be put any more, the remaining items can be got. Wakes all
-    /// waiters.
+    /// Closes the queue for all processes, for good: nothing can be put any more, the remaining items can be got. Wakes
+    /// all waiters.
     ///
     /// ```
     #[queue = "bounded(5)?"]
@@ -301,8 +303,8 @@ methods! { [Queue, JoinableQueue] {
         self.inner.close();
     }
 
-    /// An iterator that takes an item out for each call of `next`. It ends when the queue is closed and empty, or after one
-    /// [`Disconnected`](GetError::Disconnected).
+    /// An iterator that takes an item out for each call of `next`. It ends when the queue is closed and empty, or after
+    /// one [`Disconnected`](GetError::Disconnected).
     ///
     /// ```
     #[queue = "bounded(5)?"]

@@ -9,10 +9,10 @@ use std::marker::PhantomData;
 
 /// A queue between processes, for items of any length and of any type that can travel.
 ///
-/// First in, first out, for any number of producers and consumers: items are delivered in the order in which their calls of
-/// `put` took effect. A queue can be an argument, a result, or part of a message, like any handle, and its items can contain
-/// handles. Items of up to 22 encoded bytes are the fastest; [`SimpleQueue`](crate::SimpleQueue) is faster still, for plain
-/// data.
+/// First in, first out, for any number of producers and consumers: items are delivered in the order in which their
+/// calls of `put` took effect. A queue can be an argument, a result, or part of a message, like any handle, and its
+/// items can contain handles. Items of up to 22 encoded bytes are the fastest; [`SimpleQueue`](crate::SimpleQueue) is
+/// faster still, for plain data.
 ///
 /// ```
 /// use crossproc::{Process, Queue, Result};
@@ -34,20 +34,21 @@ use std::marker::PhantomData;
 /// ```
 ///
 /// # When a process dies
-/// A process can be killed at any instruction: an item is either in the queue, complete, or not in it at all. An item whose
-/// `put` has returned is delivered once, also after its producer has ended. A killed consumer loses at most the items that it
-/// was just getting ([`JoinableQueue`](crate::JoinableQueue) loses none). The other processes continue without delay.
+/// A process can be killed at any instruction: an item is either in the queue, complete, or not in it at all. An item
+/// whose `put` has returned is delivered once, also after its producer has ended. A killed consumer loses at most the
+/// items that it was just getting ([`JoinableQueue`](crate::JoinableQueue) loses none). The other processes continue
+/// without delay.
 ///
-/// When nobody else has the queue any more, `get` on an empty queue is [`Disconnected`](crate::GetError::Disconnected). Threads that
-/// share a handle count as one holder: clone the handle for each thread that is to count. A process that is killed while it
-/// takes a handle on the queue out of a message still counts as long as the memory exists: then `get` keeps waiting until the
-/// queue is [closed](Queue::close).
+/// When nobody else has the queue any more, `get` on an empty queue is [`Disconnected`](crate::GetError::Disconnected).
+/// Threads that share a handle count as one holder: clone the handle for each thread that is to count. A process that
+/// is killed while it takes a handle on the queue out of a message still counts as long as the memory exists: then
+/// `get` keeps waiting until the queue is [closed](Queue::close).
 ///
 /// # Limits
-/// At any time, the unread items of a queue can have handles on up to 128 different segments (arrays of more than 64 KiB,
-/// queues, and arenas of small objects are a segment each); one more is [`NoSpace`](crate::PutError::NoSpace). If a process must not
-/// write large files (`RLIMIT_FSIZE`), the queues that it makes do not grow: a `put` for which there is no memory is
-/// `NoSpace`.
+/// At any time, the unread items of a queue can have handles on up to 128 different segments (arrays of more than 64
+/// KiB, queues, and arenas of small objects are a segment each); one more is [`NoSpace`](crate::PutError::NoSpace). If
+/// a process must not write large files (`RLIMIT_FSIZE`), the queues that it makes do not grow: a `put` for which there
+/// is no memory is `NoSpace`.
 pub struct Queue<T> {
     pub(super) inner: MessageQueue<Direct>,
     item: PhantomData<fn() -> T>,

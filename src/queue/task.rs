@@ -9,8 +9,9 @@ use std::ops::{Deref, DerefMut};
 
 /// An item of a [`JoinableQueue`](crate::JoinableQueue) that this process has taken and not marked as done.
 ///
-/// [`done`](Task::done) marks it as done. If it is dropped before, by an early `?`, a panic, or the death of the process, it
-/// goes back to the front of the queue, as it was put: changes that were made to the item through the task are lost.
+/// [`done`](Task::done) marks it as done. If it is dropped before, by an early `?`, a panic, or the death of the
+/// process, it goes back to the front of the queue, as it was put: changes that were made to the item through the task
+/// are lost.
 ///
 /// ```
 /// let queue = crossproc::JoinableQueue::new()?;
@@ -24,8 +25,8 @@ use std::ops::{Deref, DerefMut};
 /// ```
 ///
 /// # When a process dies
-/// The task goes back to the queue, once, and its count of deliveries grows by one. The work itself may be finished already,
-/// if the process died between the end of the work and `done`: a task is done *at least once*.
+/// The task goes back to the queue, once, and its count of deliveries grows by one. The work itself may be finished
+/// already, if the process died between the end of the work and `done`: a task is done *at least once*.
 #[must_use = "a task that is dropped goes back to the queue"]
 pub struct Task<T> {
     /// `None` once the task is done.
