@@ -1,332 +1,276 @@
-//! What all ends have in common: a handle, and the rings that it sends into and receives from.
+//! `Endpoint`: what every end of a pipe has. Every message is sent and received here, and every failure becomes a typed
+//! error.
 
-use crate::messages::codec::SendFailure;
+use super::errors::{Unreceived, Unsent};
+use super::kind::PipeKind;
+use super::roles::{ALL, RECEIVERS, SENDERS};
 use crate::messages::record::Flags;
-use crate::messages::{self, MessageGeometry, MessageRing};
+use crate::messages::{self, MessageRing};
 use crate::ring::{Peers, RingError, RingSource};
 use crate::segment::transfer::InFlightGuard;
-use crate::segment::{Handle, Holders, Roles};
+use crate::segment::{Handle, Holders, ObjectLayout, Roles};
 use crate::sync::Timeout;
-use crate::{RecvError, SegmentError, SendError};
+use crate::{RecvError, RecvIntoError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
-/// The two roles of a ring.
-const SENDS: Roles = 1;
-const RECEIVES: Roles = 2;
-
-/// In which roles which end is.
-pub(super) const ONE_END: Roles = SENDS | RECEIVES << 2;
-pub(super) const OTHER_END: Roles = RECEIVES | SENDS << 2;
-pub(super) const ENDS: [Roles; 2] = [ONE_END, OTHER_END];
-pub(super) const SENDERS: [Roles; 2] = [SENDS, SENDS << 2];
-pub(super) const RECEIVERS: [Roles; 2] = [RECEIVES, RECEIVES << 2];
-pub(super) const ALL: Roles = ONE_END | OTHER_END;
-
-/// Who has none left in a role may leave somebody alone.
+/// What happens to a pipe when its holders change. A process that has no handle left in a role notifies its peers: one
+/// of them may be alone now.
 pub(super) const HOLDERS: Holders = Holders {
     on_add: |_| {},
     on_import: messages::notify_arrival,
     on_release: messages::notify_change,
     notify_at_most: 0,
 };
+pub(super) const ROLES: Roles = ALL;
 
-/// A type with an `end`, in one of some roles, as an object of a segment.
-macro_rules! end_object {
+pub(super) fn layout(count: usize) -> Option<ObjectLayout> {
+    let (locks, bytes) = PipeKind::unpack(count)?.geometry()?.layout()?;
+    Some(ObjectLayout { locks, bytes })
+}
+
+/// Makes a type with an `endpoint`, which holds it in one of `$roles`, an object of a segment.
+macro_rules! endpoint_object {
     ($name:ident<$($param:ident),+>, $roles:expr) => {
-        handle_type!($name<$($param),+>);
+        $crate::segment::handle_type!($name<$($param),+>);
 
-        impl<$($param),+> Object for $name<$($param),+> {
+        impl<$($param),+> $crate::segment::Object for $name<$($param),+> {
             const IN_PLACE: bool = false;
-            const HOLDERS: Option<Holders> = Some(endpoint::HOLDERS);
-            const ROLES: Roles = endpoint::ALL;
+            const HOLDERS: Option<$crate::segment::Holders> = Some($crate::pipe::endpoint::HOLDERS);
+            const ROLES: $crate::segment::Roles = $crate::pipe::endpoint::ROLES;
 
-            fn accepts(roles: Roles) -> bool {
+            fn accepts(roles: $crate::segment::Roles) -> bool {
                 $roles.contains(&roles)
             }
 
-            fn spec(count: usize) -> Result<Spec, SegmentError> {
-                Ok(Spec::of_messages::<Self>(Kind::Pipe, count))
+            fn spec(count: usize) -> Result<$crate::segment::Spec, $crate::SegmentError> {
+                Ok($crate::segment::Spec::of_messages::<Self>($crate::segment::Kind::Pipe, count))
             }
 
-            fn layout(count: usize) -> Option<ObjectLayout> {
-                let (locks, bytes) = endpoint::plan(count)?.layout()?;
-                Some(ObjectLayout { locks, bytes })
+            fn layout(count: usize) -> Option<$crate::segment::ObjectLayout> {
+                $crate::pipe::endpoint::layout(count)
             }
 
-            fn of(handle: Handle, count: usize) -> Self {
-                $name::new(End::new(handle, count))
+            fn of(handle: $crate::segment::Handle, count: usize) -> Self {
+                $name::new($crate::pipe::endpoint::Endpoint::new(handle, count))
             }
 
-            fn handle(&self) -> &Handle {
-                &self.end.handle
+            fn handle(&self) -> &$crate::segment::Handle {
+                self.endpoint.handle()
             }
 
             fn count(&self) -> usize {
-                self.end.count
-            }
-        }
-
-        impl<$($param),+> $name<$($param),+> {
-            pub(super) fn new(end: End) -> Self {
-                $name { end, messages: PhantomData }
+                self.endpoint.count()
             }
         }
     };
 }
-pub(super) use end_object;
-
-/// Which kind of pipe: in the object's number of items, beside a size.
-const TWO_WAYS: usize = 1 << 61;
-const CHANNEL: usize = 1 << 60;
-pub(super) const DEFAULT_BYTES: usize = 256 << 10;
-
-pub(super) fn two_ways(bytes: usize) -> Result<usize, SegmentError> {
-    if bytes < CHANNEL { Ok(bytes | TWO_WAYS) } else { Err(SegmentError::TooLarge) }
-}
-
-pub(super) fn one_way(bytes: usize) -> Result<usize, SegmentError> {
-    if bytes < CHANNEL { Ok(bytes) } else { Err(SegmentError::TooLarge) }
-}
-
-pub(super) fn of_items(items: usize) -> Result<usize, SegmentError> {
-    match items {
-        0 => Err(SegmentError::Invalid("a channel for no items".into())),
-        _ if items >= CHANNEL => Err(SegmentError::TooLarge),
-        _ => Ok(items | CHANNEL),
-    }
-}
-
-pub(super) fn plan(count: usize) -> Option<MessageGeometry> {
-    let size = count & (CHANNEL - 1);
-    match (count & TWO_WAYS != 0, count & CHANNEL != 0) {
-        (true, false) => MessageGeometry::of_bytes(2, size),
-        (false, false) => MessageGeometry::of_bytes(1, size),
-        (false, true) => Some(MessageGeometry::of_items(Some(size))),
-        (true, true) => None,
-    }
-}
+pub(super) use endpoint_object;
 
 #[derive(Debug)]
-pub(super) struct End {
-    pub(super) handle: Handle,
-    pub(super) count: usize,
+pub(super) struct Endpoint {
+    handle: Handle,
+    /// A packed [`PipeKind`].
+    count: usize,
     sends: Option<MessageRing>,
     receives: Option<MessageRing>,
 }
 
-impl End {
+impl Endpoint {
     pub(super) fn new(handle: Handle, count: usize) -> Self {
-        let mail = |roles: [Roles; 2]| {
-            let (plan, wing) = (plan(count)?, roles.iter().position(|role| handle.roles() & role != 0)?);
-            (wing < plan.rings).then(|| MessageRing::of(&handle, &plan, wing))
+        let ring = |roles: [Roles; 2]| {
+            let geometry = PipeKind::unpack(count)?.geometry()?;
+            let index = roles.iter().position(|role| handle.roles() & role != 0)?;
+            (index < geometry.rings).then(|| MessageRing::of(&handle, &geometry, index))
         };
-        let (sends, receives) = (mail(SENDERS), mail(RECEIVERS));
-        End { handle, count, sends, receives }
+        let (sends, receives) = (ring(SENDERS), ring(RECEIVERS));
+        Endpoint { handle, count, sends, receives }
     }
 
-    /// The same object in some of the roles of this end.
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// An end of the same pipe that has these roles.
     pub(super) fn in_roles(&self, roles: Roles) -> Self {
-        End::new(self.handle.in_roles(roles), self.count)
+        Endpoint::new(self.handle.in_roles(roles), self.count)
     }
 
-    /// Where this end sends to.
+    /// An end of the same pipe that has those of this one's roles that are among `roles`.
+    pub(super) fn half(&self, roles: [Roles; 2]) -> Self {
+        self.in_roles(self.handle.roles() & (roles[0] | roles[1]))
+    }
+
+    /// The ring that this end sends into.
     pub(super) fn outgoing(&self) -> Result<&MessageRing, SendError> {
         self.sends.as_ref().ok_or(SendError::Corrupt)
     }
 
-    /// Where this end receives from.
+    /// The ring that this end receives from.
     pub(super) fn incoming(&self) -> Result<&MessageRing, RecvError> {
         self.receives.as_ref().ok_or(RecvError::Corrupt)
     }
 
-    /// Whether anybody is on the other side of that ring: who receives what is sent, or sends what is received.
-    fn company(&self, mail: &MessageRing, roles: [Roles; 2]) -> Peers {
-        let census = self.handle.fresh_holder_count(roles[mail.index()].trailing_zeros());
-        match census.elsewhere {
-            None if census.here == 0 => Peers::Alone,
-            None => Peers::Watched, // by the change that a goodbye is
+    /// Who holds the ring in its one of `roles`.
+    fn peers(&self, ring: &MessageRing, roles: [Roles; 2]) -> Peers {
+        let holders = self.handle.fresh_holder_count(roles[ring.index()].trailing_zeros());
+        match holders.elsewhere {
+            None if holders.here == 0 => Peers::Alone,
+            None => Peers::Watched, // dropping a handle is a change, which wakes all sleepers
             Some(tag) => Peers::of(tag),
         }
     }
 
-    pub(super) fn has_writers(&self) -> bool {
-        self.receives.as_ref().is_some_and(|mail| {
-            let census = self.handle.fresh_holder_count(SENDERS[mail.index()].trailing_zeros());
-            census.elsewhere.is_some() || census.here > 0
+    pub(super) fn receivers(&self, ring: &MessageRing) -> Peers {
+        self.peers(ring, RECEIVERS)
+    }
+
+    pub(super) fn senders(&self, ring: &MessageRing) -> Peers {
+        self.peers(ring, SENDERS)
+    }
+
+    /// Whether anybody can send to this end. Does not make the end of that process noticed.
+    pub(super) fn has_senders(&self) -> bool {
+        self.receives.as_ref().is_some_and(|ring| {
+            let holders = self.handle.fresh_holder_count(SENDERS[ring.index()].trailing_zeros());
+            holders.elsewhere.is_some() || holders.here > 0
         })
     }
 
-    pub(super) fn readers(&self, mail: &MessageRing) -> Peers {
-        self.company(mail, RECEIVERS)
-    }
-
-    pub(super) fn writers(&self, mail: &MessageRing) -> Peers {
-        self.company(mail, SENDERS)
-    }
-
-    /// An error if nobody is left who could receive. Two loads if nothing has changed since the last look.
+    /// An error if nobody is left that could receive. Takes two loads if nothing has changed since the last look.
     #[inline]
-    pub(super) fn check_readers(&self, mail: &MessageRing) -> Result<(), RingError> {
-        if !mail.ring.knows_peers() && mail.ring.is_alone(&|| self.readers(mail)) {
+    pub(super) fn check_receivers(&self, ring: &MessageRing) -> Result<(), RingError> {
+        if !ring.ring.knows_peers() && ring.ring.is_alone(&|| self.receivers(ring)) {
             return Err(RingError::Alone);
         }
         Ok(())
     }
 
-    /// Whether nobody is left who could receive, where the tail's lock is ours: at once, by what was found out before.
-    pub(super) fn knows_no_readers(&self, mail: &MessageRing) -> bool {
-        !mail.ring.knows_peers() && self.readers(mail) == Peers::Alone
+    /// Whether nobody is left that could receive. For a thread that has the tail's lock: does not touch the wait
+    /// queues.
+    pub(super) fn knows_no_receivers(&self, ring: &MessageRing) -> bool {
+        !ring.ring.knows_peers() && self.receivers(ring) == Peers::Alone
+    }
+
+    #[inline(always)]
+    pub(super) fn send<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), SendError> {
+        Ok(self.send_value(message, Timeout::Never)?)
+    }
+
+    #[inline(always)]
+    pub(super) fn try_send<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), TrySendError> {
+        Ok(self.send_value(message, Timeout::Now)?)
+    }
+
+    pub(super) fn send_timeout<T: Serialize + ?Sized>(
+        &self,
+        message: &T,
+        duration: Duration,
+    ) -> Result<(), SendTimeoutError> {
+        Ok(self.send_value(message, Timeout::at_most(duration))?)
     }
 
     #[inline]
-    pub(super) fn send<T: Serialize + ?Sized>(&self, message: &T, patience: Timeout) -> Result<(), Unsent> {
-        let mail = self.outgoing()?;
-        self.check_readers(mail)?;
-        Ok(mail.send_value(message, patience, &|| self.readers(mail))?)
+    fn send_value<T: Serialize + ?Sized>(&self, message: &T, timeout: Timeout) -> Result<(), Unsent> {
+        let ring = self.outgoing()?;
+        self.check_receivers(ring)?;
+        Ok(ring.send_value(message, timeout, &|| self.receivers(ring))?)
     }
 
-    pub(super) fn send_and_keep<T: Serialize + ?Sized>(&self, message: &T) -> Result<Option<InFlightGuard>, Unsent> {
-        let mail = self.outgoing()?;
-        self.check_readers(mail)?;
-        Ok(mail.send_and_keep(message, Timeout::Never, &|| self.readers(mail))?)
+    /// Sends a message whose handles stay in flight until the guard is dropped.
+    pub(super) fn send_and_keep<T: Serialize + ?Sized>(&self, message: &T) -> Result<Option<InFlightGuard>, SendError> {
+        let send = || {
+            let ring = self.outgoing()?;
+            self.check_receivers(ring)?;
+            Ok::<_, Unsent>(ring.send_and_keep(message, Timeout::Never, &|| self.receivers(ring))?)
+        };
+        Ok(send()?)
     }
 
-    pub(super) fn send_bytes(&self, bytes: &[u8], patience: Timeout) -> Result<(), Unsent> {
-        let mail = self.outgoing()?;
-        self.check_readers(mail)?;
-        mail.send(bytes, Flags::default(), patience, &|| self.readers(mail))?;
+    pub(super) fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
+        let send = || {
+            let ring = self.outgoing()?;
+            self.check_receivers(ring)?;
+            Ok::<_, Unsent>(ring.send(bytes, Flags::default(), Timeout::Never, &|| self.receivers(ring))?)
+        };
+        send()?;
         Ok(())
     }
 
+    #[inline(always)]
+    pub(super) fn recv<T: DeserializeOwned>(&self) -> Result<T, RecvError> {
+        Ok(self.recv_value(Timeout::Never)?)
+    }
+
+    #[inline(always)]
+    pub(super) fn try_recv<T: DeserializeOwned>(&self) -> Result<T, TryRecvError> {
+        Ok(self.recv_value(Timeout::Now)?)
+    }
+
+    pub(super) fn recv_timeout<T: DeserializeOwned>(&self, duration: Duration) -> Result<T, RecvTimeoutError> {
+        Ok(self.recv_value(Timeout::at_most(duration))?)
+    }
+
     #[inline]
-    pub(super) fn recv<T: DeserializeOwned>(&self, patience: Timeout) -> Result<T, Unreceived> {
-        let mail = self.incoming()?;
+    fn recv_value<T: DeserializeOwned>(&self, timeout: Timeout) -> Result<T, Unreceived> {
+        let ring = self.incoming()?;
         let mut message = None;
-        mail.receive_value(&mut message, patience, &|| self.writers(mail))?;
-        message.ok_or(Unreceived::Error(RecvError::Corrupt)) // there is one
+        ring.receive_value(&mut message, timeout, &|| self.senders(ring))?;
+        message.ok_or(Unreceived::Error(RecvError::Corrupt)) // not reached: `receive_value` sets it
     }
 
-    pub(super) fn recv_bytes(&self, most: usize, patience: Timeout) -> Result<Vec<u8>, Unreceived> {
-        let mail = self.incoming()?;
-        Ok(mail.receive_bytes(most, patience, &|| self.writers(mail))?)
+    pub(super) fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
+        let ring = self.incoming()?;
+        let received = ring.receive_bytes(usize::MAX, Timeout::Never, &|| self.senders(ring));
+        received.map_err(|error| Unreceived::from(error).into())
     }
 
-    pub(super) fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, Unreceived> {
-        let mail = self.incoming()?;
-        Ok(mail.receive_bytes_into(buffer, Timeout::Never, &|| self.writers(mail))?)
+    pub(super) fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvIntoError> {
+        let ring = self.incoming()?;
+        let received = ring.receive_bytes_into(buffer, Timeout::Never, &|| self.senders(ring));
+        received.map_err(|error| Unreceived::from(error).into())
     }
 
-    /// For one who waits for several at once. An end that receives nothing is ready.
-    pub(super) fn ring_source(&self) -> Option<RingSource<'_>> {
-        let mail = self.receives.as_ref()?;
-        let company = || self.writers(mail);
-        let ready = move || mail.has_messages() || mail.ring.is_alone(&company);
-        Some(RingSource::new(&mail.ring, ready))
-    }
-
-    /// Whether there is a message, or will never be one.
-    pub(super) fn poll(&self, patience: Timeout) -> Result<bool, RecvError> {
-        let mail = self.incoming()?;
-        let slept = !mail.has_messages();
-        let waited = mail.wait_for_message(patience, &|| self.writers(mail));
+    /// Waits until there is a message, or there can never be one.
+    pub(super) fn poll(&self, duration: Duration) -> Result<bool, RecvError> {
+        let timeout = if duration.is_zero() { Timeout::Now } else { Timeout::at_most(duration) };
+        let ring = self.incoming()?;
+        let slept = !ring.has_messages();
+        let waited = ring.wait_for_message(timeout, &|| self.senders(ring));
         if slept && waited.is_ok() {
-            mail.ring.pass_on_alone(); // the message stays, and may be for another one who was not woken
+            ring.ring.pass_on_alone(); // the message stays: it may be for another receiver, which was not woken
         }
         match waited {
             Ok(()) | Err(RingError::Alone | RingError::Closed) => Ok(true),
             Err(RingError::NotNow | RingError::Timeout) => Ok(false),
-            Err(stop) => Err(recv_error(stop)),
+            Err(error) => Err(Unreceived::from(error).into()),
         }
+    }
+
+    /// This end in a wait for several things. An end that receives nothing is always ready.
+    pub(super) fn ring_source(&self) -> Option<RingSource<'_>> {
+        let ring = self.receives.as_ref()?;
+        let senders = || self.senders(ring);
+        let ready = move || ring.has_messages() || ring.ring.is_alone(&senders);
+        Some(RingSource::new(&ring.ring, ready))
     }
 }
 
-/// When nobody is left who could receive what was sent, it is given up, with the handles in it.
-impl Drop for End {
+/// The last end that could receive discards the messages that are left, with the handles in them.
+impl Drop for Endpoint {
     fn drop(&mut self) {
-        if let Some(mail) = &self.receives
-            && mail.has_messages()
+        if let Some(ring) = &self.receives
+            && ring.has_messages()
         {
-            let census = self.handle.holder_count(RECEIVERS[mail.index()].trailing_zeros());
-            if census.here == 1 && census.elsewhere.is_none() {
-                mail.discard_all();
+            let holders = self.handle.holder_count(RECEIVERS[ring.index()].trailing_zeros());
+            if holders.here == 1 && holders.elsewhere.is_none() {
+                ring.discard_all();
             }
-        }
-    }
-}
-
-/// Why a message was not sent.
-pub(super) enum Unsent {
-    /// There was no room, or not in time.
-    Full,
-    Error(SendError),
-}
-
-/// Why none was received.
-pub(super) enum Unreceived {
-    Empty,
-    TooShort(usize),
-    Error(RecvError),
-}
-
-impl From<SendError> for Unsent {
-    fn from(error: SendError) -> Self {
-        Unsent::Error(error)
-    }
-}
-
-impl From<RecvError> for Unreceived {
-    fn from(error: RecvError) -> Self {
-        Unreceived::Error(error)
-    }
-}
-
-impl From<RingError> for Unsent {
-    fn from(stop: RingError) -> Self {
-        Unsent::Error(match stop {
-            RingError::NotNow | RingError::Timeout => return Unsent::Full,
-            RingError::Alone | RingError::Closed => SendError::BrokenPipe,
-            RingError::NoSpace => SendError::NoSpace,
-            RingError::Deadlock => SendError::Deadlock,
-            _ => SendError::Corrupt,
-        })
-    }
-}
-
-impl From<SendFailure> for Unsent {
-    fn from(failure: SendFailure) -> Self {
-        match failure {
-            SendFailure::Ring(stop) => stop.into(),
-            SendFailure::Codec(error) => Unsent::Error(SendError::Encode(error)),
-        }
-    }
-}
-
-pub(super) fn recv_error(stop: RingError) -> RecvError {
-    match stop {
-        RingError::Alone | RingError::Closed => RecvError::Eof,
-        RingError::NoSpace => RecvError::NoSpace,
-        RingError::Deadlock => RecvError::Deadlock,
-        RingError::Truncated => RecvError::Truncated,
-        _ => RecvError::Corrupt,
-    }
-}
-
-impl From<RingError> for Unreceived {
-    fn from(stop: RingError) -> Self {
-        match stop {
-            RingError::NotNow | RingError::Timeout => Unreceived::Empty,
-            RingError::TooShort(needed) => Unreceived::TooShort(needed),
-            stop => Unreceived::Error(recv_error(stop)),
-        }
-    }
-}
-
-impl From<SendFailure> for Unreceived {
-    fn from(failure: SendFailure) -> Self {
-        match failure {
-            SendFailure::Ring(stop) => stop.into(),
-            SendFailure::Codec(error) => Unreceived::Error(RecvError::Decode(error)),
         }
     }
 }

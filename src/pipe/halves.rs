@@ -1,135 +1,137 @@
-//! `Sender` and `Receiver`: the halves of an end, or the two ends of a pipe of one direction or a channel.
+//! `Sender` and `Receiver`: the two halves of an end, or the two ends of a pipe of one direction.
 
-use super::endpoint::{self, End, RECEIVERS, SENDERS, Unreceived, Unsent, end_object};
-use super::pipe::{never_empty, never_full, receives, sends};
-use super::{Frame, Messages, Slot};
+use super::endpoint::{Endpoint, endpoint_object};
+use super::kind::PipeKind;
+use super::roles::{RECEIVERS, SENDERS};
 use crate::marker::Message;
-use crate::marker::{self, Element};
 use crate::messages::MessageRing;
 use crate::ring::RingSource;
+use crate::segment;
 use crate::segment::transfer::InFlightGuard;
-use crate::segment::{self, Handle, Holders, Kind, Object, ObjectLayout, Roles, Spec, handle_type};
-use crate::sync::Timeout;
-use crate::{
-    RecvError, RecvIntoError, RecvTimeoutError, SegmentError, SendError, SendTimeoutError, TryRecvError, TrySendError,
-};
+use crate::{RecvError, SegmentError, SendError};
 use std::marker::PhantomData;
-use std::time::Duration;
 
-macro_rules! half {
-    ($(#[$doc:meta])* $name:ident, $roles:ident, $closed:expr) => {
-        $(#[$doc])*
-        pub struct $name<T> {
-            end: End,
-            messages: PhantomData<fn() -> T>,
-        }
-
-        end_object!($name<T>, $roles);
-
-        impl<T> $name<T> {
-            /// Gives this half up, as dropping it does.
-            ///
-            /// ```
-            /// let (sender, receiver) = crossproc::Pipe::<u8>::one_way()?;
-            #[doc = $closed]
-            /// # Ok::<(), crossproc::Error>(())
-            /// ```
-            pub fn close(self) {}
-        }
-    };
+/// The sending end of a pipe of one direction or of a channel, or the sending half of an end of a
+/// [`Pipe`](crate::Pipe).
+///
+/// Clones of it can be in any process. All their messages arrive in the order in which their calls of `send` took
+/// effect.
+///
+/// ```
+/// use crossproc::{Process, Sender, channel};
+/// fn work(results: Sender<u32>) {
+///     results.send(&std::process::id()).unwrap();
+/// }
+/// let (sender, receiver) = channel(64)?;
+/// let workers = (0..3).map(|_| Process::spawn(work, (sender.clone(),))).collect::<Result<Vec<_>, _>>()?;
+/// drop(sender); // the workers have the only senders now
+/// assert_eq!(receiver.iter().count(), 3);
+/// workers.into_iter().try_for_each(|worker| worker.join())?;
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+///
+/// # When a process dies
+/// See [`Pipe`](crate::Pipe).
+pub struct Sender<T> {
+    pub(super) endpoint: Endpoint,
+    messages: PhantomData<fn() -> T>,
 }
 
-half! {
-    /// What sends: of a pipe of one direction, a channel, or the half of an end of a [`Pipe`](crate::Pipe).
-    ///
-    /// Messages from all clones of it, in whatever process, come in the order in which their `send`s came to their end.
-    ///
-    /// ```
-    /// use crossproc::{Process, Sender, channel};
-    /// fn work(results: Sender<u32>) {
-    ///     results.send(&std::process::id()).unwrap();
-    /// }
-    /// let (sender, receiver) = channel(64)?;
-    /// let workers = (0..3).map(|_| Process::spawn(work, (sender.clone(),))).collect::<Result<Vec<_>, _>>()?;
-    /// drop(sender); // so that the end comes with the workers'
-    /// assert_eq!(receiver.iter().count(), 3);
-    /// workers.into_iter().try_for_each(|worker| worker.join())?;
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    ///
-    /// # When a process dies
-    /// See [`Pipe`](crate::Pipe).
-    Sender, SENDERS, "sender.close();\nassert_eq!(receiver.recv(), Err(crossproc::RecvError::Eof));"
+/// The receiving end of a pipe of one direction or of a channel, or the receiving half of an end of a
+/// [`Pipe`](crate::Pipe).
+///
+/// Clones of it can be in any process. They share the messages: each message goes to one of them.
+///
+/// ```
+/// let (sender, receiver) = crossproc::channel(64)?;
+/// sender.send(&1)?;
+/// drop(sender);
+/// for message in &receiver {
+///     assert_eq!(message?, 1);
+/// } // until every sender is gone
+/// # Ok::<(), crossproc::Error>(())
+/// ```
+///
+/// # When a process dies
+/// See [`Pipe`](crate::Pipe).
+pub struct Receiver<T> {
+    pub(super) endpoint: Endpoint,
+    messages: PhantomData<fn() -> T>,
 }
 
-half! {
-    /// What receives: of a pipe of one direction, a channel, or the half of an end of a [`Pipe`](crate::Pipe).
-    ///
-    /// Its clones, in whatever process, share the messages: each goes to one of them.
-    ///
-    /// ```
-    /// let (sender, receiver) = crossproc::channel(64)?;
-    /// sender.send(&1)?;
-    /// drop(sender);
-    /// for message in &receiver {
-    ///     assert_eq!(message?, 1);
-    /// } // until every sender is gone
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    ///
-    /// # When a process dies
-    /// See [`Pipe`](crate::Pipe).
-    Receiver, RECEIVERS, "receiver.close();\nassert_eq!(sender.send(&1), Err(crossproc::SendError::BrokenPipe));"
-}
+endpoint_object!(Sender<T>, SENDERS);
+endpoint_object!(Receiver<T>, RECEIVERS);
 
-sends!(Sender<T>, T, [T: Message], "let (sender, receiver) = crossproc::Pipe::<i32>::one_way()?;");
 impl<T> Sender<T> {
-    /// Sends a message of whatever type; its handles are the caller's to keep, until it is known that they were taken.
-    pub(crate) fn send_and_keep<U: Message>(&self, message: &U) -> Result<Option<InFlightGuard>, SendError> {
-        match self.end.send_and_keep(message) {
-            Ok(custody) => Ok(custody),
-            Err(Unsent::Error(error)) => Err(error),
-            Err(Unsent::Full) => Err(SendError::Corrupt), // no answer to one who waits for ever
-        }
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Sender { endpoint, messages: PhantomData }
     }
 
-    /// The ring that it sends into, for messages of whatever type.
-    pub(crate) fn mail(&self) -> Result<&MessageRing, SendError> {
-        self.end.outgoing()
+    /// Closes this sender, as dropping it does.
+    ///
+    /// ```
+    /// let (sender, receiver) = crossproc::Pipe::<u8>::one_way()?;
+    /// sender.close();
+    /// assert_eq!(receiver.recv(), Err(crossproc::RecvError::Eof));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn close(self) {}
+
+    /// Sends a message of any type. The handles in it stay in flight until the guard is dropped, which the caller does
+    /// when it knows that they were taken.
+    pub(crate) fn send_and_keep<U: Message>(&self, message: &U) -> Result<Option<InFlightGuard>, SendError> {
+        self.endpoint.send_and_keep(message)
+    }
+
+    /// The ring that it sends into, for messages of any type.
+    pub(crate) fn message_ring(&self) -> Result<&MessageRing, SendError> {
+        self.endpoint.outgoing()
     }
 }
 
 impl<T> Receiver<T> {
-    /// The ring that it receives from, for messages of whatever type.
-    pub(crate) fn mail(&self) -> Result<&MessageRing, RecvError> {
-        self.end.incoming()
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Receiver { endpoint, messages: PhantomData }
     }
 
-    /// Whether anybody has a sender. Whose end is to be news is not watched.
+    /// Closes this receiver, as dropping it does.
+    ///
+    /// ```
+    /// let (sender, receiver) = crossproc::Pipe::<u8>::one_way()?;
+    /// receiver.close();
+    /// assert_eq!(sender.send(&1), Err(crossproc::SendError::BrokenPipe));
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn close(self) {}
+
+    /// The ring that it receives from, for messages of any type.
+    pub(crate) fn message_ring(&self) -> Result<&MessageRing, RecvError> {
+        self.endpoint.incoming()
+    }
+
+    /// Whether anybody has a sender. Does not make the end of that process noticed.
     pub(crate) fn has_senders(&self) -> bool {
-        self.end.has_writers()
+        self.endpoint.has_senders()
     }
 
     pub(crate) fn ring_source(&self) -> Option<RingSource<'_>> {
-        self.end.ring_source()
+        self.endpoint.ring_source()
     }
 }
 
-receives!(Receiver<T>, T, [T: Message], "let (sender, receiver) = crossproc::Pipe::<i32>::one_way()?;");
-
-/// Both halves of a pipe of one direction.
-pub(super) fn pair<T>(count: usize) -> Result<(Sender<T>, Receiver<T>), SegmentError> {
-    // Made with all roles, of which there are none when it is dropped here.
-    let all: Sender<T> = segment::create(count, |_| ())?;
-    Ok((Sender::new(all.end.in_roles(SENDERS[0])), Receiver::new(all.end.in_roles(RECEIVERS[0]))))
+/// Both ends of a new pipe of one direction.
+pub(super) fn one_way<T>(kind: PipeKind) -> Result<(Sender<T>, Receiver<T>), SegmentError> {
+    // It is made with all roles, which are given up when it is dropped here.
+    let all: Sender<T> = segment::create(kind.pack()?, |_| ())?;
+    Ok((Sender::new(all.endpoint.in_roles(SENDERS[0])), Receiver::new(all.endpoint.in_roles(RECEIVERS[0]))))
 }
 
-/// A channel for at most so many messages at once, of whatever length: a [`Queue`](crate::Queue) whose holders have roles, so
-/// that each side knows when the other is gone.
+/// Makes a channel for at most `bound` messages at a time, each of any length: a [`Queue`](crate::Queue) with a sending
+/// and a receiving side, each of which notices when the other one is gone.
 ///
 /// # Errors
-/// [`Invalid`](SegmentError::Invalid) for 0 messages, [`TooLarge`](SegmentError::TooLarge) for 2^60,
-/// [`NoSpace`](SegmentError::NoSpace), or what the system said.
+/// [`Invalid`](SegmentError::Invalid) if `bound` is 0, [`TooLarge`](SegmentError::TooLarge) from 2^60,
+/// [`NoSpace`](SegmentError::NoSpace), or an error of the operating system.
 ///
 /// ```
 /// use crossproc::{RecvError, channel};
@@ -140,5 +142,5 @@ pub(super) fn pair<T>(count: usize) -> Result<(Sender<T>, Receiver<T>), SegmentE
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 pub fn channel<T: Message>(bound: usize) -> Result<(Sender<T>, Receiver<T>), SegmentError> {
-    pair(endpoint::of_items(bound)?)
+    one_way(PipeKind::Channel { messages: bound })
 }

@@ -1,11 +1,16 @@
-//! Messages that are written and read where they lie.
+//! Messages that are written and read in place, in shared memory.
+//!
+//! # Protocol
+//! A [`Slot`] has the lock of the ring's tail as long as it lives, and a [`Frame`] that of the ring's head. Neither
+//! commits before `send` or `consume`, so a loan that is dropped, or whose process dies, changes nothing. A fork child
+//! gets a copy of a loan, but not its lock: the copy neither commits nor unlocks.
 #![allow(unsafe_code)] // bytes in shared memory
 
-use super::endpoint::{End, Unsent, recv_error};
-use crate::messages::Allocation;
-use crate::messages::MessageRing;
+use super::endpoint::Endpoint;
+use super::errors::{Unreceived, Unsent};
 use crate::messages::record::Record;
-use crate::ring::{KeptPopping, KeptPushing};
+use crate::messages::{Allocation, MessageRing};
+use crate::ring::{KeptPopping, KeptPushing, RingError};
 use crate::sync::Timeout;
 use crate::sys::process_id::ProcessId;
 use crate::{RecvError, SendError};
@@ -13,20 +18,20 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-/// Bytes, aligned to 8.
+/// Bytes in memory of this process, aligned to 8.
 #[derive(Debug, Default)]
-struct Aligned {
+struct AlignedBytes {
     words: Vec<u64>,
     length: usize,
 }
 
-impl Aligned {
+impl AlignedBytes {
     fn zeroed(length: usize) -> Option<Self> {
         let mut words = Vec::new();
         let count = length.div_ceil(8);
         words.try_reserve_exact(count).ok()?;
         words.resize(count, 0);
-        Some(Aligned { words, length })
+        Some(AlignedBytes { words, length })
     }
 
     fn bytes(&self) -> &[u8] {
@@ -38,9 +43,10 @@ impl Aligned {
     }
 }
 
-/// Room for a message, to be written in place: see [`Sender::reserve`](crate::Sender::reserve).
+/// Room for a message, to be written in place; see [`Sender::reserve`](crate::Sender::reserve).
 ///
-/// [`send`](Slot::send) sends it; dropped before, nothing is sent. As long as it lives, nobody else can send.
+/// [`send`](Slot::send) sends the message. If the slot is dropped before, nothing is sent. As long as the slot exists,
+/// nobody else can send.
 ///
 /// ```
 /// let (sender, receiver) = crossproc::Pipe::<()>::one_way()?;
@@ -54,28 +60,29 @@ impl Aligned {
 /// ```
 ///
 /// # When a process dies
-/// Nothing was sent, and others can send at once.
+/// Nothing is sent, and others can send at once.
 #[must_use = "a slot that is dropped sends nothing"]
 pub struct Slot<'a> {
-    end: &'a End,
-    mail: &'a MessageRing,
-    /// A fork child's copy is not its own.
+    endpoint: &'a Endpoint,
+    ring: &'a MessageRing,
+    /// The process that reserved it. A copy in a fork child is not the slot.
     process: ProcessId,
+    /// `None` once it is sent.
     pushing: Option<KeptPushing<'a>>,
     bytes: SlotBytes,
     length: usize,
 }
 
 enum SlotBytes {
-    There(Allocation, NonNull<u8>),
-    /// What is short, or too long for the ring.
-    Here(Aligned),
+    InPlace(Allocation, NonNull<u8>),
+    /// For a message that is short, or too long for the ring.
+    Copied(AlignedBytes),
 }
 
-/// A message that is read in place: see [`Receiver::peek`](crate::Receiver::peek).
+/// A message that is read in place; see [`Receiver::peek`](crate::Receiver::peek).
 ///
-/// [`consume`](Frame::consume) takes it; dropped before, it stays. As long as it lives, nobody else can receive. Aligned to 8
-/// bytes.
+/// [`consume`](Frame::consume) takes the message out. If the frame is dropped before, the message stays. As long as the
+/// frame exists, nobody else can receive. The bytes are aligned to 8.
 ///
 /// ```
 /// let (sender, receiver) = crossproc::Pipe::<()>::one_way()?;
@@ -92,46 +99,45 @@ enum SlotBytes {
 /// The message stays, and others can receive it at once.
 #[must_use = "a frame that is dropped leaves the message where it is"]
 pub struct Frame<'a> {
-    mail: &'a MessageRing,
+    ring: &'a MessageRing,
+    /// The process that peeked. A copy in a fork child is not the frame.
     process: ProcessId,
+    /// `None` once it is consumed.
     popping: Option<KeptPopping<'a>>,
-    note: Record,
+    record: Record,
     bytes: FrameBytes,
 }
 
 enum FrameBytes {
-    There(NonNull<u8>, usize),
-    Here(Aligned),
+    InPlace(NonNull<u8>, usize),
+    Copied(AlignedBytes),
 }
 
 impl<'a> Slot<'a> {
-    pub(super) fn reserve(end: &'a End, length: usize) -> Result<Self, SendError> {
-        let mail = end.outgoing()?;
-        let refuse = |stop| match Unsent::from(stop) {
-            Unsent::Full => SendError::Corrupt, // who waits for ever is never told so
-            Unsent::Error(error) => error,
-        };
-        end.check_readers(mail).map_err(refuse)?;
-        let reserved = mail.reserve(length, Timeout::Never, &|| end.readers(mail));
-        let (pushing, spot) = reserved.map_err(refuse)?;
-        let bytes = match spot {
-            Some(spot @ Allocation::Buffered { at, .. }) => SlotBytes::There(spot, at),
-            Some(Allocation::Spilled { .. }) | None => match Aligned::zeroed(length) {
-                Some(bytes) => SlotBytes::Here(bytes),
+    pub(super) fn reserve(endpoint: &'a Endpoint, length: usize) -> Result<Self, SendError> {
+        let ring = endpoint.outgoing()?;
+        endpoint.check_receivers(ring).map_err(Unsent::from)?;
+        let reserved = ring.reserve(length, Timeout::Never, &|| endpoint.receivers(ring));
+        let (pushing, allocation) = reserved.map_err(Unsent::from)?;
+        let bytes = match allocation {
+            Some(allocation @ Allocation::Buffered { at, .. }) => SlotBytes::InPlace(allocation, at),
+            Some(Allocation::Spilled { .. }) | None => match AlignedBytes::zeroed(length) {
+                Some(bytes) => SlotBytes::Copied(bytes),
                 None => {
-                    let _ = pushing.fail(crate::ring::RingError::NoSpace);
+                    let _ = pushing.fail(RingError::NoSpace);
                     return Err(SendError::NoSpace);
                 }
             },
         };
-        Ok(Slot { end, mail, process: ProcessId::current(), pushing: Some(pushing.keep()), bytes, length })
+        Ok(Slot { endpoint, ring, process: ProcessId::current(), pushing: Some(pushing.keep()), bytes, length })
     }
 
     /// Sends the message.
     ///
     /// # Errors
-    /// [`NoSpace`](SendError::NoSpace), for a message that is longer than the pipe. [`BrokenPipe`](SendError::BrokenPipe).
-    /// [`Deadlock`](SendError::Deadlock) in a fork child, to which the slot does not belong.
+    /// [`NoSpace`](SendError::NoSpace) for a message that is longer than the pipe,
+    /// [`BrokenPipe`](SendError::BrokenPipe), [`Deadlock`](SendError::Deadlock) in a fork child, which only has a copy
+    /// of the slot.
     ///
     /// ```
     /// let (sender, receiver) = crossproc::Pipe::<()>::one_way()?;
@@ -145,15 +151,15 @@ impl<'a> Slot<'a> {
             return Err(SendError::Deadlock);
         }
         let Some(pushing) = slot.pushing.take().map(KeptPushing::resume) else { return Err(SendError::Corrupt) };
-        if slot.end.knows_no_readers(slot.mail) {
-            let _ = pushing.fail(crate::ring::RingError::NotNow);
+        if slot.endpoint.knows_no_receivers(slot.ring) {
+            let _ = pushing.fail(RingError::NotNow);
             return Err(SendError::BrokenPipe);
         }
         let sent = match &slot.bytes {
-            SlotBytes::There(spot, _) => slot.mail.send_reserved(pushing, *spot, slot.length),
-            SlotBytes::Here(bytes) => slot.mail.send_from(pushing, bytes.bytes()),
+            SlotBytes::InPlace(allocation, _) => slot.ring.send_reserved(pushing, *allocation, slot.length),
+            SlotBytes::Copied(bytes) => slot.ring.send_from(pushing, bytes.bytes()),
         };
-        sent.map_err(|stop| match Unsent::from(stop) {
+        sent.map_err(|error| match Unsent::from(error) {
             Unsent::Full => SendError::NoSpace,
             Unsent::Error(error) => error,
         })
@@ -165,9 +171,10 @@ impl Deref for Slot<'_> {
 
     fn deref(&self) -> &[u8] {
         match &self.bytes {
-            // SAFETY: room for the message by `find`, which nobody else uses while the tail's lock is ours (P1).
-            SlotBytes::There(_, at) => unsafe { std::slice::from_raw_parts(at.as_ptr(), self.length) },
-            SlotBytes::Here(bytes) => bytes.bytes(),
+            // SAFETY: `MessageRing::reserve` allocated `length` bytes at `at`, mapped as long as the ring. Unread
+            // messages do not overlap them (payload-P1), and nobody else allocates while this slot has the tail's lock.
+            SlotBytes::InPlace(_, at) => unsafe { std::slice::from_raw_parts(at.as_ptr(), self.length) },
+            SlotBytes::Copied(bytes) => bytes.bytes(),
         }
     }
 }
@@ -175,9 +182,11 @@ impl Deref for Slot<'_> {
 impl DerefMut for Slot<'_> {
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.bytes {
-            // SAFETY: as above.
-            SlotBytes::There(_, at) => unsafe { std::slice::from_raw_parts_mut(at.as_ptr(), self.length) },
-            SlotBytes::Here(bytes) => bytes.bytes_mut(),
+            // SAFETY: `MessageRing::reserve` allocated `length` bytes at `at`, mapped as long as the ring. Unread
+            // messages do not overlap them (payload-P1), nobody else allocates while this slot has the tail's lock, and
+            // `&mut self` is the only way to them in this process.
+            SlotBytes::InPlace(_, at) => unsafe { std::slice::from_raw_parts_mut(at.as_ptr(), self.length) },
+            SlotBytes::Copied(bytes) => bytes.bytes_mut(),
         }
     }
 }
@@ -185,36 +194,36 @@ impl DerefMut for Slot<'_> {
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
         if let Some(pushing) = self.pushing.take().filter(|_| self.process == ProcessId::current()) {
-            let _ = pushing.resume().fail(crate::ring::RingError::NotNow);
+            let _ = pushing.resume().fail(RingError::NotNow);
         }
     }
 }
 
 impl<'a> Frame<'a> {
-    pub(super) fn peek(end: &'a End) -> Result<Self, RecvError> {
-        let mail = end.incoming()?;
-        let mut room = Vec::new();
-        let peeked = mail.peek(Timeout::Never, &mut room, &|| end.writers(mail));
-        let (popping, note, at) = peeked.map_err(recv_error)?;
+    pub(super) fn peek(endpoint: &'a Endpoint) -> Result<Self, RecvError> {
+        let ring = endpoint.incoming()?;
+        let mut buffer = Vec::new();
+        let peeked = ring.peek(Timeout::Never, &mut buffer, &|| endpoint.senders(ring));
+        let (popping, record, at) = peeked.map_err(Unreceived::from)?;
         let bytes = match at {
-            Some(at) => FrameBytes::There(at, note.length() as usize),
+            Some(at) => FrameBytes::InPlace(at, record.length() as usize),
             None => {
-                let from = if note.is_inline() { note.bytes() } else { &room };
-                let Some(mut bytes) = Aligned::zeroed(from.len()) else {
-                    let _ = popping.fail(crate::ring::RingError::NoSpace);
+                let from = if record.is_inline() { record.bytes() } else { &buffer };
+                let Some(mut bytes) = AlignedBytes::zeroed(from.len()) else {
+                    let _ = popping.fail(RingError::NoSpace);
                     return Err(RecvError::NoSpace);
                 };
                 bytes.bytes_mut().copy_from_slice(from);
-                FrameBytes::Here(bytes)
+                FrameBytes::Copied(bytes)
             }
         };
-        Ok(Frame { mail, process: ProcessId::current(), popping: Some(popping.keep()), note, bytes })
+        Ok(Frame { ring, process: ProcessId::current(), popping: Some(popping.keep()), record, bytes })
     }
 
-    /// Takes the message.
+    /// Takes the message out.
     ///
     /// # Errors
-    /// [`Deadlock`](RecvError::Deadlock) in a fork child, to which the frame does not belong.
+    /// [`Deadlock`](RecvError::Deadlock) in a fork child, which only has a copy of the frame.
     ///
     /// ```
     /// let (sender, receiver) = crossproc::Pipe::<()>::one_way()?;
@@ -229,7 +238,7 @@ impl<'a> Frame<'a> {
             return Err(RecvError::Deadlock);
         }
         let Some(popping) = frame.popping.take() else { return Err(RecvError::Corrupt) };
-        frame.mail.take(popping.resume(), &frame.note);
+        frame.ring.take(popping.resume(), &frame.record);
         Ok(())
     }
 }
@@ -239,9 +248,11 @@ impl Deref for Frame<'_> {
 
     fn deref(&self) -> &[u8] {
         match &self.bytes {
-            // SAFETY: the message's bytes by `locate`, which nobody writes while it is in (P1), and the head's lock is ours.
-            FrameBytes::There(at, length) => unsafe { std::slice::from_raw_parts(at.as_ptr(), *length) },
-            FrameBytes::Here(bytes) => bytes.bytes(),
+            // SAFETY: `MessageRing::peek` found the `length` bytes of the message at `at`, mapped as long as the ring.
+            // No sender writes to an unread message (payload-P1), and it stays unread while this frame has the head's
+            // lock.
+            FrameBytes::InPlace(at, length) => unsafe { std::slice::from_raw_parts(at.as_ptr(), *length) },
+            FrameBytes::Copied(bytes) => bytes.bytes(),
         }
     }
 }
@@ -249,7 +260,7 @@ impl Deref for Frame<'_> {
 impl Drop for Frame<'_> {
     fn drop(&mut self) {
         if let Some(popping) = self.popping.take().filter(|_| self.process == ProcessId::current()) {
-            let _ = popping.resume().fail(crate::ring::RingError::NotNow);
+            let _ = popping.resume().fail(RingError::NotNow);
         }
     }
 }

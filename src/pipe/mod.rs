@@ -1,15 +1,19 @@
-//! Pipes and channels: messages from those who may send to those who may receive. The protocol is the ring's.
+//! Pipes and channels: messages from the processes that may send to those that may receive.
 //!
-//! An end is a handle in some of four *roles*: it may send into the first ring of the object (0), or receive from it (1), and
-//! the same for the second (2, 3), which only a pipe of two directions has. Who has which role is counted by processes, as it
-//! is for queues, so that the last of a role that goes, or is killed, is noticed.
+//! The protocol is the ring's. Each end is a handle with some [`roles`]: processes with a role are counted as the
+//! holders of a queue are, so the others notice when the last one drops its end or is killed.
 
 mod endpoint;
+mod errors;
 mod halves;
+mod kind;
 mod loan;
-#[allow(clippy::module_inception, reason = "it is what the module is named after")]
+mod methods;
+#[allow(clippy::module_inception, reason = "the module is named after its main type")]
 mod pipe;
+mod roles;
 
 pub use halves::{Receiver, Sender, channel};
 pub use loan::{Frame, Slot};
-pub use pipe::{Messages, Pipe};
+pub use methods::Messages;
+pub use pipe::Pipe;

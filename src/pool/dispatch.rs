@@ -57,7 +57,7 @@ impl PoolShared {
 
     /// False: there is no room for more now.
     fn send(&self, tasks: Vec<(u32, u32, Chunk)>) -> bool {
-        let Ok(mail) = self.tasks.mail() else { return false };
+        let Ok(mail) = self.tasks.message_ring() else { return false };
         let mut notes = Vec::with_capacity(tasks.len());
         let mut noted = Vec::with_capacity(tasks.len());
         let mut tasks = tasks.into_iter();
@@ -214,7 +214,7 @@ impl PoolShared {
     pub(super) fn settle(&self) {
         let state = self.lock();
         if state.phase == Phase::Closed && state.is_done() {
-            if let Ok(mail) = self.tasks.mail() {
+            if let Ok(mail) = self.tasks.message_ring() {
                 mail.close();
             }
             drop(state);

@@ -86,7 +86,8 @@ impl PoolShared {
                 Err(RingError::Timeout) => return until(),
                 Err(RingError::NoSpace) if deadline.is_some_and(Deadline::has_passed) => return until(),
                 Err(RingError::NoSpace) if !self.gives_up() => thread::sleep(Duration::from_millis(1)),
-                Err(RingError::NoSpace) => match self.reports.mail().map(|mail| mail.receive_in_part(&watched)) {
+                Err(RingError::NoSpace) => match self.reports.message_ring().map(|mail| mail.receive_in_part(&watched))
+                {
                     // Its front says whose it is.
                     Ok(Ok(incoming)) if !incoming.value().is_empty() => self.handle(&mut vec![incoming]),
                     Ok(Err(RingError::NotNow)) => {}
@@ -105,7 +106,7 @@ impl PoolShared {
     /// Some reports; waits for one.
     fn read(&self, batch: &mut Vec<Incoming>, patience: Timeout) -> Result<(), RingError> {
         const BATCH: usize = 64;
-        let mail = self.reports.mail().map_err(|_| RingError::Corrupt)?;
+        let mail = self.reports.message_ring().map_err(|_| RingError::Corrupt)?;
         mail.wait_for_message(patience, &watched)?;
         let short = mail.receive_short(BATCH, &mut |note| {
             batch.push(Incoming::short(*note));
@@ -182,7 +183,7 @@ impl PoolShared {
             } else if to <= piece.to {
                 piece.job.accept(from, count, Results::Message(incoming, behind), self);
             }
-            if has_handles && let Ok(mail) = self.reports.mail() {
+            if has_handles && let Ok(mail) = self.reports.message_ring() {
                 mail.tidy_fd_store();
             }
             if took.is_some() && to < piece.to {
@@ -245,14 +246,14 @@ impl PoolShared {
         if let Some(job) = job {
             job.want(to);
         }
-        if let Ok(mail) = self.reports.mail() {
+        if let Ok(mail) = self.reports.message_ring() {
             mail.tidy_fd_store();
         }
     }
 
     /// Whoever leads looks around.
     pub(super) fn look(&self) {
-        if let Ok(mail) = self.desk.1.mail() {
+        if let Ok(mail) = self.desk.1.message_ring() {
             let _ = mail.send_value(&Report::Look, Timeout::Now, &watched);
         }
     }

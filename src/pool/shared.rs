@@ -457,7 +457,7 @@ impl PoolShared {
         let left = std::mem::take(&mut state.left);
         let is_ended = !matches!(state.phase, Phase::Running | Phase::Closed);
         drop(state);
-        if is_ended && let Ok(mail) = self.reports.mail() {
+        if is_ended && let Ok(mail) = self.reports.message_ring() {
             mail.discard_all(); // nobody has a use for them
         }
         waiters.iter().for_each(Thread::unpark);

@@ -47,7 +47,7 @@ pub(super) fn trampoline_with<S: Message, T: Message, R: Message>(pointer: usize
 pub(super) fn serve(desk: WorkerConfig) {
     signals::ignore_interrupts();
     let WorkerConfig { tasks, reports, board, seat, worker, most, timed, initializer } = desk;
-    let (Ok(mail), Ok(out)) = (tasks.mail(), reports.mail()) else { return };
+    let (Ok(mail), Ok(out)) = (tasks.message_ring(), reports.message_ring()) else { return };
     let sheet = board.sheet(seat as usize);
     let me = process_id::ProcessId::current();
     let initialized = initializer.map(|initializer| initializer.call());
@@ -398,7 +398,7 @@ impl<'a> Work<'a> {
         }
         let gone = |_| CodecError::new("the shared value is gone");
         let (to, from) = pipe::Pipe::<()>::one_way().map_err(CodecError::new)?;
-        let mail = from.mail().map_err(CodecError::new)?;
+        let mail = from.message_ring().map_err(CodecError::new)?;
         self.want(number, to).map_err(gone)?;
         let company = || if from.has_senders() { Peers::Watched } else { Peers::Alone };
         let incoming = loop {

@@ -21,7 +21,7 @@ impl PoolShared {
         state.deaths += 1;
         self.hand_on(&mut state);
         drop(state);
-        if let Ok(mail) = self.desk.1.mail() {
+        if let Ok(mail) = self.desk.1.message_ring() {
             let _ = mail.send_value(&Report::Died { seat: seat as u32, worker }, Timeout::Never, &watched);
         }
     }

@@ -1,4 +1,4 @@
-//! What a failure of a ring means for who puts and who gets.
+//! Failures of a ring of messages, as errors of the methods of a queue.
 
 use crate::messages::codec::SendFailure;
 use crate::ring::RingError;

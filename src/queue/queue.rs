@@ -1,25 +1,18 @@
-//! `Queue`: items of any type and length. The protocol is the ring's.
+//! `Queue`: items of any type and length, each delivered once. The protocol is the ring's.
 
-use super::macros::{BATCH, Get, Iter, queue_methods};
-use super::{UNBOUNDED, company, plan};
-use crate::marker::Message;
-use crate::marker::{self, Element};
-use crate::messages::codec::{self, SendFailure};
-use crate::messages::record::{Flags, Record};
-use crate::messages::{self, MessageRing};
-use crate::ring::{Peers, RingSource, WaitFor};
-use crate::segment::{self, Handle, Holders, Kind, Object, ObjectLayout, Spec};
-use crate::sync::Timeout;
-use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, SegmentError, TryGetError, TryPutError};
+use super::direct::Direct;
+use super::message_queue::{self, MessageQueue};
+use crate::SegmentError;
+use crate::ring::RingSource;
+use crate::segment::{self, Handle, Holders, Kind, Object, ObjectLayout, Spec, handle_type};
 use std::marker::PhantomData;
-use std::time::Duration;
 
-/// A queue between processes, for items of any type that can travel and of any length.
+/// A queue between processes, for items of any length and of any type that can travel.
 ///
-/// First in, first out, for any number of producers and consumers: items are delivered in the order in which their `put`s
-/// came to their end. A queue is an argument, a result, or part of a message like any handle, and so may its items have
-/// handles in them. What is short (22 bytes encoded) is fastest; [`SimpleQueue`](crate::SimpleQueue) is faster still, for
-/// plain data.
+/// First in, first out, for any number of producers and consumers: items are delivered in the order in which their
+/// calls of `put` took effect. A queue can be an argument, a result, or part of a message, like any handle, and its
+/// items can contain handles. Items of up to 22 encoded bytes are the fastest; [`SimpleQueue`](crate::SimpleQueue) is
+/// faster still, for plain data.
 ///
 /// ```
 /// use crossproc::{Process, Queue, Result};
@@ -41,28 +34,60 @@ use std::time::Duration;
 /// ```
 ///
 /// # When a process dies
-/// At any instruction: an item is in the queue, whole, or not, and out of it or not; what a `put` has acknowledged is
-/// delivered, once, also when its producer has ended long ago. A killed consumer takes at most the items with it that it was
-/// just getting ([`JoinableQueue`](crate::JoinableQueue) loses none). The others go on at once. If everybody else is gone,
-/// `get` on an empty queue is [`Disconnected`](GetError::Disconnected). Threads that share one handle are one holder: clone it
-/// for each that is to count. A process that was killed while it took a handle on the queue out of a message still counts, as
-/// long as the memory lives: then `get` waits; [`close`](Queue::close) ends that.
+/// A process can be killed at any instruction: an item is either in the queue, complete, or not in it at all. An item
+/// whose `put` has returned is delivered once, also after its producer has ended. A killed consumer loses at most the
+/// items that it was just getting ([`JoinableQueue`](crate::JoinableQueue) loses none). The other processes continue
+/// without delay.
+///
+/// When nobody else has the queue any more, `get` on an empty queue is [`Disconnected`](crate::GetError::Disconnected).
+/// Threads that share a handle count as one holder: clone the handle for each thread that is to count. A process that
+/// is killed while it takes a handle on the queue out of a message still counts as long as the memory exists: then
+/// `get` keeps waiting until the queue is [closed](Queue::close).
 ///
 /// # Limits
-/// Handles on up to 128 different memories (arrays of more than 64 KiB, queues, arenas of small objects) can be on their way
-/// through one queue at a time; one more is [`NoSpace`](PutError::NoSpace). Where a process may not write large files
-/// (`RLIMIT_FSIZE`), queues that are made there do not grow: what they have no room for is `NoSpace`.
+/// At any time, the unread items of a queue can have handles on up to 128 different segments (arrays of more than 64
+/// KiB, queues, and arenas of small objects are a segment each); one more is [`NoSpace`](crate::PutError::NoSpace). If
+/// a process must not write large files (`RLIMIT_FSIZE`), the queues that it makes do not grow: a `put` for which there
+/// is no memory is `NoSpace`.
 pub struct Queue<T> {
-    handle: Handle,
-    mail: MessageRing,
-    items: usize,
+    pub(super) inner: MessageQueue<Direct>,
     item: PhantomData<fn() -> T>,
 }
 
-queue_methods!(Queue);
+handle_type!(Queue<T>);
+
+impl<T> Object for Queue<T> {
+    const IN_PLACE: bool = false;
+    const HOLDERS: Option<Holders> = Some(message_queue::HOLDERS);
+
+    fn spec(count: usize) -> Result<Spec, SegmentError> {
+        Ok(Spec::of_messages::<Self>(Kind::Queue, count))
+    }
+
+    fn layout(count: usize) -> Option<ObjectLayout> {
+        message_queue::layout(count)
+    }
+
+    fn of(handle: Handle, count: usize) -> Self {
+        Queue { inner: MessageQueue::new(handle, count), item: PhantomData }
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.inner.handle
+    }
+
+    fn count(&self) -> usize {
+        self.inner.bound
+    }
+}
 
 impl<T> Queue<T> {
-    /// How many items are in, exactly at this moment.
+    /// A queue that cannot grow, for want of address space or of a limit, is still of use.
+    pub(super) fn create(bound: usize) -> Result<Self, SegmentError> {
+        segment::create(bound, |_| ())
+    }
+
+    /// The number of items in the queue, exact at one moment during the call.
     ///
     /// ```
     /// let queue = crossproc::Queue::new()?;
@@ -71,54 +96,20 @@ impl<T> Queue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn len(&self) -> usize {
-        self.mail.len()
+        self.inner.messages.len()
     }
 
-    /// Whether nothing is in, exactly at this moment.
+    /// Whether the queue is empty, exact at one moment during the call.
     ///
     /// ```
     /// assert!(crossproc::Queue::<u8>::new()?.is_empty());
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn is_empty(&self) -> bool {
-        !self.mail.has_messages()
+        !self.inner.messages.has_messages()
     }
 
     pub(crate) fn ring_source(&self) -> RingSource<'_> {
-        let MessageRing { ring, .. } = &self.mail;
-        let company = || self.company(WaitFor::Items);
-        RingSource::new(ring, move || self.has_work() || ring.is_closed() || ring.is_alone(&company))
-    }
-
-    fn drain(&self) {
-        self.mail.discard_all();
-    }
-
-    /// Where it cannot grow, it can be used all the same.
-    fn check_room(&self) -> Result<(), SegmentError> {
-        Ok(())
-    }
-
-    fn may_take_several(&self) -> bool {
-        true
-    }
-
-    fn has_work(&self) -> bool {
-        self.mail.has_messages()
-    }
-
-    fn company(&self, what: WaitFor) -> Peers {
-        company(&self.handle, &self.mail.ring, what)
-    }
-}
-
-impl<T: Message> Queue<T> {
-    #[inline]
-    fn receive(&self, to: &mut Option<T>, patience: Timeout) -> Result<(), SendFailure> {
-        self.mail.receive_value(to, patience, &|| self.company(WaitFor::Items))
-    }
-
-    fn receive_bytes(&self) -> Result<Vec<u8>, SendFailure> {
-        Ok(self.mail.receive_bytes(usize::MAX, Timeout::Never, &|| self.company(WaitFor::Items))?)
+        self.inner.ring_source()
     }
 }

@@ -1,7 +1,7 @@
 //! `SimpleQueue`: items of one size, copied as they are. The protocol is that of the [`Ring`].
 #![allow(unsafe_code)] // addresses in shared memory, and items from their bytes
 
-use super::macros::{Get, Iter};
+use super::iter::{Get, Iter};
 use crate::marker::Element;
 use crate::messages::codec::SendFailure;
 use crate::ring::{Addresses, Growth, Ring, RingError, RingSource, WaitFor, slot_bytes};
@@ -59,7 +59,7 @@ impl<T> Object for SimpleQueue<T> {
         on_add: |object| ring_at::<T>(object, 1).mark_shared(),
         on_import: |object| ring_at::<T>(object, 1).notify_arrival(),
         on_release: |object| ring_at::<T>(object, 1).notify_change(),
-        notify_at_most: super::FEW,
+        notify_at_most: super::NOTIFY_AT_MOST,
     });
 
     fn spec(count: usize) -> Result<Spec, SegmentError> {
@@ -92,7 +92,7 @@ impl<T> Object for SimpleQueue<T> {
 impl<T> SimpleQueue<T> {
     pub(crate) fn ring_source(&self) -> RingSource<'_> {
         let ring = &self.ring;
-        let peers = || super::company(&self.handle, ring, WaitFor::Items);
+        let peers = || super::peers(&self.handle, ring, WaitFor::Items);
         RingSource::new(ring, move || ring.has_items() || ring.is_closed() || ring.is_alone(&peers))
     }
 }
@@ -383,7 +383,7 @@ impl<T: Element> SimpleQueue<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter { get: self, ended: false }
+        Iter::new(self)
     }
 
     /// Puts the first of the items, at least one; waits for room. Returns their number.
@@ -427,7 +427,7 @@ impl<T: Element> SimpleQueue<T> {
 
     fn wait(&self, what: WaitFor, timeout: Timeout) -> Result<(), RingError> {
         let ready = || if what == WaitFor::Items { self.ring.has_items() } else { self.ring.has_room() };
-        self.ring.wait(what, timeout, &ready, &|| super::company(&self.handle, &self.ring, what))
+        self.ring.wait(what, timeout, &ready, &|| super::peers(&self.handle, &self.ring, what))
     }
 }
 

@@ -1,15 +1,17 @@
-//! `Task`: an item that somebody works at, and that comes back if it is not done.
+//! `Task`: an item that this process works at, and that goes back to the queue if it is not done.
 
-use super::JoinableQueue;
+use super::leased::Leased;
 use super::leases::LeaseId;
+use super::message_queue::MessageQueue;
 use crate::sys::process_id::ProcessId;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-/// An item of a [`JoinableQueue`] in the hands of this process.
+/// An item of a [`JoinableQueue`](crate::JoinableQueue) that this process has taken and not marked as done.
 ///
-/// [`done`](Task::done) ends it. Dropped before that, by an early `?`, a panic, or the death of the process, it goes back to the
-/// front of the queue, as it was put: changes to the item here are not seen there.
+/// [`done`](Task::done) marks it as done. If it is dropped before, by an early `?`, a panic, or the death of the
+/// process, it goes back to the front of the queue, as it was put: changes that were made to the item through the task
+/// are lost.
 ///
 /// ```
 /// let queue = crossproc::JoinableQueue::new()?;
@@ -23,19 +25,25 @@ use std::ops::{Deref, DerefMut};
 /// ```
 ///
 /// # When a process dies
-/// The task comes back, once, and its count of deliveries is one more. Between the last line of the work and `done` it may have been
-/// worked at already: that is what "at least once" means.
+/// The task goes back to the queue, once, and its count of deliveries grows by one. The work itself may be finished
+/// already, if the process died between the end of the work and `done`: a task is done *at least once*.
 #[must_use = "a task that is dropped goes back to the queue"]
 pub struct Task<T> {
-    pub(super) item: Option<T>,
-    pub(super) queue: JoinableQueue<T>,
-    pub(super) grip: LeaseId,
-    /// A fork child's copy is not its own.
-    pub(super) process: ProcessId,
+    /// `None` once the task is done.
+    item: Option<T>,
+    /// Keeps the memory, but does not count as a holder.
+    queue: MessageQueue<Leased>,
+    lease: LeaseId,
+    /// The process that took the task. A copy in a fork child is not the task.
+    process: ProcessId,
 }
 
 impl<T> Task<T> {
-    /// The task is done; gives the item.
+    pub(super) fn new(item: T, queue: MessageQueue<Leased>, lease: LeaseId) -> Self {
+        Task { item: Some(item), queue, lease, process: ProcessId::current() }
+    }
+
+    /// Marks the task as done and returns the item.
     ///
     /// ```
     /// let queue = crossproc::JoinableQueue::new()?;
@@ -46,7 +54,7 @@ impl<T> Task<T> {
     pub fn done(self) -> T {
         let mut task = self;
         if task.process == ProcessId::current() {
-            task.queue.finish(&task.grip);
+            task.queue.acknowledge(&task.lease);
         }
         match task.item.take() {
             Some(item) => item,
@@ -54,7 +62,7 @@ impl<T> Task<T> {
         }
     }
 
-    /// How often the task was given out, from 1: more than that, and somebody gave up or died with it.
+    /// How often the task was delivered, this time included. More than 1: a worker gave it up, or died.
     ///
     /// ```
     /// let queue = crossproc::JoinableQueue::new()?;
@@ -65,7 +73,7 @@ impl<T> Task<T> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn deliveries(&self) -> u32 {
-        self.grip.deliveries
+        self.lease.deliveries
     }
 }
 
@@ -92,7 +100,7 @@ impl<T> DerefMut for Task<T> {
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         if self.item.is_some() && self.process == ProcessId::current() {
-            self.queue.put_back(&self.grip);
+            self.queue.requeue(&self.lease);
         }
     }
 }
