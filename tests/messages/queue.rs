@@ -297,7 +297,7 @@ fn a_consumer_that_is_killed_leaves_the_rest_to_the_other() {
 #[test]
 fn a_producer_that_is_killed_leaves_no_part_of_an_item() {
     fn fill(queue: Queue<Vec<u8>>) {
-        (0..=u8::MAX).for_each(|i| queue.put(vec![i; 8 << 20]).unwrap());
+        (0..=u8::MAX).for_each(|i| queue.put(vec![i; 1 << 20]).unwrap());
     }
     within(120, || {
         let mut random = Random(11);
@@ -308,11 +308,11 @@ fn a_producer_that_is_killed_leaves_no_part_of_an_item() {
             std::thread::sleep(Duration::from_micros(random.next() % 10_000));
             child.kill().unwrap();
             child.wait();
-            assert!(first == vec![0; 8 << 20]);
+            assert!(first == vec![0; 1 << 20]);
             let mut next = 1;
             loop {
                 match queue.try_get() {
-                    Ok(item) => assert!(item == vec![next; 8 << 20], "item {next}"),
+                    Ok(item) => assert!(item == vec![next; 1 << 20], "item {next}"),
                     Err(error) => break assert!(matches!(error, TryGetError::Disconnected | TryGetError::Empty)),
                 }
                 next += 1;
