@@ -1,4 +1,4 @@
-//! Exhaustive model of how a pool's results find who waits for them (`pool::hub`): who leads, who takes over, who is
+//! Exhaustive model of how a pool's results find who waits for them (`pool::shared`): who leads, who takes over, who is
 //! told. Every interleaving of threads that give tasks and wait, of the keeper, the caller and the crew, of workers,
 //! and of a worker's death. It checks the algorithm, and needs nothing from the crate.
 //!

@@ -1,13 +1,18 @@
-//! How a pool is to be.
+//! `PoolBuilder`: the settings of a pool, and its start.
 
-use super::Pool;
-use super::shared::Plan;
+use super::pool::Pool;
+use super::shared::{PoolConfig, PoolShared};
+use super::supervisor::Supervisor;
 use crate::entry::BoundCall;
 use crate::entry::captures_nothing;
+use crate::process::check_may_have_children;
+use crate::sys::signals;
 use crate::{Entry, Message, Outcome, PoolError, SegmentError, StartMethod, cpu_count};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
-/// How a pool is to be. From [`Pool::builder`].
+/// The settings of a pool; from [`Pool::builder`].
 ///
 /// ```
 /// use crossproc::Pool;
@@ -17,38 +22,87 @@ use std::time::Duration;
 /// ```
 #[must_use = "nothing is started before `build`"]
 pub struct PoolBuilder {
-    plan: Plan,
-    /// What is wrong with it.
+    config: PoolConfig,
+    /// What is wrong with the settings.
     error: Option<PoolError>,
 }
 
 impl std::fmt::Debug for PoolBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PoolBuilder")
-            .field("processes", &self.plan.processes)
-            .field("name", &self.plan.name)
+            .field("processes", &self.config.processes)
+            .field("name", &self.config.name)
             .finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// Creates a pool of `n` workers, which are daemons.
+    ///
+    /// # Errors
+    /// [`Zero`](PoolError::Zero) if `n` is 0; see [`PoolError`].
+    ///
+    /// ```
+    /// let pool = crossproc::Pool::new(2)?;
+    /// assert_eq!(pool.map(|x| x + 1, [1, 2, 3])?, [2, 3, 4]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn new(n: usize) -> Result<Pool, PoolError> {
+        Pool::builder().processes(n).build()
+    }
+
+    /// Returns a builder, for a pool with other settings.
+    ///
+    /// ```
+    /// let pool = crossproc::Pool::builder().processes(2).retries(1).build()?;
+    /// assert_eq!(pool.workers().len(), 2);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+
+    fn start(config: PoolConfig) -> Result<Pool, PoolError> {
+        check_may_have_children()?;
+        let shared = Arc::new(PoolShared::new(config)?);
+        let supervisor = Supervisor::start(shared.clone())?;
+        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new().name(name.into()).spawn(run).map_err(|error| PoolError::Spawn(error.into()))
+        };
+        let reader = shared.clone();
+        let read = Box::new(move || {
+            signals::block_signals(); // they go to the program's threads
+            reader.run_reader();
+        });
+        let threads = spawn("crossproc-pool", read)
+            .and_then(|reader| Ok((reader, spawn("crossproc-crew", Box::new(move || supervisor.run()))?)));
+        match threads {
+            Ok((reader, supervisor)) => Ok(Pool { shared, threads: Mutex::new(vec![reader, supervisor]) }),
+            Err(error) => {
+                shared.end_without_supervisor();
+                Err(error)
+            }
+        }
     }
 }
 
 impl PoolBuilder {
     pub(super) fn new() -> Self {
-        let plan = Plan {
-            processes: cpu_count().min(MOST_WORKERS),
+        let config = PoolConfig {
+            processes: cpu_count().min(MAX_WORKERS),
             initializer: None,
-            most_tasks: None,
+            max_tasks: None,
             method: StartMethod::default(),
             name: "PoolWorker".into(),
             daemon: true,
             timeout: None,
             retries: 0,
-            #[cfg(feature = "progress")]
             progress: false,
         };
-        PoolBuilder { plan, error: None }
+        PoolBuilder { config, error: None }
     }
 
-    /// How many workers, at most 1,000; [`cpu_count`] unless told otherwise. 0 is [`Zero`](PoolError::Zero), more are
+    /// Sets the number of workers; [`cpu_count`] by default. 0 is the error [`Zero`](PoolError::Zero), more than 1,000 are
     /// [`TooLarge`](SegmentError::TooLarge).
     ///
     /// ```
@@ -56,12 +110,12 @@ impl PoolBuilder {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn processes(mut self, n: usize) -> Self {
-        self.plan.processes = n;
+        self.config.processes = n;
         self
     }
 
-    /// Runs `f(args..)` in each worker before its first task, also in those that come later. If it panics or returns an error,
-    /// no worker can begin, and the pool is [`Broken`](PoolError::Broken).
+    /// Runs `f(args..)` in each worker before its first task, also in workers that are started later. If it panics or returns an
+    /// error, the pool is [`Broken`](PoolError::Broken).
     ///
     /// ```
     /// use crossproc::{Pool, TaskError};
@@ -81,14 +135,14 @@ impl PoolBuilder {
     {
         const { captures_nothing::<F>() };
         match BoundCall::once(f, args) {
-            Ok(action) => self.plan.initializer = Some(action),
+            Ok(call) => self.config.initializer = Some(call),
             Err(error) => self.error = Some(error.into()),
         }
         self
     }
 
-    /// Each worker ends behind so many tasks, and another takes its place: for tasks that leave memory behind. A chunk of a map
-    /// counts as one task. 0 is [`Zero`](PoolError::Zero).
+    /// Replaces each worker after `n` tasks, for instance because tasks leak memory. A chunk of a map counts as one task. 0 is the
+    /// error [`Zero`](PoolError::Zero).
     ///
     /// ```
     /// let pool = crossproc::Pool::builder().processes(1).max_tasks_per_child(2).build()?;
@@ -97,11 +151,11 @@ impl PoolBuilder {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn max_tasks_per_child(mut self, n: usize) -> Self {
-        self.plan.most_tasks = Some(n as u64);
+        self.config.max_tasks = Some(n as u64);
         self
     }
 
-    /// How workers come to be; see [`StartMethod`].
+    /// Sets how workers are started; see [`StartMethod`].
     ///
     /// ```
     /// use crossproc::{Pool, StartMethod};
@@ -110,11 +164,11 @@ impl PoolBuilder {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn start_method(mut self, method: StartMethod) -> Self {
-        self.plan.method = method;
+        self.config.method = method;
         self
     }
 
-    /// The workers' name, to which a number is added; `PoolWorker` unless told otherwise.
+    /// Sets the name of the workers, to which a number is added; `PoolWorker` by default.
     ///
     /// ```
     /// let pool = crossproc::Pool::builder().processes(1).name("cook").build()?;
@@ -122,12 +176,12 @@ impl PoolBuilder {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.plan.name = name.into();
+        self.config.name = name.into();
         self
     }
 
-    /// Whether workers are daemons, which may have no children: true unless told otherwise. Workers end with this process in
-    /// either case, and so do pools in them.
+    /// Sets whether workers are daemons, which may not have children; true by default. In both cases workers end with this process,
+    /// and so do pools in them.
     ///
     /// ```
     /// use crossproc::{Pool, PoolError, Result, SpawnError};
@@ -141,12 +195,12 @@ impl PoolBuilder {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn daemon(mut self, yes: bool) -> Self {
-        self.plan.daemon = yes;
+        self.config.daemon = yes;
         self
     }
 
-    /// How long one input may be worked at. Who takes longer is killed, and replaced; the result is
-    /// [`Timeout`](crate::TaskError::Timeout). It is looked at eight times in that time, at least ten times a second.
+    /// Sets the time limit of one input. A worker that takes longer is killed and replaced, and the result is
+    /// [`Timeout`](crate::TaskError::Timeout). The limit is checked eight times in this time, and at least ten times a second.
     ///
     /// ```
     /// use crossproc::{Pool, TaskError};
@@ -157,12 +211,12 @@ impl PoolBuilder {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn task_timeout(mut self, duration: Duration) -> Self {
-        self.plan.timeout = Some(duration);
+        self.config.timeout = Some(duration);
         self
     }
 
-    /// How often an input is tried again whose worker died with it; not at all unless told otherwise. So the function may have
-    /// run, in part or in full, more than once. Panics and time-outs are not tried again.
+    /// Sets how often an input is tried again after its worker died with it; 0 by default. The function may then have run more than
+    /// once, in part or in full. Panics and timeouts are not tried again.
     ///
     /// ```
     /// use crossproc::{Atomic, Pool};
@@ -178,11 +232,11 @@ impl PoolBuilder {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn retries(mut self, n: u32) -> Self {
-        self.plan.retries = n;
+        self.config.retries = n;
         self
     }
 
-    /// Shows a progress bar on the standard error for each `map` and `imap`: rate, time left.
+    /// Shows a progress bar with rate and time left on standard error, for each `map` and `imap`.
     ///
     /// ```
     /// let pool = crossproc::Pool::builder().processes(2).progress(true).build()?;
@@ -192,14 +246,15 @@ impl PoolBuilder {
     #[cfg(feature = "progress")]
     #[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
     pub fn progress(mut self, yes: bool) -> Self {
-        self.plan.progress = yes;
+        self.config.progress = yes;
         self
     }
 
     /// Starts the workers.
     ///
     /// # Errors
-    /// [`PoolError`]; nothing is left then. That an initializer fails is known when it has run, so the first task says it.
+    /// See [`PoolError`]; no process is left then. The failure of an initializer is known after it has run, so the first task returns
+    /// it.
     ///
     /// ```
     /// use crossproc::{Pool, PoolError};
@@ -209,12 +264,12 @@ impl PoolBuilder {
     pub fn build(self) -> Result<Pool, PoolError> {
         match self.error {
             Some(error) => Err(error),
-            None if self.plan.processes == 0 || self.plan.most_tasks == Some(0) => Err(PoolError::Zero),
-            None if self.plan.processes > MOST_WORKERS => Err(PoolError::Segment(SegmentError::TooLarge)),
-            None => Pool::start(self.plan),
+            None if self.config.processes == 0 || self.config.max_tasks == Some(0) => Err(PoolError::Zero),
+            None if self.config.processes > MAX_WORKERS => Err(PoolError::Segment(SegmentError::TooLarge)),
+            None => Pool::start(self.config),
         }
     }
 }
 
-/// Each takes one of the 1,024 places that a ring has for those who hold it.
-const MOST_WORKERS: usize = 1000;
+/// Each worker takes one of the 1,024 entries that a ring has for the processes that hold it.
+const MAX_WORKERS: usize = 1000;

@@ -1,139 +1,171 @@
-//! Tasks out to the workers, and what is taken back.
+//! Tasks to the workers, and tasks that are taken back.
 
+use super::in_flight::Chunk;
 use super::job::Job;
-use super::shared::{Chunk, Phase, PoolShared, watched};
-use super::task_table::{Entry, State as Step};
+use super::protocol::{TaskId, watched};
+use super::shared::PoolShared;
 use crate::TaskError;
+use crate::messages::MessageRing;
 use crate::messages::codec::Encoded;
 use crate::messages::codec::SendFailure;
 use crate::messages::record::Record;
 use crate::ring::RingError;
 use crate::sync::Timeout;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-fn same(one: &Arc<dyn Job>, other: &Arc<dyn Job>) -> bool {
-    std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
+/// Tasks that had no room in the ring.
+#[derive(Default)]
+struct Unsent {
+    /// Their slots, in order.
+    slots: Vec<u32>,
+    /// The first of them, if its message found the ring empty and yet had no room.
+    too_large: Option<u32>,
 }
 
 impl PoolShared {
+    /// Adds items of a job, to be run in chunks of `size`. A thread that `waits` for them at once can lead.
+    pub(super) fn submit(
+        &self,
+        job: Arc<dyn Job>,
+        (from, to): (usize, usize),
+        size: usize,
+        waits: bool,
+    ) -> Result<(), TaskError> {
+        if !self.is_owner() {
+            return Err(TaskError::PoolClosed);
+        }
+        let mut state = self.lock();
+        state.check()?;
+        let was_busy = state.in_flight.is_busy();
+        state.in_flight.push_back(Chunk { job, from, to, losses: 0 }, size);
+        drop(state);
+        if !was_busy && self.config.timeout.is_some() {
+            self.supervisor_bell.notify(); // it has to check times from here on
+        }
+        self.dispatch();
+        if !waits {
+            self.notify_leader(&mut self.lock());
+        }
+        Ok(())
+    }
+
     /// Sends as many tasks as have room.
     pub(super) fn dispatch(&self) {
-        const BATCH: usize = 64;
-        if self.is_served_here() {
-            return; // this very thread does it, further up, and sends what there is then
+        if self.runs_user_code_here() {
+            return; // further up, this thread is in `dispatch` or `handle`, and sends what there is after that
         }
         loop {
             let mut over = Vec::new();
             let mut state = self.lock();
-            let room = state.window(self.plan.processes).saturating_sub(state.in_flight()).min(BATCH);
-            let mut sent = Vec::new();
-            while sent.len() < room
-                && !state.free.is_empty()
-                && let Some(piece) = state.take_piece(&mut over)
-                && let Some(slot) = state.free.pop()
-            {
-                let place = &mut state.slots[slot as usize];
-                place.piece = Some(piece.clone());
-                self.board.set(slot, place.generation, Step::Queued);
-                sent.push((slot, place.generation, piece));
-            }
-            let was_refused = state.is_refused;
-            if sent.is_empty() {
-                state.is_refused &= !state.backlog.is_empty();
+            let batch = state.in_flight.take_batch(&self.table, self.config.processes, &mut over);
+            let was_refused = state.in_flight.is_refused;
+            if batch.is_empty() {
+                state.in_flight.is_refused &= state.in_flight.has_backlog();
                 drop(state);
-                return; // and what is over goes
+                return; // `over` is dropped without the lock
             }
             drop(state);
             drop(over);
-            if !self.send(sent) {
+            if !self.send_batch(batch) {
                 return;
             }
             if was_refused {
-                self.lock().is_refused = false;
+                self.lock().in_flight.is_refused = false;
             }
         }
     }
 
-    /// False: there is no room for more now.
-    fn send(&self, tasks: Vec<(u32, u32, Chunk)>) -> bool {
+    /// Sends tasks. False: there is no room for more now.
+    fn send_batch(&self, batch: Vec<(TaskId, Chunk)>) -> bool {
         let Ok(mail) = self.tasks.message_ring() else { return false };
-        let mut notes = Vec::with_capacity(tasks.len());
-        let mut noted = Vec::with_capacity(tasks.len());
-        let mut tasks = tasks.into_iter();
-        let mut refused = None;
-        let serving = self.serve();
-        for (slot, generation, piece) in tasks.by_ref() {
-            let mut note = Record::default();
-            let encoded = piece.job.encode(slot, generation, piece.from, piece.to, &mut note);
+        let unsent = self.encode_and_send(mail, batch);
+        unsent.slots.is_empty() || self.put_back_unsent(mail, unsent)
+    }
+
+    /// Encodes tasks. Long ones are sent at once, the records of short ones together at the end.
+    fn encode_and_send(&self, mail: &MessageRing, batch: Vec<(TaskId, Chunk)>) -> Unsent {
+        let mut records = Vec::with_capacity(batch.len());
+        let mut recorded = Vec::with_capacity(batch.len());
+        let mut batch = batch.into_iter();
+        let mut unsent = Unsent::default();
+        let mark = self.mark_user_code();
+        for (task, chunk) in batch.by_ref() {
+            let mut record = Record::default();
+            let encoded = chunk.job.encode(task, chunk.from, chunk.to, &mut record);
             let kept = encoded.and_then(|mut encoded| {
-                let custody = encoded.as_mut().map(Encoded::keep_handles).transpose()?.flatten();
-                Ok((encoded, custody))
+                let handles = encoded.as_mut().map(Encoded::keep_handles).transpose()?.flatten();
+                Ok((encoded, handles))
             });
             match kept {
                 Ok((None, _)) => {
-                    notes.push(note);
-                    noted.push(slot);
+                    records.push(record);
+                    recorded.push(task.slot);
                 }
-                Ok((Some(encoded), custody)) => {
+                Ok((Some(encoded), handles)) => {
                     let mut state = self.lock();
-                    state.saw(encoded.length());
-                    state.slots[slot as usize].custody = custody; // before anybody can say that it was taken
+                    state.in_flight.note_message_size(encoded.length());
+                    state.in_flight.set_handles(task.slot, handles); // before a worker can have taken the task
                     drop(state);
                     let was_empty = !mail.has_messages();
                     match mail.send_encoded(encoded, Timeout::Now, &watched) {
                         Ok(()) => {}
-                        Err(SendFailure::Ring(stop)) => {
-                            refused = Some((slot, stop == RingError::NoSpace && was_empty));
+                        Err(SendFailure::Ring(error)) => {
+                            unsent.slots.push(task.slot);
+                            unsent.too_large = (error == RingError::NoSpace && was_empty).then_some(task.slot);
                             break;
                         }
-                        Err(SendFailure::Codec(error)) => self.fail_slot(slot, TaskError::Encode(error)),
+                        Err(SendFailure::Codec(error)) => self.fail_slot(task.slot, TaskError::Encode(error)),
                     }
                 }
-                Err(error) => self.fail_slot(slot, TaskError::Encode(error)),
+                Err(error) => self.fail_slot(task.slot, TaskError::Encode(error)),
             }
         }
-        drop(serving);
-        let mut left: Vec<u32> = refused.iter().map(|(slot, _)| *slot).collect();
-        left.extend(tasks.map(|(slot, ..)| slot));
-        let mut from = 0;
-        while from < notes.len() {
-            match mail.send_many(&notes[from..], Timeout::Now, &watched) {
-                Ok(sent) => from += sent,
+        drop(mark);
+        unsent.slots.extend(batch.map(|(task, _)| task.slot));
+        let mut sent = 0;
+        while sent < records.len() {
+            match mail.send_many(&records[sent..], Timeout::Now, &watched) {
+                Ok(more) => sent += more,
                 Err(_) => break,
             }
         }
-        left.splice(0..0, noted.drain(from..));
-        if left.is_empty() {
-            return true;
-        }
-        // They go to the front again. Where nothing is in that could make room when it is taken, there is no room at all.
+        unsent.slots.splice(0..0, recorded.drain(sent..));
+        unsent
+    }
+
+    /// Puts unsent tasks back to the front of the backlog. One that is too large fails if no message is in the ring that could make
+    /// room when it is taken: it will never have room. True: the next tasks can be tried.
+    fn put_back_unsent(&self, mail: &MessageRing, unsent: Unsent) -> bool {
         let mut state = self.lock();
-        let release = |slot| Some((slot, state.release(&self.board, slot)?));
-        let pieces: Vec<_> = left.into_iter().rev().filter_map(release).collect();
-        let hopeless = refused.filter(|(_, alone)| *alone && !mail.has_messages()).map(|(slot, _)| slot);
+        let release = |slot| Some((slot, state.in_flight.release(&self.table, slot)?));
+        let chunks: Vec<_> = unsent.slots.into_iter().rev().filter_map(release).collect();
+        let hopeless = unsent.too_large.filter(|_| !mail.has_messages());
         let mut failed = None;
-        for (slot, piece) in pieces {
+        for (slot, chunk) in chunks {
             match hopeless == Some(slot) {
-                true => failed = Some(piece),
-                false => state.put_back(piece),
+                true => failed = Some(chunk),
+                false => state.in_flight.put_back(chunk),
             }
         }
-        state.in_hand += usize::from(failed.is_some());
-        let is_news = failed.is_none() && !std::mem::replace(&mut state.is_refused, failed.is_none());
-        drop(state);
-        if is_news {
-            self.bell.notify(); // the crew tries again
+        let is_refused = failed.is_none();
+        let was_refused = state.in_flight.is_refused;
+        match is_refused {
+            true => state.in_flight.is_refused = true,
+            false => state.in_flight.hold(),
         }
-        if let Some(piece) = failed {
-            self.fail(&piece, &TaskError::NoSpace);
+        drop(state);
+        if is_refused && !was_refused {
+            self.supervisor_bell.notify(); // the supervisor tries again
+        }
+        if let Some(chunk) = failed {
+            self.fail_held(&chunk, &TaskError::NoSpace);
         }
         hopeless.is_some()
     }
 
-    /// Tries again to send what had no room. Whether there still is some.
+    /// Tries again to send tasks that had no room. True: some still have none.
     pub(super) fn try_again(&self) -> bool {
-        let is_refused = || self.lock().is_refused;
+        let is_refused = || self.lock().in_flight.is_refused;
         if is_refused() {
             self.dispatch();
         }
@@ -142,83 +174,50 @@ impl PoolShared {
 
     fn fail_slot(&self, slot: u32, error: TaskError) {
         let mut state = self.lock();
-        let piece = state.release(&self.board, slot);
-        state.in_hand += usize::from(piece.is_some());
+        let chunk = state.in_flight.release(&self.table, slot);
+        if chunk.is_some() {
+            state.in_flight.hold();
+        }
         drop(state);
-        if let Some(piece) = piece {
-            self.fail(&piece, &error);
+        if let Some(chunk) = chunk {
+            self.fail_held(&chunk, &error);
         }
     }
 
-    /// A piece that was in hand has this error.
-    fn fail(&self, piece: &Chunk, error: &TaskError) {
-        let serving = self.serve();
-        piece.job.fail(piece.from, piece.to, error, self);
-        drop(serving);
-        self.lock().in_hand -= 1;
-        self.settle();
+    /// Gives a chunk that this thread holds an error, and ends the hold.
+    fn fail_held(&self, chunk: &Chunk, error: &TaskError) {
+        let mark = self.mark_user_code();
+        chunk.job.fail(chunk.from, chunk.to, error, self);
+        drop(mark);
+        self.lock().in_flight.end_hold();
+        self.release_workers_if_done();
     }
 
-    /// B2: a task that was not begun. False: it was taken meanwhile.
-    pub(super) fn take_back(&self, slot: u32, entry: Entry) -> bool {
-        self.board.change(slot, entry, Entry { state: Step::Free, ..entry })
+    /// Takes back the tasks of jobs that are over.
+    pub(super) fn take_back_over(&self) {
+        self.take_back(&|chunk| chunk.job.is_over());
     }
 
-    /// Takes back what nobody cares for any more.
-    pub(super) fn sweep(&self) {
-        self.take_back_all(&|piece| piece.job.is_over());
-    }
-
-    /// The items of a job that were not begun will not be. Whether there were any.
+    /// Takes back the items of a job that no worker has begun. Returns whether there were any.
     pub(super) fn cancel(&self, job: &Arc<dyn Job>) -> bool {
-        self.take_back_all(&|piece| same(&piece.job, job))
+        self.take_back(&|chunk| std::ptr::addr_eq(Arc::as_ptr(&chunk.job), Arc::as_ptr(job)))
     }
 
-    fn take_back_all(&self, which: &dyn Fn(&Chunk) -> bool) -> bool {
+    fn take_back(&self, which: &dyn Fn(&Chunk) -> bool) -> bool {
         if !self.is_owner() {
             return false;
         }
-        let mut over = Vec::new(); // to be dropped without the lock
         let mut state = self.lock();
-        let (taken, left) = state.backlog.drain(..).partition::<VecDeque<_>, _>(|stock| which(&stock.piece));
-        state.backlog = left;
-        let mut cancelled = !taken.is_empty();
-        for slot in 0..state.slots.len() as u32 {
-            let place = &state.slots[slot as usize];
-            if !place.piece.as_ref().is_some_and(which) {
-                continue;
-            }
-            loop {
-                let entry = self.board.entry(slot);
-                if !matches!(entry.state, Step::Queued | Step::Claimed) {
-                    break;
-                }
-                if self.take_back(slot, entry) {
-                    over.extend(state.release(&self.board, slot));
-                    cancelled = true;
-                    break;
-                }
-            }
-        }
-        let is_idle = state.leader.is_some() && !state.is_busy();
+        let pending = state.in_flight.remove_pending(which);
+        let taken = state.in_flight.take_back(&self.table, which);
+        let is_idle = state.leadership.has_leader() && !state.in_flight.is_busy();
         drop(state);
-        drop((taken, over));
+        let were_any = !pending.is_empty() || !taken.is_empty();
+        drop((pending, taken)); // without the lock: perhaps the last references to jobs
         if is_idle {
-            self.look();
+            self.wake_leader();
         }
-        self.settle();
-        cancelled
-    }
-
-    /// A closed pool that has nothing to do any more lets its workers go.
-    pub(super) fn settle(&self) {
-        let state = self.lock();
-        if state.phase == Phase::Closed && state.is_done() {
-            if let Ok(mail) = self.tasks.message_ring() {
-                mail.close();
-            }
-            drop(state);
-            self.bell.notify();
-        }
+        self.release_workers_if_done();
+        were_any
     }
 }

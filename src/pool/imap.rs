@@ -1,8 +1,11 @@
-//! `Imap`: a map whose inputs are taken as they are needed, and whose results are given as they are asked for.
+//! `Imap`: a map that takes inputs from its iterator as they are needed, and returns results one by one.
 
-use super::Pool;
-use super::job::{Call, Sink, Task};
-use super::shared::{PoolShared, locked};
+use super::completion::Completion;
+use super::job::{TaskCode, TypedJob};
+use super::pool::Pool;
+use super::progress::MapProgress;
+use super::sinks::ResultSink;
+use crate::error::locked;
 use crate::sys::Deadline;
 use crate::{Message, TaskError};
 use std::collections::{BTreeMap, VecDeque};
@@ -10,14 +13,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 use std::time::Duration;
 
-type Job<I, R> = Arc<Call<(<I as Iterator>::Item,), R, Stream<R>>>;
+type ImapJob<I, R> = Arc<TypedJob<(<I as Iterator>::Item,), ResultStream<R>>>;
 
-/// The results of a map without end; from [`Pool::imap`] and [`Pool::imap_unordered`].
+/// An iterator over the results of a map whose inputs may be endless; from [`Pool::imap`] and [`Pool::imap_unordered`].
 ///
-/// Inputs are taken from their iterator in calls of `next` alone, so it may borrow what it likes. At most
-/// [`buffer`](Imap::buffer) inputs, and at least one chunk, are taken whose results were not given out yet; as many as that, as soon as
-/// results are asked for, so an iterator that waits for results of its own inputs needs a buffer of 1. Dropping it takes back what has
-/// not begun.
+/// Inputs are taken from their iterator in calls of `next` only, so the iterator may borrow. Each call takes inputs until
+/// [`buffer`](Imap::buffer) inputs, or at least one chunk, are taken whose results were not returned yet. An iterator that waits for
+/// results of its own inputs therefore needs a buffer of 1. Dropping an `Imap` takes back inputs that no worker has begun.
 ///
 /// ```
 /// let pool = crossproc::Pool::new(2)?;
@@ -29,56 +31,89 @@ type Job<I, R> = Arc<Call<(<I as Iterator>::Item,), R, Stream<R>>>;
 ///
 /// # When a process dies
 /// See [`Pool`]: the input that a worker died with is an error among the other results.
-#[must_use = "nothing is done before `next`"]
+#[must_use = "no input is taken before `next` is called"]
 pub struct Imap<'p, I: Iterator, R> {
     pool: &'p Pool,
     items: Option<I>,
     chunk: usize,
     buffer: usize,
-    job: Result<Job<I, R>, TaskError>,
-    stream: Stream<R>,
-    /// So many inputs were taken, and so many results given out.
+    job: Result<ImapJob<I, R>, TaskError>,
+    stream: ResultStream<R>,
+    /// How many inputs were taken, and how many results were returned.
     taken: usize,
-    given: usize,
-    /// An error of the whole was given out.
+    returned: usize,
+    /// There are no more results.
     ended: bool,
-    #[cfg(feature = "progress")]
-    progress: Option<super::progress::Progress>,
+    progress: Option<MapProgress>,
+}
+
+impl Pool {
+    /// Maps a function over inputs, and returns an iterator over the results, in order. Inputs are taken only as they are needed, so
+    /// they may be endless; see [`Imap`] for how many are taken ahead. An input that fails is an error among the results.
+    ///
+    /// ```
+    /// let pool = crossproc::Pool::new(2)?;
+    /// let squares: Result<Vec<u64>, _> = pool.imap(|x| x * x, 0..).take(4).collect();
+    /// assert_eq!(squares?, [0, 1, 4, 9]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn imap<I: IntoIterator, R: Message>(&self, f: fn(I::Item) -> R, items: I) -> Imap<'_, I::IntoIter, R>
+    where
+        I::Item: Message,
+    {
+        Imap::new(self, f, items.into_iter(), true)
+    }
+
+    /// Maps like [`imap`](Pool::imap), but returns each result as soon as it has come.
+    ///
+    /// ```
+    /// let pool = crossproc::Pool::new(2)?;
+    /// let mut squares = pool.imap_unordered(|x| x * x, 0..4).collect::<Result<Vec<u64>, _>>()?;
+    /// squares.sort();
+    /// assert_eq!(squares, [0, 1, 4, 9]);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn imap_unordered<I: IntoIterator, R: Message>(&self, f: fn(I::Item) -> R, items: I) -> Imap<'_, I::IntoIter, R>
+    where
+        I::Item: Message,
+    {
+        Imap::new(self, f, items.into_iter(), false)
+    }
 }
 
 impl<I: Iterator, R> std::fmt::Debug for Imap<'_, I, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Imap").field("taken", &self.taken).field("given", &self.given).finish_non_exhaustive()
+        f.debug_struct("Imap").field("taken", &self.taken).field("returned", &self.returned).finish_non_exhaustive()
     }
 }
 
-/// Results that have come.
-struct Stream<R>(Arc<Mutex<Came<R>>>);
+/// Results that have come and were not returned.
+struct ResultStream<R>(Arc<Mutex<ReadyResults<R>>>);
 
-impl<R> Clone for Stream<R> {
+impl<R> Clone for ResultStream<R> {
     fn clone(&self) -> Self {
-        Stream(self.0.clone())
+        ResultStream(self.0.clone())
     }
 }
 
-struct Came<R> {
+struct ReadyResults<R> {
     by_number: BTreeMap<usize, Result<R, TaskError>>,
-    in_turn: VecDeque<Result<R, TaskError>>,
+    arrived: VecDeque<Result<R, TaskError>>,
     in_order: bool,
-    /// The next that is wanted, where they are wanted in order.
+    /// The number of the next result, if they are returned in order.
     next: usize,
     thread: Option<Thread>,
     is_over: bool,
 }
 
-impl<R> Came<R> {
+impl<R> ReadyResults<R> {
     fn is_there(&self) -> bool {
-        if self.in_order { self.by_number.contains_key(&self.next) } else { !self.in_turn.is_empty() }
+        if self.in_order { self.by_number.contains_key(&self.next) } else { !self.arrived.is_empty() }
     }
 
     fn take(&mut self) -> Option<Result<R, TaskError>> {
         if !self.in_order {
-            return self.in_turn.pop_front();
+            return self.arrived.pop_front();
         }
         let answer = self.by_number.remove(&self.next)?;
         self.next += 1;
@@ -86,21 +121,23 @@ impl<R> Came<R> {
     }
 }
 
-impl<R: Message> Sink<R> for Stream<R> {
-    fn put(&self, item: usize, answer: Result<R, TaskError>, _: &PoolShared) {
-        let mut came = locked(&self.0);
-        if came.is_over {
-            drop(came);
+impl<R: Message> ResultSink for ResultStream<R> {
+    type Output = R;
+
+    fn put(&self, item: usize, answer: Result<R, TaskError>, _: &dyn Completion) {
+        let mut ready = locked(&self.0);
+        if ready.is_over {
+            drop(ready);
             return drop(answer);
         }
-        match came.in_order {
-            true => drop(came.by_number.insert(item, answer)),
-            false => came.in_turn.push_back(answer),
+        match ready.in_order {
+            true => drop(ready.by_number.insert(item, answer)),
+            false => ready.arrived.push_back(answer),
         }
-        if came.is_there()
-            && let Some(thread) = came.thread.take()
+        if ready.is_there()
+            && let Some(thread) = ready.thread.take()
         {
-            drop(came);
+            drop(ready);
             thread.unpark();
         }
     }
@@ -115,46 +152,45 @@ where
     I::Item: Message,
 {
     pub(super) fn new(pool: &'p Pool, f: fn(I::Item) -> R, items: I, in_order: bool) -> Self {
-        let stream = Stream(Arc::new(Mutex::new(Came {
+        let stream = ResultStream(Arc::new(Mutex::new(ReadyResults {
             by_number: BTreeMap::new(),
-            in_turn: VecDeque::new(),
+            arrived: VecDeque::new(),
             in_order,
             next: 0,
             thread: None,
             is_over: false,
         })));
-        let task = pool.hub.check().and_then(|()| Task::of(f));
-        let job = task.map(|task| Call::new(task, Vec::new(), stream.clone()));
+        let task = pool.shared.check().and_then(|()| TaskCode::of(f));
+        let job = task.map(|task| TypedJob::new(task, Vec::new(), stream.clone()));
         Imap {
             pool,
-            #[cfg(feature = "progress")]
-            progress: pool.hub.progress(items.size_hint().1),
+            progress: pool.shared.progress(items.size_hint().1),
             items: Some(items),
             chunk: 1,
-            buffer: 4 * pool.hub.plan.processes,
+            buffer: 4 * pool.shared.config.processes,
             job,
             stream,
             taken: 0,
-            given: 0,
+            returned: 0,
             ended: false,
         }
     }
 
-    /// Takes inputs, as many as may be, and has them worked at. False: there is nothing to wait for.
+    /// Takes as many inputs as the buffer allows, and submits them. False: there is no result to wait for.
     fn feed(&mut self) -> Result<bool, TaskError> {
         if self.chunk == 0 {
             return Err(TaskError::ChunkSize);
         }
         while let Some(items) = &mut self.items {
-            let ahead = self.taken - self.given;
+            let ahead = self.taken - self.returned;
             let room = self.buffer.saturating_sub(ahead);
-            // A whole chunk, unless nothing is on its way: then what may be taken, but one at least.
+            // A whole chunk; if no result is outstanding, as many inputs as are allowed, but at least one.
             let count = match room >= self.chunk {
                 true => self.chunk,
                 false if ahead == 0 => room.max(1),
                 false => break,
             };
-            self.pool.hub.check()?; // before an input is taken that nobody would work at
+            self.pool.shared.check()?; // before an input is taken that would not be run
             let more: Vec<_> = items.take(count).map(|item| (item,)).collect();
             if more.len() < count {
                 self.items = None;
@@ -165,13 +201,13 @@ where
             let job = self.job.clone()?;
             let (from, to) = (self.taken, self.taken + more.len());
             job.extend(more);
-            self.pool.hub.submit(job, (from, to), self.chunk, true)?;
+            self.pool.shared.submit(job, (from, to), self.chunk, true)?;
             self.taken = to;
         }
-        Ok(self.taken > self.given)
+        Ok(self.taken > self.returned)
     }
 
-    /// None when the time is over.
+    /// The next result; None when the time is over.
     fn next_until(&mut self, deadline: Option<Deadline>) -> Option<Option<Result<R, TaskError>>> {
         if self.ended {
             return Some(None);
@@ -182,21 +218,21 @@ where
                 self.end();
                 return Some(None);
             }
-            // What is on its way comes first.
-            Err(error) if self.taken == self.given => {
+            // Results that are outstanding come first.
+            Err(error) if self.taken == self.returned => {
                 self.end();
                 return Some(Some(Err(error)));
             }
             Err(_) => {}
         }
         let register = |thread: Thread| {
-            let mut came = locked(&self.stream.0);
-            came.thread = Some(thread);
-            !came.is_there()
+            let mut ready = locked(&self.stream.0);
+            ready.thread = Some(thread);
+            !ready.is_there()
         };
-        let hub = &self.pool.hub;
-        let refusal = || hub.refusal().filter(|_| !locked(&self.stream.0).is_there());
-        if !hub.drive(&register, deadline) && deadline.is_some() && refusal().is_none() {
+        let shared = &self.pool.shared;
+        let refusal = || shared.refusal().filter(|_| !locked(&self.stream.0).is_there());
+        if !shared.wait_until(&register, deadline) && deadline.is_some() && refusal().is_none() {
             return None;
         }
         let Some(answer) = locked(&self.stream.0).take() else {
@@ -204,14 +240,13 @@ where
             self.end();
             return Some(Some(Err(error)));
         };
-        self.given += 1;
-        #[cfg(feature = "progress")]
-        self.progress.iter().for_each(|progress| progress.step());
+        self.returned += 1;
+        self.progress.iter().for_each(MapProgress::step);
         Some(Some(answer))
     }
 
-    /// The next result, if it comes within that time, by the monotonic clock; else [`Timeout`](TaskError::Timeout), and a later call
-    /// may give it. The time that the iterator takes for inputs comes on top.
+    /// Returns the next result if it comes within `duration` of the monotonic clock; otherwise [`Timeout`](TaskError::Timeout), and a
+    /// later call may return it. The time that the iterator of inputs takes is not counted.
     ///
     /// ```
     /// use std::time::Duration;
@@ -228,7 +263,7 @@ where
 }
 
 impl<I: Iterator, R> Imap<'_, I, R> {
-    /// So many inputs go to a worker at a time: 1 unless told otherwise; 0 makes the first result
+    /// Sets how many inputs are sent to a worker at a time; 1 by default. With 0 the first result is
     /// [`ChunkSize`](TaskError::ChunkSize).
     ///
     /// ```
@@ -237,13 +272,13 @@ impl<I: Iterator, R> Imap<'_, I, R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn chunksize(mut self, k: usize) -> Self {
-        self.buffer = self.buffer.max(k.saturating_mul(2 * self.pool.hub.plan.processes));
+        self.buffer = self.buffer.max(k.saturating_mul(2 * self.pool.shared.config.processes));
         self.chunk = k;
         self
     }
 
-    /// At most so many inputs are taken from their iterator whose results were not given out: four for each worker unless told
-    /// otherwise, or two chunks. With 0 it is one.
+    /// Sets how many inputs may be taken from their iterator whose results were not returned; by default four for each worker, or two
+    /// chunks for each worker if that is more. With 0 it is one.
     ///
     /// ```
     /// use std::cell::Cell;
@@ -261,8 +296,7 @@ impl<I: Iterator, R> Imap<'_, I, R> {
     fn end(&mut self) {
         self.ended = true;
         self.items = None;
-        #[cfg(feature = "progress")]
-        self.progress.take().iter().for_each(|progress| progress.end());
+        self.progress.take().iter().for_each(MapProgress::end);
     }
 }
 
@@ -279,12 +313,12 @@ where
 
 impl<I: Iterator, R> Drop for Imap<'_, I, R> {
     fn drop(&mut self) {
-        let mut came = locked(&self.stream.0);
-        came.is_over = true;
-        let results = (std::mem::take(&mut came.by_number), std::mem::take(&mut came.in_turn));
-        drop(came);
+        let mut ready = locked(&self.stream.0);
+        ready.is_over = true;
+        let results = (std::mem::take(&mut ready.by_number), std::mem::take(&mut ready.arrived));
+        drop(ready);
         drop(results);
-        self.pool.hub.sweep();
+        self.pool.shared.take_back_over();
         self.end();
     }
 }

@@ -1,7 +1,5 @@
-//! What a pool knows of its work: who did how much, and what took longest.
+//! Public statistics of a pool: the work of each worker, and the slowest tasks.
 
-use super::shared::{PoolShared, WorkerSlot};
-use super::task_table::Counts;
 use crate::Message;
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +17,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerInfo {
-    /// Its process number.
+    /// Its process id.
     pub id: u32,
     /// Its name.
     pub name: String,
@@ -27,7 +25,7 @@ pub struct WorkerInfo {
     pub tasks: u64,
 }
 
-/// What a pool knows of its work so far, from [`Pool::insights`](crate::Pool::insights). Printed, it is a table.
+/// Statistics of a pool's work so far, from [`Pool::insights`](crate::Pool::insights). `Display` prints a table.
 ///
 /// ```
 /// let pool = crossproc::Pool::new(2)?;
@@ -41,52 +39,52 @@ pub struct WorkerInfo {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Insights {
-    /// One for each place of a worker, with what all workers did that were there.
+    /// One for each worker slot, with the sums of all workers that were in it.
     pub workers: Vec<WorkerInsights>,
-    /// The tasks that took longest, at most 5, the longest first.
+    /// The slowest tasks, at most 5, the slowest first.
     pub slowest: Vec<SlowTask>,
 }
 
-/// What the workers did that had one place in a pool, one after the other. See [`Insights`].
+/// The work of all workers that were in one slot of a pool, one after the other. See [`Insights`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerInsights {
-    /// The process number of the last of them.
+    /// The process id of the last worker.
     pub id: u32,
     /// Its name.
     pub name: String,
-    /// How many there were.
+    /// How many workers there were.
     pub starts: u64,
-    /// How long they took to start, with the initializer.
+    /// The time they took to start, with the initializer.
     pub start_up: Duration,
-    /// How long they waited for tasks.
+    /// The time they waited for tasks.
     pub waiting: Duration,
-    /// How long they worked at tasks that they ended.
+    /// The time they worked at tasks that they completed.
     pub working: Duration,
-    /// How many tasks they ended; a chunk of a map is one.
+    /// How many tasks they completed; a chunk of a map is one task.
     pub tasks: u64,
-    /// How many inputs there were in those.
+    /// How many inputs those tasks had.
     pub items: u64,
 }
 
-/// A task that took long. See [`Insights`].
+/// One of the slowest tasks of a pool. See [`Insights`].
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SlowTask {
-    /// How long it took, in its worker.
+    /// The time it took in its worker.
     pub duration: Duration,
-    /// Which input of a map it was, or the first of those.
+    /// The index of its input, or of its first input, among those of a map; None if it is not part of a map.
     pub index: Option<usize>,
     /// How many inputs it had.
     pub items: usize,
-    /// The process that did it; 0 where that has ended since.
+    /// The process id of its worker; 0 if that has ended.
     pub worker: u32,
-    input: Vec<u8>,
+    pub(super) input: Vec<u8>,
 }
 
 impl SlowTask {
-    /// Its (first) input: the tuple of the function's arguments, so `(T,)` of one. None if it is of another type, or has handles
-    /// in it.
+    /// Returns its first input: the tuple of the function's arguments, which is `(T,)` for one argument. None if the input is of
+    /// another type, or has handles in it.
     ///
     /// ```
     /// let pool = crossproc::Pool::new(1)?;
@@ -110,92 +108,6 @@ impl fmt::Debug for SlowTask {
             .field("items", &self.items)
             .field("worker", &self.worker)
             .finish_non_exhaustive()
-    }
-}
-
-/// What the workers did that are gone.
-#[derive(Default)]
-pub(super) struct Past {
-    counts: Counts,
-    start_up: u64,
-    starts: u64,
-    /// When the last one was started.
-    started: u64,
-}
-
-impl Past {
-    /// A worker is gone.
-    pub(super) fn add(&mut self, counts: Counts) {
-        let Past { counts: sum, start_up, starts, started } = self;
-        sum.tasks += counts.tasks;
-        sum.items += counts.items;
-        sum.working += counts.working;
-        sum.waiting += counts.waiting;
-        *starts += 1;
-        if counts.ready_at != 0 {
-            *start_up += counts.ready_at.saturating_sub(*started);
-        }
-    }
-
-    pub(super) fn begin(&mut self, now: u64) {
-        self.started = now;
-    }
-}
-
-/// The tasks that took longest.
-#[derive(Default)]
-pub(super) struct Slowest(Vec<SlowTask>);
-
-impl Slowest {
-    const MOST: usize = 5;
-
-    /// Whether such a task is one of them.
-    #[inline]
-    pub(super) fn wants(&self, took: u64) -> bool {
-        self.0.len() < Self::MOST || self.0.last().is_some_and(|last| u128::from(took) > last.duration.as_nanos())
-    }
-
-    pub(super) fn add(&mut self, took: u64, index: Option<usize>, items: usize, worker: u32, input: Vec<u8>) {
-        let duration = Duration::from_nanos(took);
-        let at = self.0.partition_point(|other| other.duration >= duration);
-        self.0.insert(at, SlowTask { duration, index, items, worker, input });
-        self.0.truncate(Self::MOST);
-    }
-}
-
-impl PoolShared {
-    pub(super) fn workers(&self) -> Vec<WorkerInfo> {
-        let state = self.lock();
-        let alive = state.seats.iter().enumerate().filter(|(_, seat)| seat.process.is_some());
-        let info = |(at, seat): (usize, &WorkerSlot)| WorkerInfo {
-            id: seat.pid,
-            name: seat.name.clone(),
-            tasks: self.board.sheet(at).counts().tasks,
-        };
-        alive.map(info).collect()
-    }
-
-    pub(super) fn insights(&self) -> Insights {
-        let state = self.lock();
-        let workers = state.seats.iter().enumerate().map(|(at, seat)| {
-            let now = match seat.is_taken {
-                true => self.board.sheet(at).counts(),
-                false => Counts::default(),
-            };
-            let Past { counts: past, start_up, starts, started } = &seat.past;
-            let starting = if now.ready_at == 0 { 0 } else { now.ready_at.saturating_sub(*started) };
-            WorkerInsights {
-                id: seat.pid,
-                name: seat.name.clone(),
-                starts: starts + u64::from(seat.is_taken),
-                start_up: Duration::from_nanos(start_up + starting),
-                waiting: Duration::from_nanos(past.waiting + now.waiting),
-                working: Duration::from_nanos(past.working + now.working),
-                tasks: past.tasks + now.tasks,
-                items: past.items + now.items,
-            }
-        });
-        Insights { workers: workers.collect(), slowest: state.slowest.0.clone() }
     }
 }
 

@@ -1,315 +1,178 @@
-//! A job: one call of the program's, of one item or many, as its pool sees it; and what becomes of the results.
-//!
-//! A job knows the types; the rest of the pool only knows that its items have numbers.
+//! A job: one call of the program, with one item or many. A job knows the types; the rest of the pool knows item numbers only.
 
-use super::callbacks::unharmed;
-use super::promise::Promise;
-use super::protocol::{Head, Outcome, Report, codec};
-use super::shared::{PoolShared, locked};
-use super::worker::{Trampoline, trampoline, trampoline_with};
+use super::completion::Completion;
+use super::inputs::Inputs;
+use super::protocol::{ItemOutcome, Report, SharedId, TaskHeader, TaskId, codec_error};
+use super::reentrancy::{caught, unharmed};
+use super::running_task::{Trampoline, trampoline, trampoline_with};
+use super::shared_requests::{SharedRequests, ValueRequest};
+use super::sinks::ResultSink;
 use crate::entry::Code;
-use crate::messages::codec as ring;
+use crate::messages::codec;
 use crate::messages::codec::{Encoded, Incoming};
 use crate::messages::record::Record;
-use crate::segment::transfer::InFlightGuard;
-use crate::{CodecError, Entry, Message, Sender, TaskError};
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use crate::{CodecError, Entry, Message, TaskError};
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 pub(super) trait Job: Send + Sync {
-    /// Encodes a task of the items from `from` to `to`: into the note, or else what it gives.
-    fn encode(&self, slot: u32, generation: u32, from: usize, to: usize, note: &mut Record) -> Encoding;
-    /// Results of so many items have come.
-    fn accept(&self, from: usize, count: usize, results: Results<'_>, hub: &PoolShared);
-    /// The items have this error.
-    fn fail(&self, from: usize, to: usize, error: &TaskError, hub: &PoolShared);
-    /// Whether items have a number that tells the program something.
+    /// Encodes a task of the items `from..to`: into the record, or else into what is returned.
+    fn encode(&self, task: TaskId, from: usize, to: usize, record: &mut Record) -> Result<Option<Encoded>, CodecError>;
+    /// Decodes results of `count` items, starting with `from`.
+    fn accept(&self, from: usize, count: usize, results: EncodedResults<'_>, completion: &dyn Completion);
+    /// Gives the items `from..to` an error as their result.
+    fn fail(&self, from: usize, to: usize, error: &TaskError, completion: &dyn Completion);
+    /// Whether items have an index that the program knows.
     fn is_map(&self) -> bool;
-    /// Nobody cares for the items that are not done.
+    /// Whether nobody waits for the items that are not done.
     fn is_over(&self) -> bool;
     /// An item, encoded.
     fn input(&self, item: usize) -> Vec<u8>;
-    /// A worker wants the shared value, by this pipe, or cannot have it.
-    fn want(&self, _to: Want) {}
-    /// Who wants it from here on does not get it.
-    fn end_wants(&self) {}
+    /// Adds a worker's request for the shared value.
+    fn request_value(&self, request: ValueRequest);
+    /// Refuses later requests for the shared value.
+    fn end_requests(&self);
 }
 
-pub(super) type Want = Result<Sender<()>, CodecError>;
-pub(super) type Encoding = Result<Option<Encoded>, CodecError>;
-
-/// Where results are.
-pub(super) enum Results<'a> {
-    /// Behind a report in a message.
+/// Results of items, encoded.
+pub(super) enum EncodedResults<'a> {
+    /// A report; the results begin at this byte.
     Message(Incoming, usize),
-    /// In the scratch of a worker that died: each begins with a word. So many come before that are known.
-    Scratch(&'a [u8], usize),
+    /// The result buffer of a worker that died; each result begins at a multiple of 8. This many of them are known already.
+    Buffer(&'a [u8], usize),
 }
 
-/// What becomes of the results.
-pub(super) trait Sink<R>: Send + Sync {
-    fn put(&self, item: usize, answer: Result<R, TaskError>, hub: &PoolShared);
-    fn is_over(&self) -> bool;
-    const IS_MAP: bool = true;
-}
-
-/// A function as it is sent, for items of this type.
-pub(super) struct Task<A> {
+/// A function as it is sent, for items of type `A`.
+pub(super) struct TaskCode<A> {
     code: Code,
-    /// The number of the shared value, and of the oldest that is in use.
-    shared: Option<(u64, u64)>,
-    items: std::marker::PhantomData<fn(A)>,
+    shared: Option<SharedId>,
+    items: PhantomData<fn(A)>,
 }
 
 fn not_in_this_program(_: crate::SpawnError) -> TaskError {
     TaskError::Encode(CodecError::new("the function is not in this program, or captures something"))
 }
 
-impl<A: Message> Task<A> {
+impl<A: Message> TaskCode<A> {
     pub(super) fn of<M, F: Entry<A, M>>(entry: F) -> Result<Self, TaskError> {
         let run: Trampoline = trampoline::<A, M, F>;
         let code = Code::with::<A, M, F>(entry, run as *const () as usize).map_err(not_in_this_program)?;
-        Ok(Task { code, shared: None, items: std::marker::PhantomData })
+        Ok(TaskCode { code, shared: None, items: PhantomData })
     }
 }
 
-impl<T: Message> Task<(T,)> {
-    /// A function of the value that is shared under the first of these numbers, and an item.
-    pub(super) fn with<S: Message, R: Message>(
+impl<T: Message> TaskCode<(T,)> {
+    /// A function of a shared value and an item.
+    pub(super) fn with_shared<S: Message, R: Message>(
         function: fn(&S, T) -> R,
-        shared: (u64, u64),
+        shared: SharedId,
     ) -> Result<Self, TaskError> {
         let run: Trampoline = trampoline_with::<S, T, R>;
         let code =
             Code::at(run as *const () as usize, Some(function as *const () as usize)).map_err(not_in_this_program)?;
-        Ok(Task { code, shared: Some(shared), items: std::marker::PhantomData })
+        Ok(TaskCode { code, shared: Some(shared), items: PhantomData })
     }
 }
 
-pub(super) struct Call<A, R, S> {
-    task: Task<A>,
-    /// In a mutex, for they need not be `Sync`.
-    items: Mutex<Items<A>>,
-    pub(super) sink: S,
-    /// The handles in the shared value, until no task of the job can be on its way.
-    custody: Mutex<Vec<InFlightGuard>>,
-    /// Workers that want the shared value. None once nobody gives it any more: they hear that by the end of their pipe.
-    wants: Mutex<Option<Vec<Want>>>,
-    /// Who gives it to them.
-    giver: Option<std::thread::Thread>,
-    results: std::marker::PhantomData<fn() -> R>,
+pub(super) struct TypedJob<A, S> {
+    code: Code,
+    shared: Option<SharedId>,
+    inputs: Inputs<A>,
+    sink: S,
+    pub(super) requests: SharedRequests,
 }
 
-struct Items<A> {
-    /// The number of the first.
-    base: usize,
-    items: VecDeque<Item<A>>,
-}
-
-enum Item<A> {
-    Here(A),
-    /// Whoever encodes it has it, for no lock is held meanwhile (H3).
-    Lent,
-    /// It has its result.
-    Done,
-}
-
-impl<A> Items<A> {
-    fn at(&mut self, item: usize) -> Option<&mut Item<A>> {
-        self.items.get_mut(item.checked_sub(self.base)?)
+impl<A: Message, S: ResultSink> TypedJob<A, S> {
+    pub(super) fn new(task: TaskCode<A>, items: Vec<A>, sink: S) -> Arc<Self> {
+        Self::with_requests(task, items, sink, SharedRequests::default())
     }
 
-    fn lend(&mut self, item: usize) -> Option<A> {
-        let place = self.at(item)?;
-        match std::mem::replace(place, Item::Lent) {
-            Item::Here(input) => Some(input),
-            other => {
-                *place = other;
-                None
-            }
-        }
+    /// A job whose shared value this thread sends to the workers that request it.
+    pub(super) fn serving_value(task: TaskCode<A>, items: Vec<A>, sink: S) -> Arc<Self> {
+        Self::with_requests(task, items, sink, SharedRequests::served_here())
     }
 
-    /// Gives what is not wanted any more.
-    fn give_back(&mut self, item: usize, input: A) -> Option<A> {
-        match self.at(item) {
-            Some(place @ Item::Lent) => {
-                *place = Item::Here(input);
-                None
-            }
-            _ => Some(input),
-        }
+    fn with_requests(task: TaskCode<A>, items: Vec<A>, sink: S, requests: SharedRequests) -> Arc<Self> {
+        let TaskCode { code, shared, .. } = task;
+        Arc::new(TypedJob { code, shared, inputs: Inputs::new(items), sink, requests })
     }
 
-    /// It has its result now: what is to be dropped of it. None if it had one.
-    fn finish(&mut self, item: usize) -> Option<Item<A>> {
-        let done = std::mem::replace(self.at(item)?, Item::Done);
-        while matches!(self.items.front(), Some(Item::Done)) {
-            self.items.pop_front();
-            self.base += 1;
-        }
-        (!matches!(done, Item::Done)).then_some(done)
-    }
-}
-
-impl<A: Message, R: Message, S: Sink<R>> Call<A, R, S> {
-    pub(super) fn new(task: Task<A>, items: Vec<A>, sink: S) -> Arc<Self> {
-        Arc::new(Self::given_by(None, task, items, sink))
-    }
-
-    /// One whose shared value this thread gives to who wants it.
-    pub(super) fn giving(task: Task<A>, items: Vec<A>, sink: S) -> Arc<Self> {
-        Arc::new(Self::given_by(Some(std::thread::current()), task, items, sink))
-    }
-
-    fn given_by(giver: Option<std::thread::Thread>, task: Task<A>, items: Vec<A>, sink: S) -> Self {
-        let items = Mutex::new(Items { base: 0, items: items.into_iter().map(Item::Here).collect() });
-        let (custody, wants) = (Mutex::default(), Mutex::new(giver.is_some().then(Vec::new)));
-        Call { task, items, sink, custody, wants, giver, results: std::marker::PhantomData }
-    }
-
-    /// More items, behind those that there are.
+    /// Appends items.
     pub(super) fn extend(&self, more: Vec<A>) {
-        locked(&self.items).items.extend(more.into_iter().map(Item::Here));
+        self.inputs.extend(more);
     }
 
-    pub(super) fn take_wants(&self) -> Vec<Want> {
-        locked(&self.wants).as_mut().map(std::mem::take).unwrap_or_default()
+    fn put(&self, item: usize, outcome: ItemOutcome<S::Output>, completion: &dyn Completion) {
+        self.finish(item, outcome.into_result(S::IS_MAP.then_some(item)), completion);
     }
 
-    pub(super) fn has_wants(&self) -> bool {
-        locked(&self.wants).as_ref().is_some_and(|wants| !wants.is_empty())
+    /// Stores a result, unless the item has one. Without a lock: destructors and the sink are the program's code (pool-H3).
+    fn finish(&self, item: usize, answer: Result<S::Output, TaskError>, completion: &dyn Completion) {
+        if self.inputs.finish(item) {
+            unharmed(|| self.sink.put(item, answer, completion));
+        }
     }
 
-    /// A worker was sent the shared value.
-    pub(super) fn keep(&self, custody: InFlightGuard) {
-        locked(&self.custody).push(custody);
-    }
-
-    /// Runs the program's code on inputs, without the lock.
-    fn lend<T>(
+    /// Decodes results that follow each other, each at a multiple of `align` bytes, and stores all but the first `known`. `from` is
+    /// the first item that is stored. An error is that item's result, and that of all after it: where the next begins is unknown.
+    fn accept_bytes(
         &self,
-        from: usize,
-        to: usize,
-        run: impl FnOnce(&[A]) -> Result<T, CodecError>,
-    ) -> Result<T, CodecError> {
-        let mut one = None; // which needs no memory of its own
-        let mut many = Vec::new();
-        {
-            let mut items = locked(&self.items);
-            match to - from {
-                1 => one = items.lend(from),
-                _ => many.extend((from..to).map_while(|item| items.lend(item))),
+        (from, known, count): (usize, usize, usize),
+        bytes: &[u8],
+        align: usize,
+        completion: &dyn Completion,
+    ) {
+        let mut decoded = 0;
+        let result = caught("decoding", || {
+            let mut at = 0;
+            while decoded < known + count {
+                let rest = bytes.get(at..).unwrap_or(&[]);
+                let (outcome, rest) = postcard::take_from_bytes(rest).map_err(codec_error)?;
+                at = (bytes.len() - rest.len()).next_multiple_of(align);
+                decoded += 1;
+                if decoded > known {
+                    self.put(from + decoded - 1 - known, outcome, completion);
+                }
             }
-        }
-        let inputs = if to - from == 1 { one.as_slice() } else { &many };
-        let result = match inputs.len() == to - from {
-            true => caught("encoding", || run(inputs)),
-            false => Err(CodecError::new("an input that is gone")),
-        };
-        let mut items = locked(&self.items);
-        let lent = one.into_iter().chain(many).enumerate();
-        let unwanted: Vec<A> = lent.filter_map(|(at, input)| items.give_back(from + at, input)).collect();
-        drop(items);
-        unwanted.into_iter().for_each(|input| unharmed(|| drop(input)));
-        result
-    }
-
-    fn index(&self, item: usize) -> Option<usize> {
-        S::IS_MAP.then_some(item)
-    }
-
-    fn put(&self, item: usize, outcome: Result<Outcome<R>, CodecError>, hub: &PoolShared) {
-        let answer = match outcome {
-            Ok(outcome) => outcome.into_result(self.index(item)),
-            Err(error) => Err(TaskError::Decode(error)),
-        };
-        self.finish(item, answer, hub);
-    }
-
-    fn finish(&self, item: usize, answer: Result<R, TaskError>, hub: &PoolShared) {
-        let done = locked(&self.items).finish(item);
-        // Without the lock: the program's destructor. What is not there any more has its answer.
-        if done.is_some() {
-            unharmed(|| drop(done));
-            unharmed(|| self.sink.put(item, answer, hub));
+            Ok(())
+        });
+        if let Err(error) = result {
+            let first = from + decoded.saturating_sub(known);
+            self.fail(first, from + count, &TaskError::Decode(error), completion);
         }
     }
 }
 
-/// Whoever has it last may be a thread of the pool's.
-impl<A, R, S> Drop for Call<A, R, S> {
-    fn drop(&mut self) {
-        let items = std::mem::take(&mut locked(&self.items).items);
-        items.into_iter().for_each(|item| unharmed(|| drop(item))); // two panics at once would abort
-    }
-}
-
-/// Encoding and decoding are the program's code, and may panic.
-pub(super) fn caught<T>(what: &str, run: impl FnOnce() -> Result<T, CodecError>) -> Result<T, CodecError> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
-        std::mem::forget(payload); // its destructor may panic too
-        Err(CodecError::new(format!("a panic in the {what}")))
-    })
-}
-
-fn decode<T: Message>(bytes: &[u8]) -> Result<(T, &[u8]), CodecError> {
-    caught("decoding", || postcard::take_from_bytes(bytes).map_err(codec))
-}
-
-impl<A: Message, R: Message, S: Sink<R>> Job for Call<A, R, S> {
-    fn encode(&self, slot: u32, generation: u32, from: usize, to: usize, note: &mut Record) -> Encoding {
-        let Task { code, shared, .. } = self.task;
-        let head = Head { slot, generation, code, shared };
-        self.lend(from, to, |inputs| ring::encode(&(head, inputs), note))
+impl<A: Message, S: ResultSink> Job for TypedJob<A, S> {
+    fn encode(&self, task: TaskId, from: usize, to: usize, record: &mut Record) -> Result<Option<Encoded>, CodecError> {
+        let TaskId { slot, generation } = task;
+        let header = TaskHeader { slot, generation, code: self.code, shared: self.shared };
+        self.inputs.encode(from, to, |inputs| codec::encode(&(header, inputs), record))
     }
 
-    fn accept(&self, from: usize, count: usize, results: Results<'_>, hub: &PoolShared) {
+    fn accept(&self, from: usize, count: usize, results: EncodedResults<'_>, completion: &dyn Completion) {
         match results {
-            Results::Message(incoming, _) if incoming.has_handles() => {
-                let outcome = caught("decoding", || incoming.decode::<(Report, Outcome<R>)>());
-                self.put(from, outcome.map(|(_, outcome)| outcome), hub);
-            }
-            Results::Message(incoming, behind) => {
-                let mut rest = incoming.value().get(behind..).unwrap_or(&[]);
-                for item in from..from + count {
-                    match decode::<Outcome<R>>(rest) {
-                        Ok((outcome, behind)) => {
-                            rest = behind;
-                            self.put(item, Ok(outcome), hub);
-                        }
-                        Err(error) => return self.fail(item, from + count, &TaskError::Decode(error), hub),
-                    }
+            EncodedResults::Message(incoming, _) if incoming.has_handles() => {
+                match caught("decoding", || incoming.decode::<(Report, ItemOutcome<S::Output>)>()) {
+                    Ok((_, outcome)) => self.put(from, outcome, completion),
+                    Err(error) => self.finish(from, Err(TaskError::Decode(error)), completion),
                 }
             }
-            Results::Scratch(bytes, known) => {
-                let mut at = 0;
-                for item in 0..known + count {
-                    match decode::<Outcome<R>>(bytes.get(at..).unwrap_or(&[])) {
-                        Ok((outcome, behind)) => {
-                            at = (bytes.len() - behind.len()).next_multiple_of(8);
-                            if item >= known {
-                                self.put(from + item - known, Ok(outcome), hub);
-                            }
-                        }
-                        Err(error) => {
-                            let left = from + item.saturating_sub(known);
-                            return self.fail(left, from + count, &TaskError::Decode(error), hub);
-                        }
-                    }
-                }
+            EncodedResults::Message(incoming, start) => {
+                let bytes = incoming.value().get(start..).unwrap_or(&[]);
+                self.accept_bytes((from, 0, count), bytes, 1, completion);
             }
+            EncodedResults::Buffer(bytes, known) => self.accept_bytes((from, known, count), bytes, 8, completion),
         }
     }
 
-    fn fail(&self, from: usize, to: usize, error: &TaskError, hub: &PoolShared) {
+    fn fail(&self, from: usize, to: usize, error: &TaskError, completion: &dyn Completion) {
         for item in from..to {
             let mut error = error.clone();
             if let TaskError::Panicked { index, .. } | TaskError::WorkerDied { index, .. } = &mut error {
-                *index = self.index(item);
+                *index = S::IS_MAP.then_some(item);
             }
-            self.finish(item, Err(error), hub);
+            self.finish(item, Err(error), completion);
         }
     }
 
@@ -322,105 +185,14 @@ impl<A: Message, R: Message, S: Sink<R>> Job for Call<A, R, S> {
     }
 
     fn input(&self, item: usize) -> Vec<u8> {
-        self.lend(item, item + 1, |inputs| postcard::to_stdvec(&inputs[0]).map_err(codec)).unwrap_or_default()
+        self.inputs.encoded(item)
     }
 
-    fn want(&self, to: Want) {
-        if let Some(wants) = locked(&self.wants).as_mut() {
-            wants.push(to);
-            self.giver.iter().for_each(std::thread::Thread::unpark);
-        }
+    fn request_value(&self, request: ValueRequest) {
+        self.requests.push(request);
     }
 
-    fn end_wants(&self) {
-        let wants = locked(&self.wants).take();
-        drop(wants); // without the lock
-    }
-}
-
-/// The result of one item.
-pub(super) struct One<R>(pub(super) Arc<Promise<R>>);
-
-impl<R: Message> Sink<R> for One<R> {
-    const IS_MAP: bool = false;
-
-    fn put(&self, _: usize, answer: Result<R, TaskError>, hub: &PoolShared) {
-        self.0.resolve(answer, hub);
-    }
-
-    fn is_over(&self) -> bool {
-        self.0.has_come()
-    }
-}
-
-/// All results of a map, in order.
-pub(super) struct All<R> {
-    promise: Arc<Promise<Vec<R>>>,
-    gathered: Mutex<Gathered<R>>,
-    #[cfg(feature = "progress")]
-    progress: Option<super::progress::Progress>,
-}
-
-struct Gathered<R> {
-    results: Vec<Option<R>>,
-    left: usize,
-    /// Of the first input that failed.
-    error: Option<(usize, TaskError)>,
-}
-
-impl<R> All<R> {
-    #[cfg_attr(not(feature = "progress"), allow(unused_variables, reason = "only that asks the pool"))]
-    pub(super) fn new(promise: Arc<Promise<Vec<R>>>, items: usize, hub: &PoolShared) -> Self {
-        let results = std::iter::repeat_with(|| None).take(items).collect();
-        All {
-            promise,
-            gathered: Mutex::new(Gathered { results, left: items, error: None }),
-            #[cfg(feature = "progress")]
-            progress: hub.progress(Some(items)),
-        }
-    }
-}
-
-impl<R> Drop for All<R> {
-    fn drop(&mut self) {
-        let results = std::mem::take(&mut locked(&self.gathered).results);
-        results.into_iter().for_each(|result| unharmed(|| drop(result)));
-    }
-}
-
-impl<R: Message> Sink<R> for All<R> {
-    fn put(&self, item: usize, answer: Result<R, TaskError>, hub: &PoolShared) {
-        let mut gathered = locked(&self.gathered);
-        let Gathered { results, left, error } = &mut *gathered;
-        match answer {
-            Ok(result) => {
-                if let Some(place) = results.get_mut(item) {
-                    *place = Some(result);
-                }
-            }
-            Err(failure) if error.as_ref().is_none_or(|(first, _)| item < *first) => *error = Some((item, failure)),
-            Err(_) => {}
-        }
-        *left -= 1;
-        #[cfg(feature = "progress")]
-        self.progress.iter().for_each(|progress| progress.step());
-        if *left == 0 {
-            let (results, error) = (std::mem::take(results), error.take());
-            drop(gathered);
-            #[cfg(feature = "progress")]
-            self.progress.iter().for_each(|progress| progress.end());
-            let answer = match error {
-                Some((_, error)) => {
-                    results.into_iter().for_each(|result| unharmed(|| drop(result)));
-                    Err(error)
-                }
-                None => Ok(results.into_iter().flatten().collect()),
-            };
-            self.promise.resolve(answer, hub);
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.promise.has_come()
+    fn end_requests(&self) {
+        self.requests.end();
     }
 }

@@ -1,13 +1,39 @@
-//! Maps: of a pool, and of a pool whose chunks have a size.
+//! Maps: of a pool, and of a pool with a chunk size.
 
-use super::Pool;
-use super::job::{All, Call, Task, caught};
+use super::job::{Job, TaskCode, TypedJob};
+use super::pool::Pool;
 use super::promise::Promise;
+use super::protocol::SharedId;
+use super::reentrancy::caught;
 use super::result::AsyncResult;
-use crate::{Message, TaskError};
+use super::shared::PoolShared;
+use super::shared_requests::SharedRequests;
+use super::sinks::OrderedResults;
+use crate::segment::transfer::InFlightGuard;
+use crate::{CodecError, Message, TaskError};
 use std::sync::Arc;
 
-/// A pool whose maps send so many inputs at a time; from [`Pool::chunksize`].
+impl Pool {
+    /// Returns this pool with a chunk size: its maps send `k` inputs at a time. 0 makes them return
+    /// [`ChunkSize`](TaskError::ChunkSize).
+    ///
+    /// Without it, a chunk is a quarter of a worker's share: few messages, and all workers end at about the same time.
+    ///
+    /// ```
+    /// let pool = crossproc::Pool::new(2)?;
+    /// assert_eq!(pool.chunksize(7).map(|x| x * x, 0..100)?.len(), 100);
+    /// # Ok::<(), crossproc::Error>(())
+    /// ```
+    pub fn chunksize(&self, k: usize) -> Chunked<'_> {
+        Chunked { pool: self, size: k }
+    }
+
+    fn parts(&self) -> (&Pool, Option<usize>) {
+        (self, None)
+    }
+}
+
+/// A pool with a chunk size, from [`Pool::chunksize`].
 ///
 /// ```
 /// let pool = crossproc::Pool::new(2)?;
@@ -21,122 +47,146 @@ pub struct Chunked<'p> {
     size: usize,
 }
 
-impl<'p> Chunked<'p> {
-    pub(super) fn new(pool: &'p Pool, size: usize) -> Self {
-        Chunked { pool, size }
-    }
-
+impl Chunked<'_> {
     fn parts(&self) -> (&Pool, Option<usize>) {
         (self.pool, Some(self.size))
     }
 }
 
-/// So that each worker has four chunks, as in Python.
-fn usual_size(items: usize, processes: usize) -> usize {
-    items.div_ceil(processes.saturating_mul(4)).max(1)
+/// The chunk size of a map: as given, or so that each worker has four chunks, as in Python.
+fn chunk_size(pool: &Pool, size: Option<usize>, items: usize) -> usize {
+    size.unwrap_or_else(|| items.div_ceil(pool.shared.config.processes.saturating_mul(4)).max(1))
 }
 
-/// Starts a map. Inputs are taken only for a pool that can work at them.
-pub(super) fn start<A: Message, R: Message>(
+fn check(pool: &Pool, size: Option<usize>) -> Result<(), TaskError> {
+    pool.shared.check()?;
+    if size == Some(0) { Err(TaskError::ChunkSize) } else { Ok(()) }
+}
+
+/// Starts a map. Inputs are taken from the iterator only if the pool can run them.
+fn start<A: Message, R: Message>(
     pool: &Pool,
     size: Option<usize>,
-    task: Result<Task<A>, TaskError>,
+    task: Result<TaskCode<A>, TaskError>,
     items: impl Iterator<Item = A>,
     waits: bool,
 ) -> AsyncResult<Vec<R>> {
-    let hub = &pool.hub;
-    let ready = hub.check().and(task).and_then(|task| match size {
-        Some(0) => Err(TaskError::ChunkSize),
-        _ => Ok(task),
-    });
-    let task = match ready {
-        Ok(task) => task,
-        Err(error) => return AsyncResult::kept(Err(error)),
-    };
-    let items: Vec<A> = items.collect();
-    if items.is_empty() {
-        return AsyncResult::kept(Ok(Vec::new()));
-    }
-    let count = items.len();
-    let size = size.unwrap_or_else(|| usual_size(count, hub.plan.processes));
-    let promise = Promise::new();
-    let job = Call::<A, R, _>::new(task, items, All::new(promise.clone(), count, hub));
-    match hub.submit(job.clone(), (0, count), size, waits) {
-        Ok(()) => AsyncResult::of(promise, hub.clone(), job),
-        Err(error) => AsyncResult::kept(Err(error)),
+    match check(pool, size).and(task) {
+        Ok(task) => start_with(pool, size, task, items.collect(), waits),
+        Err(error) => AsyncResult::ready_with(Err(error)),
     }
 }
 
-/// A map with a shared value: this thread gives it to each worker that asks for it.
-pub(super) fn with<S: Message, T: Message, R: Message>(
+fn start_with<A: Message, R: Message>(
     pool: &Pool,
     size: Option<usize>,
-    shared: &S,
+    task: TaskCode<A>,
+    items: Vec<A>,
+    waits: bool,
+) -> AsyncResult<Vec<R>> {
+    if items.is_empty() {
+        return AsyncResult::ready_with(Ok(Vec::new()));
+    }
+    let (shared, count) = (&pool.shared, items.len());
+    let promise = Promise::new();
+    let sink = OrderedResults::<R>::new(promise.clone(), count, shared.progress(Some(count)));
+    let job = TypedJob::new(task, items, sink);
+    match shared.submit(job.clone(), (0, count), chunk_size(pool, size, count), waits) {
+        Ok(()) => AsyncResult::of(promise, shared.clone(), job),
+        Err(error) => AsyncResult::ready_with(Err(error)),
+    }
+}
+
+/// The number of a shared value, which is given up when this is dropped: later requests are refused, also if an encoding panics.
+struct Reservation<'a> {
+    shared: &'a PoolShared,
+    id: SharedId,
+}
+
+impl<'a> Reservation<'a> {
+    fn new(shared: &'a PoolShared) -> Self {
+        Reservation { shared, id: shared.lock().values.reserve() }
+    }
+
+    fn start(&self, job: Arc<dyn Job>) {
+        self.shared.lock().values.insert(self.id.number, job);
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        let job = self.shared.lock().values.remove(self.id.number);
+        // A thread that reads a request now may hold the job. It would keep the request, and so the worker would wait for ever.
+        job.iter().for_each(|job| job.end_requests());
+        drop(job); // without the lock: it has the program's inputs
+    }
+}
+
+/// A map with a shared value. This thread sends the value to each worker that requests it.
+fn map_with<S: Message, T: Message, R: Message>(
+    pool: &Pool,
+    size: Option<usize>,
+    value: &S,
     f: fn(&S, T) -> R,
     items: impl Iterator<Item = T>,
 ) -> Result<Vec<R>, TaskError> {
-    let hub = &pool.hub;
-    hub.check()?;
-    if let Some(error) = hub.refusal() {
+    let shared = &*pool.shared;
+    shared.check()?;
+    if let Some(error) = shared.refusal() {
         return Err(error);
     }
-    if size == Some(0) {
-        return Err(TaskError::ChunkSize);
-    }
+    check(pool, size)?;
     let items: Vec<_> = items.map(|item| (item,)).collect();
     if items.is_empty() {
         return Ok(Vec::new());
     }
-    /// Nobody is to ask for it any more, nor to wait for it, also when an encoding panics.
-    struct Offer<'a>(&'a super::shared::PoolShared, u64);
-    impl Drop for Offer<'_> {
-        fn drop(&mut self) {
-            self.0.withdraw(self.1);
-        }
-    }
-    let (number, oldest) = hub.share();
-    let offer = Offer(hub, number);
+    let reservation = Reservation::new(shared);
     let count = items.len();
-    let size = size.unwrap_or_else(|| usual_size(count, hub.plan.processes));
     let promise = Promise::new();
-    let job =
-        Call::<(T,), R, _>::giving(Task::with(f, (number, oldest))?, items, All::new(promise.clone(), count, hub));
-    hub.offer(number, job.clone());
-    hub.submit(job.clone(), (0, count), size, true)?;
+    let sink = OrderedResults::<R>::new(promise.clone(), count, shared.progress(Some(count)));
+    let job = TypedJob::serving_value(TaskCode::with_shared(f, reservation.id)?, items, sink);
+    reservation.start(job.clone());
+    shared.submit(job.clone(), (0, count), chunk_size(pool, size, count), true)?;
     while !promise.is_done() {
-        hub.drive(&|thread| promise.await_by(thread) && !job.has_wants(), None);
-        for to in job.take_wants() {
-            // A worker that is gone does not want it any more; what cannot be encoded, it hears by the end of the pipe.
-            let serving = hub.serve(); // until it has this, a worker does nothing else
-            let sent = caught("encoding", || match to?.send_and_keep(shared) {
-                Err(crate::SendError::Encode(error)) => Err(error),
-                sent => Ok(sent),
-            });
-            drop(serving);
-            match sent {
-                Ok(Ok(custody)) => custody.into_iter().for_each(|custody| job.keep(custody)),
-                Ok(Err(_)) => {}
-                Err(error) => {
-                    hub.cancel(&(job.clone() as Arc<dyn super::job::Job>));
-                    promise.resolve(Err(TaskError::Encode(error)), hub);
-                }
-            }
+        shared.wait_until(&|thread| promise.register_thread(thread) && !job.requests.are_there(), None);
+        if let Err(error) = serve_requests(shared, &job.requests, value) {
+            shared.cancel(&(job.clone() as Arc<dyn Job>));
+            promise.resolve(Err(TaskError::Encode(error)), shared);
         }
     }
-    drop(offer);
+    drop(reservation);
     promise.take().unwrap_or(Err(TaskError::PoolClosed))
+}
+
+/// Sends the value to the workers that request it. Returns the last error of the encoding.
+fn serve_requests<S: Message>(shared: &PoolShared, requests: &SharedRequests, value: &S) -> Result<(), CodecError> {
+    let mut result = Ok(());
+    for request in requests.take() {
+        let mark = shared.mark_user_code(); // the worker does nothing else until it has the value
+        let sent: Result<Option<InFlightGuard>, _> = caught("encoding", || match request?.send_and_keep(value) {
+            Err(crate::SendError::Encode(error)) => Err(error),
+            // Another error: the worker is gone, and does not need the value.
+            sent => Ok(sent.unwrap_or_default()),
+        });
+        drop(mark);
+        match sent {
+            Ok(handles) => handles.into_iter().for_each(|handles| requests.keep_handles(handles)),
+            Err(error) => result = Err(error), // the worker sees the end of its pipe
+        }
+    }
+    result
 }
 
 macro_rules! maps {
     ($type:ty, $chunks:literal) => {
         impl $type {
-            /// Maps a function over inputs, and waits for all results, which come in the inputs' order.
+            /// Maps a function over inputs, waits for all results, and returns them in the order of the inputs.
             ///
-            /// The function is an `fn`, or a closure without captures. The inputs are all taken from the iterator first.
+            /// The function is an `fn`, or a closure without captures. All inputs are taken from the iterator first.
             ///
             /// # Errors
-            /// When all inputs have been worked at: that of the first that failed, with its index if that is one of
-            /// a panic or a death. See [`TaskError`].
+            /// The error of the first input that failed, after all inputs have been run. Errors of a panic or a death have the index of
+            /// their input. See [`TaskError`].
             ///
             /// ```
             /// use crossproc::{Pool, TaskError};
@@ -151,29 +201,29 @@ macro_rules! maps {
             {
                 let (pool, size) = self.parts();
                 let items = items.into_iter().map(|item| (item,));
-                $crate::pool::maps::start(pool, size, $crate::pool::job::Task::of(f), items, true).get()
+                start(pool, size, TaskCode::of(f), items, true).get()
             }
 
-            /// The same, with the results to come.
+            /// Starts a [`map`](Self::map), and returns the results to come.
             ///
             /// ```
             #[doc = concat!("let pool = crossproc::Pool::new(2)?;\nlet later = pool", $chunks, ".map_async(|x| x * x, 0..4);")]
             /// assert_eq!(later.get()?, [0, 1, 4, 9]);
             /// # Ok::<(), crossproc::Error>(())
             /// ```
-            pub fn map_async<I: IntoIterator, R: Message>(&self, f: fn(I::Item) -> R, items: I) -> $crate::AsyncResult<Vec<R>>
+            pub fn map_async<I: IntoIterator, R: Message>(&self, f: fn(I::Item) -> R, items: I) -> AsyncResult<Vec<R>>
             where
                 I::Item: Message,
             {
                 let (pool, size) = self.parts();
                 let items = items.into_iter().map(|item| (item,));
-                $crate::pool::maps::start(pool, size, $crate::pool::job::Task::of(f), items, false)
+                start(pool, size, TaskCode::of(f), items, false)
             }
 
-            /// Maps a function of several arguments over tuples.
+            /// Maps a function of several arguments over tuples, waits for all results, and returns them in the order of the inputs.
             ///
             /// # Errors
-            /// As `map`.
+            /// Those of [`map`](Self::map).
             ///
             /// ```
             #[doc = concat!("let pool = crossproc::Pool::new(2)?;\nassert_eq!(pool", $chunks, ".starmap(u64::pow, [(1, 2), (2, 3)])?, [1, 8]);")]
@@ -186,31 +236,31 @@ macro_rules! maps {
                 const { $crate::entry::captures_nothing::<F>() };
                 let (pool, size) = self.parts();
                 let items = items.into_iter();
-                $crate::pool::maps::start(pool, size, $crate::pool::job::Task::of(f), items, true).get()
+                start(pool, size, TaskCode::of(f), items, true).get()
             }
 
-            /// The same, with the results to come.
+            /// Starts a [`starmap`](Self::starmap), and returns the results to come.
             ///
             /// ```
             #[doc = concat!("let pool = crossproc::Pool::new(2)?;\nlet later = pool", $chunks, ".starmap_async(u64::pow, [(2, 10)]);")]
             /// assert_eq!(later.get()?, [1024]);
             /// # Ok::<(), crossproc::Error>(())
             /// ```
-            pub fn starmap_async<I: IntoIterator, M, F: $crate::Entry<I::Item, M>>(&self, f: F, items: I) -> $crate::AsyncResult<Vec<F::Output>>
+            pub fn starmap_async<I: IntoIterator, M, F: $crate::Entry<I::Item, M>>(&self, f: F, items: I) -> AsyncResult<Vec<F::Output>>
             where
                 I::Item: Message,
             {
                 const { $crate::entry::captures_nothing::<F>() };
                 let (pool, size) = self.parts();
                 let items = items.into_iter();
-                $crate::pool::maps::start(pool, size, $crate::pool::job::Task::of(f), items, false)
+                start(pool, size, TaskCode::of(f), items, false)
             }
 
-            /// Maps a function of a shared value and an input. The value goes to each worker once, as it is now, and is kept there until
-            /// the next such map.
+            /// Maps a function of a shared value and an input. The current value is sent to each worker once, and kept there until the
+            /// next such map.
             ///
             /// # Errors
-            /// As `map`.
+            /// Those of [`map`](Self::map).
             ///
             /// ```
             /// let weights = vec![1.0, 2.0, 3.0];
@@ -223,11 +273,10 @@ macro_rules! maps {
                 I::Item: Message,
             {
                 let (pool, size) = self.parts();
-                $crate::pool::maps::with(pool, size, shared, f, items.into_iter())
+                map_with(pool, size, shared, f, items.into_iter())
             }
         }
     };
 }
-pub(super) use maps;
-
+maps!(Pool, "");
 maps!(Chunked<'_>, ".chunksize(3)");

@@ -1,29 +1,44 @@
-//! Pools: functions shipped to workers, and their results.
+//! Pools: functions that are sent to workers, and their results.
 //!
-//! `pool`, `builder`, `chunked`, `imap` and `result` are what the program sees; `job` and `promise` what a call is; `hub` what the
-//! pool is in the program's process, `crew` its workers there; `board` and `wire` what they share; `worker` the other side.
+//! * Public: `pool`, `builder`, `maps`, `imap`, `result`, `insights`.
+//! * A call: `job`, with its `inputs`, the `sinks` of its results and `shared_requests`; `promise`; `completion`.
+//! * The pool in the program's process: `shared`, made of `in_flight`, `worker_slots`, `leadership`, `shared_values` and `stats`. Its
+//!   work: `dispatch` sends tasks, `results` reads reports, `worker_death`, `callbacks`, `lifecycle`, `supervisor`.
+//! * Both sides: `task_table` (shared memory) and `protocol` (messages). The worker's side: `worker`, `running_task`.
+//! * Leaves: `reentrancy`, `progress`.
 
 mod builder;
 mod callbacks;
+mod completion;
 mod dispatch;
 mod imap;
+mod in_flight;
+mod inputs;
 mod insights;
 mod job;
+mod leadership;
+mod lifecycle;
 mod maps;
-#[allow(clippy::module_inception, reason = "it is what the module is named after")]
+#[allow(clippy::module_inception, reason = "the module is named after its main type")]
 mod pool;
-#[cfg(feature = "progress")]
 mod progress;
 mod promise;
 mod protocol;
+mod reentrancy;
 mod result;
 mod results;
+mod running_task;
 mod shared;
+mod shared_requests;
+mod shared_values;
+mod sinks;
+mod stats;
 mod supervisor;
 mod task_table;
 pub mod testing;
 mod worker;
 mod worker_death;
+mod worker_slots;
 
 pub use builder::PoolBuilder;
 pub use imap::Imap;

@@ -1,22 +1,18 @@
-//! `Pool`: workers that wait for functions.
+//! `Pool`: worker processes that run functions.
 
-use super::builder::PoolBuilder;
-use super::imap::Imap;
 use super::insights::{Insights, WorkerInfo};
-use super::job::{Call, One, Task};
-use super::maps::{Chunked, maps};
+use super::job::{TaskCode, TypedJob};
 use super::promise::Promise;
 use super::result::AsyncResult;
-use super::shared::{Phase, Plan, PoolShared, locked};
-use super::supervisor::Crew;
+use super::shared::{Phase, PoolShared};
+use super::sinks::SingleResult;
 use crate::entry::captures_nothing;
-use crate::process::check_may_have_children;
-use crate::sys::signals;
+use crate::error::locked;
 use crate::{Entry, Message, PoolError, TaskError};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
-/// Processes that wait for functions to run.
+/// A pool of worker processes that run functions.
 ///
 /// ```
 /// use crossproc::{Pool, Result};
@@ -31,37 +27,38 @@ use std::thread::{self, JoinHandle};
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 ///
-/// A task is any [`Entry`] with any [`Message`]s: arguments and results of any length, with handles in them as well. Tasks go to
-/// whichever worker is free. `map` and its kin send several inputs at a time, in chunks, unless [`chunksize`](Pool::chunksize)
-/// says how many; the others send one.
+/// A task is any [`Entry`] with any [`Message`]s: arguments and results of any length, also with handles in them. Each task goes to a
+/// worker that is free. The maps send inputs in chunks of several inputs, whose size [`chunksize`](Pool::chunksize) sets; other calls
+/// send one.
 ///
-/// Where a panic ends a task, the worker goes on; the result is [`Panicked`](TaskError::Panicked). Workers ignore Ctrl-C, which
-/// is the program's to answer: by default it ends, and the workers with it; programs that a task starts ignore it as well, unless they
-/// say otherwise. They inherit what children inherit
-/// ([`Process`](crate::Process)), and have no values of statics but those that an
-/// [`initializer`](PoolBuilder::initializer) sets.
+/// If a task panics, its worker continues, and the result is [`Panicked`](TaskError::Panicked). Workers ignore Ctrl-C: the program
+/// handles it, and by default ends, and its workers with it. Programs that a task starts inherit that, unless they change it. Workers
+/// inherit what children inherit ([`Process`](crate::Process)). Their statics have initial values, or those that an
+/// [`initializer`](crate::PoolBuilder::initializer) sets.
 ///
-/// A pool that is dropped is [terminated](Pool::terminate). To have all results first, wait for them, or [`close`](Pool::close)
-/// and [`join`](Pool::join). Results are read by whoever waits for one; where nobody does, by a thread of the pool's. Another one starts
-/// and watches the workers, and from the first callback on there is one for these.
+/// Dropping a pool [terminates](Pool::terminate) it. To have all results first, wait for them, or [`close`](Pool::close) and
+/// [`join`](Pool::join) the pool. Threads that wait for results read them; if none waits, a thread of the pool reads them. A second
+/// thread starts and watches the workers, and a third runs callbacks, from the first callback on.
 ///
 /// # When a process dies
-/// A worker, at any instruction: the input that it was working at has the result [`WorkerDied`](TaskError::WorkerDied), or is
-/// tried again ([`retries`](PoolBuilder::retries)). Nothing else is lost, and nothing runs twice: results that it had are
-/// delivered, inputs that it had not begun, also those of the same chunk, run elsewhere. Another worker takes its place. This
-/// process: its workers die with it, whatever they do, at once. (What a task starts by itself is the program's; a copy of the worker, by
-/// `fork`, ends where its task does.) Handles in tasks that came to nothing are given up; those in a result
-/// that a worker was sending when somebody killed it, or that this process had no descriptors for, count until the family ends, as with
-/// any message.
+/// If a worker dies, at any instruction, the input that it was working at has the result [`WorkerDied`](TaskError::WorkerDied), or is
+/// tried again ([`retries`](crate::PoolBuilder::retries)). Nothing else is lost, and nothing runs twice: results that the worker had are
+/// delivered, and inputs that it had not begun run in other workers, also those of the same chunk. Another worker is started.
+///
+/// If this process dies, its workers die at once. Processes that a task started live on; a copy of a worker, made by `fork`, ends when
+/// its task ends.
+///
+/// Handles in tasks that were not run are released. Handles in a result count until the family ends if its worker was killed while it
+/// sent the result, or if this process had no descriptors for them, as with any message.
 ///
 /// # Code that a pool runs in this process
-/// Serde code of inputs and results, and their destructors, run in whichever thread needs them, callbacks in the pool's own. A
-/// callback may wait for other tasks; the others may give the pool more tasks, but not wait for it, since somebody waits for them:
-/// [`Deadlock`](TaskError::Deadlock), and [`join`](Pool::join) is [`StillRunning`](PoolError::StillRunning). (Nobody can tell where one
-/// of them waits for a thread that waits for the pool: that lasts for ever, as with a lock.)
+/// Serde code of inputs and results, and their destructors, run in any thread that uses the pool, or in one of the pool; callbacks run
+/// in their own. A callback may wait for other tasks. The other code may submit tasks, but not wait for the pool, since the pool waits
+/// for it: a wait returns [`Deadlock`](TaskError::Deadlock), and [`join`](Pool::join) returns
+/// [`StillRunning`](PoolError::StillRunning). A deadlock by way of another thread is not detected.
 ///
 /// # What cannot be sent
-/// What a closure captures stays behind, so captures do not compile; pass values as arguments, or share them by
+/// A closure that captures values does not compile, since captures are not sent. Pass values as arguments, or share them by
 /// [`map_with`](Pool::map_with):
 ///
 /// ```compile_fail,E0308
@@ -91,7 +88,7 @@ use std::thread::{self, JoinHandle};
 ///                 found fn item `fn(i32, i32) -> i32 {add}`
 /// ```
 ///
-/// References are no inputs, since what they lead to is not there, and a pool is no argument:
+/// References cannot be inputs, since they are invalid in another process, and a pool cannot be an argument:
 ///
 /// ```compile_fail
 /// let words = vec!["a".to_string()];
@@ -102,72 +99,25 @@ use std::thread::{self, JoinHandle};
 /// crossproc::Process::spawn(|pool: crossproc::Pool| drop(pool), (pool,)).unwrap();
 /// ```
 pub struct Pool {
-    pub(super) hub: Arc<PoolShared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    pub(super) shared: Arc<PoolShared>,
+    /// The reader and the supervisor.
+    pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool")
-            .field("processes", &self.hub.plan.processes)
-            .field("name", &self.hub.plan.name)
+            .field("processes", &self.shared.config.processes)
+            .field("name", &self.shared.config.name)
             .finish_non_exhaustive()
     }
 }
 
 impl Pool {
-    /// A pool of so many workers, which are daemons.
-    ///
-    /// # Errors
-    /// [`Zero`](PoolError::Zero) for none; see [`PoolError`].
-    ///
-    /// ```
-    /// let pool = crossproc::Pool::new(2)?;
-    /// assert_eq!(pool.map(|x| x + 1, [1, 2, 3])?, [2, 3, 4]);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn new(n: usize) -> Result<Pool, PoolError> {
-        Pool::builder().processes(n).build()
-    }
-
-    /// A pool that is told more.
-    ///
-    /// ```
-    /// let pool = crossproc::Pool::builder().processes(2).retries(1).build()?;
-    /// assert_eq!(pool.workers().len(), 2);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder::new()
-    }
-
-    pub(super) fn start(plan: Plan) -> Result<Pool, PoolError> {
-        check_may_have_children()?;
-        let hub = Arc::new(PoolShared::new(plan)?);
-        let crew = Crew::start(hub.clone())?;
-        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
-            thread::Builder::new().name(name.into()).spawn(run).map_err(|error| PoolError::Spawn(error.into()))
-        };
-        let keeper = hub.clone();
-        let keep = Box::new(move || {
-            signals::block_signals(); // they are the program's
-            keeper.keep();
-        });
-        let threads = spawn("crossproc-pool", keep)
-            .and_then(|keeper| Ok((keeper, spawn("crossproc-crew", Box::new(move || crew.run()))?)));
-        match threads {
-            Ok((keeper, crew)) => Ok(Pool { hub, threads: Mutex::new(vec![keeper, crew]) }),
-            Err(error) => {
-                hub.end_all();
-                Err(error)
-            }
-        }
-    }
-
     /// Runs `f(args..)` in a worker, and waits for the result. The arguments are a tuple.
     ///
     /// # Errors
-    /// [`TaskError`].
+    /// See [`TaskError`].
     ///
     /// ```
     /// use crossproc::{Pool, TaskError};
@@ -179,10 +129,10 @@ impl Pool {
     /// ```
     pub fn apply<A: Message, M, F: Entry<A, M>>(&self, f: F, args: A) -> Result<F::Output, TaskError> {
         const { captures_nothing::<F>() };
-        self.call(f, args, true).get()
+        self.submit(f, args, true).get()
     }
 
-    /// Has `f(args..)` run in a worker, and gives the result to come. Tasks begin in the order in which they were given.
+    /// Submits `f(args..)` to a worker, and returns the result to come. Tasks begin in the order in which they were submitted.
     ///
     /// ```
     /// let pool = crossproc::Pool::new(2)?;
@@ -194,69 +144,24 @@ impl Pool {
     /// ```
     pub fn apply_async<A: Message, M, F: Entry<A, M>>(&self, f: F, args: A) -> AsyncResult<F::Output> {
         const { captures_nothing::<F>() };
-        self.call(f, args, false)
+        self.submit(f, args, false)
     }
 
-    fn call<A: Message, M, F: Entry<A, M>>(&self, f: F, args: A, waits: bool) -> AsyncResult<F::Output> {
-        let task = match self.hub.check().and_then(|()| Task::of(f)) {
+    fn submit<A: Message, M, F: Entry<A, M>>(&self, f: F, args: A, waits: bool) -> AsyncResult<F::Output> {
+        let task = match self.shared.check().and_then(|()| TaskCode::of(f)) {
             Ok(task) => task,
-            Err(error) => return AsyncResult::kept(Err(error)),
+            Err(error) => return AsyncResult::ready_with(Err(error)),
         };
         let promise = Promise::new();
-        let job = Call::new(task, vec![args], One(promise.clone()));
-        match self.hub.submit(job.clone(), (0, 1), 1, waits) {
-            Ok(()) => AsyncResult::of(promise, self.hub.clone(), job),
-            Err(error) => AsyncResult::kept(Err(error)),
+        let job = TypedJob::new(task, vec![args], SingleResult(promise.clone()));
+        match self.shared.submit(job.clone(), (0, 1), 1, waits) {
+            Ok(()) => AsyncResult::of(promise, self.shared.clone(), job),
+            Err(error) => AsyncResult::ready_with(Err(error)),
         }
     }
 
-    /// The same pool, whose maps send so many inputs at a time. 0 makes them [`ChunkSize`](TaskError::ChunkSize).
-    ///
-    /// Without it, it is a quarter of each worker's share: few messages, and nobody works much longer than the others.
-    ///
-    /// ```
-    /// let pool = crossproc::Pool::new(2)?;
-    /// assert_eq!(pool.chunksize(7).map(|x| x * x, 0..100)?.len(), 100);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn chunksize(&self, k: usize) -> Chunked<'_> {
-        Chunked::new(self, k)
-    }
-
-    /// Maps a function over inputs without end, in order: takes them from the iterator only as they are needed, and gives each result
-    /// as it is asked for. See [`Imap`] for how far it looks ahead. An input that fails is an error among the others.
-    ///
-    /// ```
-    /// let pool = crossproc::Pool::new(2)?;
-    /// let squares: Result<Vec<u64>, _> = pool.imap(|x| x * x, 0..).take(4).collect();
-    /// assert_eq!(squares?, [0, 1, 4, 9]);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn imap<I: IntoIterator, R: Message>(&self, f: fn(I::Item) -> R, items: I) -> Imap<'_, I::IntoIter, R>
-    where
-        I::Item: Message,
-    {
-        Imap::new(self, f, items.into_iter(), true)
-    }
-
-    /// The same, with the results as they come.
-    ///
-    /// ```
-    /// let pool = crossproc::Pool::new(2)?;
-    /// let mut squares = pool.imap_unordered(|x| x * x, 0..4).collect::<Result<Vec<u64>, _>>()?;
-    /// squares.sort();
-    /// assert_eq!(squares, [0, 1, 4, 9]);
-    /// # Ok::<(), crossproc::Error>(())
-    /// ```
-    pub fn imap_unordered<I: IntoIterator, R: Message>(&self, f: fn(I::Item) -> R, items: I) -> Imap<'_, I::IntoIter, R>
-    where
-        I::Item: Message,
-    {
-        Imap::new(self, f, items.into_iter(), false)
-    }
-
-    /// No more tasks are taken; those that there are come to their end, and then the workers go. Once closed or terminated, it
-    /// changes nothing.
+    /// Closes the pool: it accepts no more tasks, runs those that it has, and then ends its workers. Does nothing if the pool is closed
+    /// or terminated.
     ///
     /// ```
     /// use crossproc::{Pool, TaskError};
@@ -267,12 +172,12 @@ impl Pool {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn close(&self) {
-        if self.hub.is_owner() {
-            self.hub.close();
+        if self.shared.is_owner() {
+            self.shared.close();
         }
     }
 
-    /// Kills the workers. Every result that has not come is [`Cancelled`](TaskError::Cancelled).
+    /// Kills the workers. Every result that has not come becomes [`Cancelled`](TaskError::Cancelled).
     ///
     /// ```
     /// use crossproc::{Pool, TaskError};
@@ -284,16 +189,16 @@ impl Pool {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn terminate(&self) {
-        if self.hub.is_owner() {
-            self.hub.terminate();
+        if self.shared.is_owner() {
+            self.shared.terminate();
         }
     }
 
-    /// Waits until a pool that was closed or terminated is at its end: all results have come, all callbacks have run, no worker is
-    /// left. (In a callback, but for the callbacks.)
+    /// Waits until a pool that was closed or terminated has ended: all results have come, all callbacks have run, and no worker is left.
+    /// In a callback, it does not wait for the callbacks.
     ///
     /// # Errors
-    /// [`StillRunning`](PoolError::StillRunning) before `close` or `terminate`; [`Broken`](PoolError::Broken) of a pool that broke.
+    /// [`StillRunning`](PoolError::StillRunning) before `close` or `terminate`; [`Broken`](PoolError::Broken) if the pool broke.
     ///
     /// ```
     /// use crossproc::{Pool, PoolError};
@@ -305,13 +210,13 @@ impl Pool {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn join(&self) -> Result<(), PoolError> {
-        if !self.hub.is_owner() {
-            return Ok(()); // in a fork, which has no workers
+        if !self.shared.is_owner() {
+            return Ok(()); // a fork, which has no workers
         }
-        if self.hub.is_served_here() {
-            return Err(PoolError::StillRunning); // with what this very code is for
+        if self.shared.runs_user_code_here() {
+            return Err(PoolError::StillRunning); // the pool waits for this code
         }
-        let broken = match &self.hub.lock().phase {
+        let broken = match &self.shared.lock().phase {
             Phase::Running => return Err(PoolError::StillRunning),
             Phase::Closed | Phase::Terminated => None,
             Phase::Broken(why) => Some(PoolError::Broken(why.clone())),
@@ -320,17 +225,13 @@ impl Pool {
         broken.map_or(Ok(()), Err)
     }
 
-    fn parts(&self) -> (&Pool, Option<usize>) {
-        (self, None)
-    }
-
     fn wait_for_end(&self) {
-        self.hub.wait_for_end();
-        // A panic in them would be this crate's own; what there is to say, the panic hook has said.
+        self.shared.wait_for_end();
+        // A panic in them would be this crate's own; the panic hook has reported it.
         locked(&self.threads).drain(..).for_each(|thread| drop(thread.join()));
     }
 
-    /// The workers that there are now.
+    /// Returns the workers that are running.
     ///
     /// ```
     /// let pool = crossproc::Pool::new(3)?;
@@ -340,10 +241,13 @@ impl Pool {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        if self.hub.is_owner() { self.hub.workers() } else { Vec::new() }
+        if !self.shared.is_owner() {
+            return Vec::new();
+        }
+        self.shared.lock().workers.infos(&self.shared.table)
     }
 
-    /// How the work was shared out so far, and what took longest. The workers count in shared memory; asking costs them nothing.
+    /// Returns how the work was distributed so far, and the slowest tasks. The workers count in shared memory and are not interrupted.
     ///
     /// ```
     /// let pool = crossproc::Pool::new(2)?;
@@ -352,21 +256,22 @@ impl Pool {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn insights(&self) -> Insights {
-        match self.hub.is_owner() {
-            true => self.hub.insights(),
+        match self.shared.is_owner() {
+            true => {
+                let state = self.shared.lock();
+                Insights { workers: state.workers.insights(&self.shared.table), slowest: state.slowest.to_vec() }
+            }
             false => Insights { workers: Vec::new(), slowest: Vec::new() },
         }
     }
 }
 
-maps!(Pool, "");
-
-/// Terminates it, and waits until nothing is left.
+/// Terminates the pool, and waits for its end.
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.hub.is_owner() {
-            self.hub.terminate();
-            if !self.hub.is_served_here() {
+        if self.shared.is_owner() {
+            self.shared.terminate();
+            if !self.shared.runs_user_code_here() {
                 self.wait_for_end();
             }
         }

@@ -1,8 +1,12 @@
-//! A result that comes: who waits for it, and what is to be done with it.
+//! A result to come: the threads and the waker that wait for it, and its callbacks.
+//!
+//! A promise is *resolved* when its result has come, and *done* when its callbacks have run as well. Only then do others see the result.
+//! Without callbacks both happen at once.
 
-use super::callbacks::{Waking, unharmed};
-use super::shared::{PoolShared, locked};
+use super::completion::Completion;
+use super::reentrancy::{WakerMark, drop_unharmed, unharmed};
 use crate::TaskError;
+use crate::error::locked;
 use crate::sys::futex;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -11,131 +15,162 @@ use std::task::Waker;
 use std::thread::{self, Thread, ThreadId};
 
 type Answer<R> = Result<R, TaskError>;
-pub(super) type Callback<R> = Box<dyn FnOnce(&Answer<R>) + Send>;
+pub(super) type ResultCallback<R> = Box<dyn FnOnce(&Answer<R>) + Send>;
 
 pub(super) struct Promise<R> {
-    state: Mutex<State<R>>,
-    /// 1 when it has come, if only to its callbacks.
-    came: AtomicU32,
-    /// 1 when its callbacks have run. Sleepers of `wait` sleep on these two.
-    done: AtomicU32,
-    watched: AtomicBool,
+    words: PromiseWords,
+    state: Mutex<PromiseState<R>>,
 }
 
-struct State<R> {
-    /// None before it has come, while its callbacks have it, and when it was taken.
+/// The part that can be read without the lock. All accesses are SeqCst: a thread stores `is_watched` and then loads a word, the
+/// resolving thread stores the word and then loads `is_watched`. One of the two sees the other's store, so no sleeper is missed.
+#[derive(Default)]
+struct PromiseWords {
+    /// 1 once the promise is resolved.
+    resolved: AtomicU32,
+    /// 1 once it is done. `wait` sleeps on one of these two words.
+    done: AtomicU32,
+    /// Whether somebody may sleep on the words.
+    is_watched: AtomicBool,
+}
+
+struct PromiseState<R> {
+    /// None before the promise is resolved, while the callbacks run, and after the result was taken.
     answer: Option<Answer<R>>,
+    callbacks: Vec<ResultCallback<R>>,
+    waiters: PromiseWaiters,
+}
+
+#[derive(Default)]
+struct PromiseWaiters {
     is_ok: bool,
-    /// In its callbacks.
-    calling: Option<ThreadId>,
-    callbacks: Vec<Callback<R>>,
+    /// The thread that runs the callbacks.
+    callback_thread: Option<ThreadId>,
     threads: Vec<Thread>,
     waker: Option<Waker>,
 }
 
-impl<R> Promise<R> {
-    pub(super) fn new() -> Arc<Self> {
-        let state = State {
-            answer: None,
-            is_ok: false,
-            calling: None,
-            callbacks: Vec::new(),
-            threads: Vec::new(),
-            waker: None,
-        };
-        let (came, done, watched) = Default::default();
-        Arc::new(Promise { state: Mutex::new(state), came, done, watched })
+impl PromiseWords {
+    fn is_resolved(&self) -> bool {
+        self.resolved.load(SeqCst) == 1
     }
 
-    /// One that is kept already.
-    pub(super) fn kept(answer: Answer<R>) -> Arc<Self> {
+    fn is_done(&self) -> bool {
+        self.done.load(SeqCst) == 1
+    }
+
+    /// Wakes all that wait. Not under the promise's lock: a waker is the program's code.
+    fn notify(&self, threads: &[Thread], waker: Option<Waker>) {
+        threads.iter().for_each(Thread::unpark);
+        if self.is_watched.load(SeqCst) {
+            futex::wake(&self.resolved, u32::MAX);
+            futex::wake(&self.done, u32::MAX);
+        }
+        if let Some(waker) = waker {
+            let _mark = WakerMark::set(); // a task that is polled in here may return `Pending`
+            unharmed(|| waker.wake());
+        }
+    }
+}
+
+impl PromiseWaiters {
+    fn add(&mut self, thread: Thread) {
+        if !self.threads.iter().any(|other| other.id() == thread.id()) {
+            self.threads.push(thread);
+        }
+    }
+}
+
+impl<R> Promise<R> {
+    pub(super) fn new() -> Arc<Self> {
+        let state = PromiseState { answer: None, callbacks: Vec::new(), waiters: PromiseWaiters::default() };
+        Arc::new(Promise { words: PromiseWords::default(), state: Mutex::new(state) })
+    }
+
+    /// A promise that is done.
+    pub(super) fn ready(answer: Answer<R>) -> Arc<Self> {
         let promise = Promise::new();
         let mut state = locked(&promise.state);
-        promise.has_come_with(&mut state, answer);
+        promise.store(&mut state, answer);
         promise.publish(state);
         promise
     }
 
-    pub(super) fn has_come(&self) -> bool {
-        self.came.load(SeqCst) == 1
+    pub(super) fn is_resolved(&self) -> bool {
+        self.words.is_resolved()
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.done.load(SeqCst) == 1
+        self.words.is_done()
     }
 
-    /// A word to sleep on while it is 0. In a callback nobody else would run those of this one.
+    /// A word to sleep on while it is 0. A callback sleeps only until the promise is resolved: the callbacks of this promise may need
+    /// its own thread.
     pub(super) fn word(&self, in_callback: bool) -> &AtomicU32 {
-        self.watched.store(true, SeqCst);
-        if in_callback { &self.came } else { &self.done }
+        self.words.is_watched.store(true, SeqCst);
+        if in_callback { &self.words.resolved } else { &self.words.done }
     }
 
-    /// Whether it is a result, once it is done, or has come.
+    /// Whether the task returned a result; None while the promise is not done (in a callback: not resolved).
     pub(super) fn is_ok(&self, in_callback: bool) -> Option<bool> {
         let state = locked(&self.state);
-        (self.is_done() || in_callback && self.has_come()).then_some(state.is_ok)
+        (self.is_done() || in_callback && self.is_resolved()).then_some(state.waiters.is_ok)
     }
 
-    fn has_come_with(&self, state: &mut State<R>, answer: Answer<R>) {
-        state.is_ok = answer.is_ok();
+    fn store(&self, state: &mut PromiseState<R>, answer: Answer<R>) {
+        state.waiters.is_ok = answer.is_ok();
         state.answer = Some(answer);
-        self.came.store(1, SeqCst);
+        self.words.resolved.store(1, SeqCst);
     }
 
-    /// The answer, once.
+    /// Takes the answer of a promise that is done; the second time it is [`TaskError::Taken`].
     pub(super) fn take(&self) -> Option<Answer<R>> {
         let mut state = locked(&self.state);
         self.is_done().then(|| state.answer.take().unwrap_or(Err(TaskError::Taken)))
     }
 
-    /// From here on the thread is unparked when it is done. False: it is.
-    pub(super) fn await_by(&self, thread: Thread) -> bool {
+    /// Registers a thread to be unparked when the promise is done. False: it is done.
+    pub(super) fn register_thread(&self, thread: Thread) -> bool {
         let mut state = locked(&self.state);
-        if !self.is_done() && !state.threads.iter().any(|other| other.id() == thread.id()) {
-            state.threads.push(thread);
+        let is_pending = !self.is_done();
+        if is_pending {
+            state.waiters.add(thread);
         }
-        !self.is_done()
+        is_pending
     }
 
-    pub(super) fn wake_with(&self, waker: &Waker) -> bool {
+    /// Registers the waker to be woken when the promise is done. False: it is done.
+    pub(super) fn register_waker(&self, waker: &Waker) -> bool {
         let mut state = locked(&self.state);
-        if !self.is_done() {
-            state.waker = Some(waker.clone());
+        let is_pending = !self.is_done();
+        if is_pending {
+            state.waiters.waker = Some(waker.clone());
         }
-        !self.is_done()
+        is_pending
     }
 
-    /// Gives the threads that wait.
-    fn publish(&self, mut state: MutexGuard<'_, State<R>>) -> Vec<Thread> {
-        self.done.store(1, SeqCst);
-        let (threads, waker) = (std::mem::take(&mut state.threads), state.waker.take());
+    /// Makes the promise done. Returns the threads that waited.
+    fn publish(&self, mut state: MutexGuard<'_, PromiseState<R>>) -> Vec<Thread> {
+        self.words.done.store(1, SeqCst);
+        let (threads, waker) = (std::mem::take(&mut state.waiters.threads), state.waiters.waker.take());
         drop(state);
-        threads.iter().for_each(Thread::unpark);
-        self.tell();
-        waker.into_iter().for_each(wake);
+        self.words.notify(&threads, waker);
         threads
     }
 
-    fn tell(&self) {
-        if self.watched.load(SeqCst) {
-            futex::wake(&self.came, u32::MAX);
-            futex::wake(&self.done, u32::MAX);
-        }
+    /// Whether this thread is in one of the promise's callbacks.
+    pub(super) fn is_called_back_here(&self) -> bool {
+        locked(&self.state).waiters.callback_thread == Some(thread::current().id())
     }
 
-    /// Whether this thread is in one of its callbacks.
-    pub(super) fn is_called_here(&self) -> bool {
-        locked(&self.state).calling == Some(thread::current().id())
-    }
-
-    /// It has come, and its callbacks have not begun to run.
+    /// Whether the promise is resolved, and no thread runs its callbacks yet.
     pub(super) fn has_callbacks_to_run(&self) -> bool {
         let state = locked(&self.state);
-        self.has_come() && !self.is_done() && state.answer.is_some()
+        self.is_resolved() && !self.is_done() && state.answer.is_some()
     }
 
-    /// Runs its callbacks, and makes it known, unless that is being done.
-    pub(super) fn settle(&self, hub: &PoolShared) {
+    /// Runs the callbacks and makes the promise done, unless another thread does.
+    pub(super) fn run_callbacks(&self, completion: &dyn Completion) {
         loop {
             let mut state = locked(&self.state);
             if self.is_done() || state.answer.is_none() {
@@ -143,43 +178,42 @@ impl<R> Promise<R> {
             }
             let callbacks = std::mem::take(&mut state.callbacks);
             if callbacks.is_empty() {
-                return hub.nudge(&self.publish(state));
+                return completion.wake(&self.publish(state));
             }
             let answer = state.answer.take();
-            state.calling = Some(thread::current().id());
+            state.waiters.callback_thread = Some(thread::current().id());
             drop(state);
             if let Some(answer) = &answer {
                 callbacks.into_iter().for_each(|callback| unharmed(|| callback(answer)));
             }
             let mut state = locked(&self.state);
-            (state.answer, state.calling) = (answer, None);
+            (state.answer, state.waiters.callback_thread) = (answer, None);
         }
     }
 }
 
 impl<R: Send + 'static> Promise<R> {
-    /// The answer has come. With callbacks, it is made known when they have run, in the pool's own thread.
-    pub(super) fn resolve(self: &Arc<Self>, answer: Answer<R>, hub: &PoolShared) {
+    /// Stores the answer, unless the promise was cancelled before. With callbacks, the promise is done when these have run in the
+    /// callback thread.
+    pub(super) fn resolve(self: &Arc<Self>, answer: Answer<R>, completion: &dyn Completion) {
         let mut state = locked(&self.state);
-        if self.has_come() {
-            return; // it was cancelled meanwhile
+        if self.is_resolved() {
+            return;
         }
-        self.has_come_with(&mut state, answer);
+        self.store(&mut state, answer);
         if state.callbacks.is_empty() {
-            return hub.nudge(&self.publish(state));
+            return completion.wake(&self.publish(state));
         }
-        // That thread may itself wait for this one, in a callback.
-        let (threads, waker) = (state.threads.clone(), state.waker.clone());
+        // The callback thread itself may wait for this promise, in another callback.
+        let (threads, waker) = (state.waiters.threads.clone(), state.waiters.waker.clone());
         drop(state);
         let promise = self.clone();
-        hub.call_back(Box::new(move |hub| promise.settle(hub)));
-        threads.iter().for_each(Thread::unpark);
-        self.tell();
-        waker.into_iter().for_each(wake);
+        completion.run_callback(Box::new(move |completion| promise.run_callbacks(completion)));
+        self.words.notify(&threads, waker);
     }
 
-    /// Calls it when the answer comes; at once if that was before.
-    pub(super) fn call_back(&self, callback: Callback<R>) {
+    /// Calls back when the promise is resolved; at once if it is done.
+    pub(super) fn add_callback(&self, callback: ResultCallback<R>) {
         let mut state = locked(&self.state);
         if !self.is_done() {
             state.callbacks.push(callback);
@@ -194,16 +228,9 @@ impl<R: Send + 'static> Promise<R> {
     }
 }
 
-/// In the middle of what a pool does, but in nobody's way: what it polls may be pending.
-fn wake(waker: Waker) {
-    let _waking = Waking::begin();
-    unharmed(|| waker.wake());
-}
-
-/// Whoever has it last may be a thread of the pool's.
+/// The last reference may be dropped in a thread of the pool.
 impl<R> Drop for Promise<R> {
     fn drop(&mut self) {
-        let answer = locked(&self.state).answer.take();
-        unharmed(|| drop(answer));
+        drop_unharmed(locked(&self.state).answer.take());
     }
 }

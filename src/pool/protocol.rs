@@ -1,67 +1,75 @@
-//! What a pool and its workers tell each other: tasks one way, reports the other.
+//! Messages between a pool and its workers: tasks one way, reports the other.
 //!
 //! # Layout
-//! A task is its `Head`, and a list of items (tuples of arguments). A report is a [`Report`]; behind `Results` comes an
-//! [`Outcome`] for each item (results that have handles in them come alone), behind `Wants` a sender.
+//! A task is a [`TaskHeader`], followed by a list of items (tuples of arguments). A report is a [`Report`]. [`Report::Results`] is
+//! followed by an [`ItemOutcome`] for each item; a result with handles in it is sent alone. [`Report::Request`] is followed by a sender.
 
-use super::task_table::Board;
+use super::task_table::TaskTable;
 use crate::entry::BoundCall;
 use crate::entry::Code;
 use crate::entry::Panic;
+use crate::ring::Peers;
 use crate::{CodecError, Receiver, Sender, TaskError};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How long the memory, or a descriptor, for what was sent may be missing, before it is given up.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a message is retried while there is no memory or no descriptor for it.
+pub(super) const RETRY_FOR: Duration = Duration::from_secs(1);
 
-/// The front of a task.
+/// The start of a task.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Head {
+pub(super) struct TaskHeader {
     pub(super) slot: u32,
     pub(super) generation: u32,
     pub(super) code: Code,
-    /// The value that the items are worked at with, and the oldest one that is still in use.
-    pub(super) shared: Option<(u64, u64)>,
+    /// The shared value of the items, if they have one.
+    pub(super) shared: Option<SharedId>,
 }
 
-/// What [`Head`] begins with.
+/// The fields that a [`TaskHeader`] begins with.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Ticket {
+pub(super) struct TaskId {
     pub(super) slot: u32,
     pub(super) generation: u32,
 }
 
-impl Ticket {
+impl TaskId {
     pub(super) fn of(task: &[u8]) -> Option<Self> {
-        postcard::take_from_bytes(task).ok().map(|(ticket, _)| ticket)
+        postcard::take_from_bytes(task).ok().map(|(task, _)| task)
     }
+}
+
+/// The number of a shared value, and the oldest number that is still in use.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct SharedId {
+    pub(super) number: u64,
+    pub(super) oldest: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Report {
-    /// Of so many items, from the first.
+    /// Results of `count` items, starting with item `first` of the task.
     Results {
         slot: u32,
         generation: u32,
         first: u32,
         count: u32,
-        /// The task is over, and took so many nanoseconds.
+        /// Set in the last report of a task: how many nanoseconds the task took.
         took: Option<u64>,
     },
-    /// A worker has ended; from the pool itself, behind all that it had reported.
-    Died { seat: u32, worker: u32 },
-    /// A worker cannot begin.
+    /// A worker has ended. The pool sends this to itself, so that it comes after all that the worker reported.
+    Died { worker_slot: u32, worker: u32 },
+    /// A worker's initializer failed.
     NotReady { worker: u32, why: String },
-    /// A worker needs the value that is shared under this number.
-    Wants { shared: u64, worker: u32 },
-    /// Whoever reads reports is to look around.
-    Look,
+    /// A worker requests the shared value with this number.
+    Request { shared: u64, worker: u32 },
+    /// Wakes the thread that reads reports.
+    Wake,
 }
 
-/// What became of an item.
+/// The result of an item.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Outcome<R> {
+pub(super) enum ItemOutcome<R> {
     Done(R),
     Panicked(Panic),
     Encode(CodecError),
@@ -69,38 +77,41 @@ pub(super) enum Outcome<R> {
     NoSpace,
 }
 
-impl<R> Outcome<R> {
+impl<R> ItemOutcome<R> {
     pub(super) fn into_result(self, index: Option<usize>) -> Result<R, TaskError> {
         Err(match self {
-            Outcome::Done(result) => return Ok(result),
-            Outcome::Panicked(panic) => panicked(panic, index),
-            Outcome::Encode(error) => TaskError::Encode(error),
-            Outcome::Decode(error) => TaskError::Decode(error),
-            Outcome::NoSpace => TaskError::NoSpace,
+            ItemOutcome::Done(result) => return Ok(result),
+            ItemOutcome::Panicked(panic) => {
+                let Panic { message, location, backtrace } = panic;
+                TaskError::Panicked { message, location, backtrace, index }
+            }
+            ItemOutcome::Encode(error) => TaskError::Encode(error),
+            ItemOutcome::Decode(error) => TaskError::Decode(error),
+            ItemOutcome::NoSpace => TaskError::NoSpace,
         })
     }
 }
 
-pub(super) fn panicked(panic: Panic, index: Option<usize>) -> TaskError {
-    let Panic { message, location, backtrace } = panic;
-    TaskError::Panicked { message, location, backtrace, index }
-}
-
-/// What a worker is given at its start.
+/// The arguments of a worker's process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct WorkerConfig {
     pub(super) tasks: Receiver<()>,
     pub(super) reports: Sender<()>,
-    pub(super) board: Board,
-    pub(super) seat: u32,
+    pub(super) table: TaskTable,
+    pub(super) worker_slot: u32,
     pub(super) worker: u32,
-    /// It ends behind so many.
-    pub(super) most: Option<u64>,
-    /// Whether somebody looks how long each item takes.
-    pub(super) timed: bool,
+    /// The worker ends after this many tasks.
+    pub(super) max_tasks: Option<u64>,
+    /// Whether each item has a time limit.
+    pub(super) is_timed: bool,
     pub(super) initializer: Option<BoundCall>,
 }
 
-pub(super) fn codec(error: postcard::Error) -> CodecError {
+pub(super) fn codec_error(error: postcard::Error) -> CodecError {
     CodecError::new(error)
+}
+
+/// The other ends are other processes, whose deaths a waiting thread must notice.
+pub(super) fn watched() -> Peers {
+    Peers::Watched
 }

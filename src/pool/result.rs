@@ -1,8 +1,8 @@
 //! `AsyncResult`: the result of a task that may not have ended yet.
 
-use super::callbacks::{Waking, is_in_callback};
 use super::job::Job;
-use super::promise::{Callback, Promise};
+use super::promise::{Promise, ResultCallback};
+use super::reentrancy::{is_in_callback, is_in_waker};
 use super::shared::PoolShared;
 use crate::sys::Deadline;
 use crate::wait::{Source, Waitable};
@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// The result of a task of a [`Pool`](crate::Pool), now or later.
+/// The result of a task of a [`Pool`](crate::Pool), which may not have come yet.
 ///
-/// Wait for it with [`get`](AsyncResult::get), `.await` it, have a function called with it, or pass it to
-/// [`wait`](crate::wait()) among other things. Dropping it cancels nothing.
+/// Wait for it with [`get`](AsyncResult::get), `.await` it, register a callback, or pass it to [`wait`](crate::wait()) together
+/// with other objects. Dropping it does not cancel the task.
 ///
 /// ```
 /// use crossproc::{Pool, TaskError};
@@ -31,11 +31,11 @@ use std::time::Duration;
 /// ```
 ///
 /// # When a process dies
-/// See [`Pool`](crate::Pool): a result or an error comes in any case. In a fork of the pool's process no result comes:
+/// A result or an error comes in any case, see [`Pool`](crate::Pool). In a fork of the pool's process no result comes:
 /// [`PoolClosed`](TaskError::PoolClosed).
 pub struct AsyncResult<R> {
     promise: Arc<Promise<R>>,
-    /// The pool and the job; none if it was refused.
+    /// The pool and the job; None if the pool refused the task.
     source: Option<(Arc<PoolShared>, Arc<dyn Job>)>,
 }
 
@@ -46,16 +46,16 @@ impl<R> std::fmt::Debug for AsyncResult<R> {
 }
 
 impl<R> AsyncResult<R> {
-    pub(super) fn of(promise: Arc<Promise<R>>, hub: Arc<PoolShared>, job: Arc<dyn Job>) -> Self {
-        AsyncResult { promise, source: Some((hub, job)) }
+    pub(super) fn of(promise: Arc<Promise<R>>, shared: Arc<PoolShared>, job: Arc<dyn Job>) -> Self {
+        AsyncResult { promise, source: Some((shared, job)) }
     }
 
-    pub(super) fn kept(answer: Result<R, TaskError>) -> Self {
-        AsyncResult { promise: Promise::kept(answer), source: None }
+    pub(super) fn ready_with(answer: Result<R, TaskError>) -> Self {
+        AsyncResult { promise: Promise::ready(answer), source: None }
     }
 
-    /// Whether it has come, as a result or an error: [`get`](AsyncResult::get) would not wait. (So it is also where nobody can wait for
-    /// it, and in a callback before its own callbacks have run.)
+    /// Returns whether the result or an error is there, so that [`get`](AsyncResult::get) would not wait. This includes the case that
+    /// this thread cannot wait for it. Callbacks of other results see it before its own callbacks have run.
     ///
     /// ```
     /// let pool = crossproc::Pool::new(1)?;
@@ -65,13 +65,13 @@ impl<R> AsyncResult<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn ready(&self) -> bool {
-        self.promise.is_done() || is_in_callback() && self.promise.has_come() || self.refusal().is_some()
+        self.promise.is_done() || is_in_callback() && self.promise.is_resolved() || self.refusal().is_some()
     }
 
-    /// Whether the task returned a result.
+    /// Returns whether the task returned a result, and not an error.
     ///
     /// # Errors
-    /// It has not ended yet.
+    /// [`NotReady`] if the task has not ended.
     ///
     /// ```
     /// let pool = crossproc::Pool::new(1)?;
@@ -84,8 +84,8 @@ impl<R> AsyncResult<R> {
         self.promise.is_ok(is_in_callback()).ok_or(NotReady)
     }
 
-    /// Waits until it has come; not at all where nobody can wait for it ([`Deadlock`](TaskError::Deadlock)), or it never will
-    /// ([`PoolClosed`](TaskError::PoolClosed)).
+    /// Waits for the result or an error. Returns at once if this thread cannot wait for it ([`Deadlock`](TaskError::Deadlock)), or if
+    /// it cannot come ([`PoolClosed`](TaskError::PoolClosed)).
     ///
     /// ```
     /// let pool = crossproc::Pool::new(1)?;
@@ -95,10 +95,10 @@ impl<R> AsyncResult<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn wait(&self) {
-        self.drive(None);
+        self.wait_until(None);
     }
 
-    /// The same, for that long at most, by the monotonic clock; whether it has come.
+    /// Waits like [`wait`](AsyncResult::wait), but at most for `duration` of the monotonic clock. Returns whether the result has come.
     ///
     /// ```
     /// use std::time::Duration;
@@ -108,37 +108,37 @@ impl<R> AsyncResult<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn wait_timeout(&self, duration: Duration) -> bool {
-        self.drive(Some(Deadline::after(duration)))
+        self.wait_until(Some(Deadline::after(duration)))
     }
 
-    fn drive(&self, deadline: Option<Deadline>) -> bool {
-        let Some((hub, _)) = &self.source else { return true };
+    fn wait_until(&self, deadline: Option<Deadline>) -> bool {
+        let Some((shared, _)) = &self.source else { return true };
         if !is_in_callback() {
-            return hub.drive(&|thread| self.promise.await_by(thread), deadline);
+            return shared.wait_until(&|thread| self.promise.register_thread(thread), deadline);
         }
-        // What would run its callbacks may be this thread, or wait for it.
-        let waits = |thread| self.promise.await_by(thread) && !self.promise.has_callbacks_to_run();
+        // The thread that would run its callbacks may be this one, or wait for this one.
+        let waits = |thread| self.promise.register_thread(thread) && !self.promise.has_callbacks_to_run();
         while !self.promise.is_done() {
-            if self.promise.is_called_here() || !hub.drive(&waits, deadline) {
+            if self.promise.is_called_back_here() || !shared.wait_until(&waits, deadline) {
                 return false;
             }
-            self.promise.settle(hub);
+            self.promise.run_callbacks(&**shared);
         }
         true
     }
 
-    /// Why nobody can wait for it here, if so.
+    /// Why this thread cannot wait for it, if so.
     fn refusal(&self) -> Option<TaskError> {
-        let (hub, _) = self.source.as_ref()?;
-        hub.refusal().or_else(|| self.promise.is_called_here().then_some(TaskError::Deadlock))
+        let (shared, _) = self.source.as_ref()?;
+        shared.refusal().or_else(|| self.promise.is_called_back_here().then_some(TaskError::Deadlock))
     }
 }
 
 impl<R: Message> AsyncResult<R> {
-    /// Waits for the result.
+    /// Waits for the result, and returns it.
     ///
     /// # Errors
-    /// Those of the task: [`TaskError`].
+    /// The error of the task, see [`TaskError`].
     ///
     /// ```
     /// let pool = crossproc::Pool::new(1)?;
@@ -146,14 +146,15 @@ impl<R: Message> AsyncResult<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn get(self) -> Result<R, TaskError> {
-        self.drive(None);
+        self.wait_until(None);
         self.promise.take().unwrap_or_else(|| Err(self.refusal().unwrap_or(TaskError::PoolClosed)))
     }
 
-    /// The same, for that long at most, by the monotonic clock. The result is given out once.
+    /// Waits for the result, at most for `duration` of the monotonic clock. The result is returned once.
     ///
     /// # Errors
-    /// [`Timeout`](TaskError::Timeout) when the time is over; [`Taken`](TaskError::Taken) when it was given out; those of the task.
+    /// [`Timeout`](TaskError::Timeout) if the result has not come; [`Taken`](TaskError::Taken) if it was returned before; the error of
+    /// the task.
     ///
     /// ```
     /// use crossproc::{Pool, TaskError};
@@ -164,15 +165,17 @@ impl<R: Message> AsyncResult<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn get_timeout(&mut self, duration: Duration) -> Result<R, TaskError> {
-        if !self.drive(Some(Deadline::after(duration))) {
+        if !self.wait_until(Some(Deadline::after(duration))) {
             return Err(self.refusal().unwrap_or(TaskError::Timeout));
         }
         self.promise.take().unwrap_or(Err(TaskError::PoolClosed))
     }
 
-    /// Calls the function when there is a result, in a thread of the pool's, before anybody sees the result; at once and here if
-    /// that is there already. One follows the other, so it should be short; where one waits for another result, the functions of
-    /// that one are called meanwhile. A panic in it is the panic hook's affair alone.
+    /// Calls a function with the result when it has come: in a thread of the pool, before `get` or `wait` return. If the result is there
+    /// already, the function is called at once, in this thread.
+    ///
+    /// Callbacks of a pool run one after the other, so they should be short. While one waits for another result, the callbacks of
+    /// that result run. A panic in a callback is reported by the panic hook, and has no other effect.
     ///
     /// ```
     /// let (to, from) = std::sync::mpsc::channel();
@@ -187,7 +190,7 @@ impl<R: Message> AsyncResult<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn on_done(self, f: impl FnOnce(&R) + Send + 'static) -> Self {
-        self.call_back(Box::new(|answer| {
+        self.add_callback(Box::new(|answer| {
             if let Ok(result) = answer {
                 f(result);
             }
@@ -195,7 +198,7 @@ impl<R: Message> AsyncResult<R> {
         self
     }
 
-    /// The same where there is an error instead.
+    /// Calls a function with the error if the task fails; otherwise like [`on_done`](AsyncResult::on_done).
     ///
     /// ```
     /// let (to, from) = std::sync::mpsc::channel();
@@ -206,7 +209,7 @@ impl<R: Message> AsyncResult<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn on_error(self, f: impl FnOnce(&TaskError) + Send + 'static) -> Self {
-        self.call_back(Box::new(|answer| {
+        self.add_callback(Box::new(|answer| {
             if let Err(error) = answer {
                 f(error);
             }
@@ -214,15 +217,15 @@ impl<R: Message> AsyncResult<R> {
         self
     }
 
-    fn call_back(&self, callback: Callback<R>) {
-        if let Some((hub, _)) = self.source.as_ref().filter(|_| !self.promise.is_done()) {
-            hub.employ_caller();
+    fn add_callback(&self, callback: ResultCallback<R>) {
+        if let Some((shared, _)) = self.source.as_ref().filter(|_| !self.promise.is_done()) {
+            shared.start_callback_thread();
         }
-        self.promise.call_back(callback);
+        self.promise.add_callback(callback);
     }
 
-    /// Takes back what no worker has begun. True if that is all of it, or, of a map, some: then the result is
-    /// [`Cancelled`](TaskError::Cancelled), and what has begun comes to its end unseen.
+    /// Takes the task back if no worker has begun it; of a map, the inputs that no worker has begun. Returns true if there were any.
+    /// Then the result is [`Cancelled`](TaskError::Cancelled); inputs that were begun run to their end, and their results are dropped.
     ///
     /// ```
     /// use crossproc::{Pool, TaskError};
@@ -234,29 +237,29 @@ impl<R: Message> AsyncResult<R> {
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn cancel(&self) -> bool {
-        let Some((hub, job)) = &self.source else { return false };
-        if self.promise.has_come() || !hub.cancel(job) {
+        let Some((shared, job)) = &self.source else { return false };
+        if self.promise.is_resolved() || !shared.cancel(job) {
             return false;
         }
-        self.promise.resolve(Err(TaskError::Cancelled), hub);
+        self.promise.resolve(Err(TaskError::Cancelled), &**shared);
         true
     }
 }
 
-/// `.await` it in any runtime: the pool's own thread wakes the task.
+/// Can be awaited in any runtime: a thread of the pool wakes the task.
 impl<R: Message> Future for AsyncResult<R> {
     type Output = Result<R, TaskError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let waits = self.promise.wake_with(context.waker());
-        let Some((hub, _)) = self.source.as_ref().filter(|_| waits) else {
+        let waits = self.promise.register_waker(context.waker());
+        let Some((shared, _)) = self.source.as_ref().filter(|_| waits) else {
             return Poll::Ready(self.promise.take().unwrap_or(Err(TaskError::Taken)));
         };
         if is_in_callback() {
-            self.promise.settle(hub); // what would run its callbacks may be this thread, or wait for it
+            self.promise.run_callbacks(&**shared); // see `wait_until`
         }
-        // In a waker it would be no wait.
-        let refusal = self.refusal().filter(|error| !matches!(error, TaskError::Deadlock) || !Waking::is_here());
+        // A poll in a waker does not wait.
+        let refusal = self.refusal().filter(|error| !matches!(error, TaskError::Deadlock) || !is_in_waker());
         match self.promise.is_done() {
             true => Poll::Ready(self.promise.take().unwrap_or(Err(TaskError::Taken))),
             false => refusal.map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
@@ -264,11 +267,11 @@ impl<R: Message> Future for AsyncResult<R> {
     }
 }
 
-/// Ready when it has come.
+/// Ready when the result or an error has come.
 impl<R> Waitable for AsyncResult<R> {
     fn source(&self) -> Source<'_> {
         match self.refusal() {
-            Some(_) => Source::Ready, // which `get` gives
+            Some(_) => Source::Ready, // `get` returns it
             None => Source::Word(self.promise.word(is_in_callback())),
         }
     }

@@ -1,8 +1,10 @@
-//! Results in: who leads reads the reports of the workers and hands them over. The protocol is the hub's.
+//! Results of the workers: the leader reads their reports and hands the results to the jobs. `shared` has the protocol.
 
-use super::job::Results;
-use super::protocol::{PATIENCE, Report};
-use super::shared::{Chunk, PoolShared, State, watched};
+use super::in_flight::Chunk;
+use super::insights::SlowTask;
+use super::job::EncodedResults;
+use super::protocol::{Report, TaskId, watched};
+use super::shared::PoolShared;
 use crate::messages::codec::{Incoming, Lack};
 use crate::ring::RingError;
 use crate::sync::Timeout;
@@ -12,38 +14,45 @@ use std::sync::PoisonError;
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// A result that came.
-struct Found {
+/// A report with results of a task that is in flight.
+struct ResultReport {
     incoming: Incoming,
-    behind: usize,
-    slot: u32,
-    piece: Chunk,
+    /// Where the results begin in the message.
+    start: usize,
+    task: TaskId,
+    chunk: Chunk,
     first: usize,
     count: usize,
     took: Option<u64>,
 }
 
+/// This thread leads while this lives, also if it panics.
+struct LeaderGuard<'a>(&'a PoolShared);
+
+impl Drop for LeaderGuard<'_> {
+    fn drop(&mut self) {
+        self.0.lock().leadership.resign();
+    }
+}
+
 impl PoolShared {
-    /// Waits until something is so, by leading or for who leads. `register` has this thread unparked then, and says whether that
-    /// makes sense: false when it is so. Gives false when the time is over.
-    pub(super) fn drive(&self, register: &dyn Fn(Thread) -> bool, deadline: Option<Deadline>) -> bool {
+    /// Waits until a condition holds, as the leader or next to it. `register` has this thread unparked once the condition holds, and
+    /// returns false if it holds already. Returns false when the time is over.
+    pub(super) fn wait_until(&self, register: &dyn Fn(Thread) -> bool, deadline: Option<Deadline>) -> bool {
         if self.refusal().is_some() {
             return !register(thread::current());
         }
-        let is_so = loop {
+        let holds = loop {
             let mut state = self.lock();
-            if state.leader.is_none() {
-                state.leader = Some(thread::current().id());
+            if state.leadership.try_lead() {
                 drop(state);
-                let _leading = Leading(self);
+                let _guard = LeaderGuard(self);
                 break self.lead(&|| !register(thread::current()), deadline);
             }
-            let me = thread::current();
-            if !state.waiters.iter().any(|other| other.id() == me.id()) {
-                state.waiters.push(me.clone());
-            }
+            let this = thread::current();
+            state.leadership.add_waiter(&this);
             drop(state);
-            if !register(me) {
+            if !register(this) {
                 break true;
             }
             if deadline.is_some_and(Deadline::has_passed) {
@@ -58,37 +67,29 @@ impl PoolShared {
             }
         };
         let mut state = self.lock();
-        let me = thread::current().id();
-        state.waiters.retain(|other| other.id() != me);
-        self.hand_on(&mut state);
-        is_so
+        state.leadership.remove_waiter(thread::current().id());
+        self.notify_leader(&mut state);
+        holds
     }
 
-    /// H1.
-    pub(super) fn hand_on(&self, state: &mut State) {
-        if state.leader.is_none() && state.has_news() {
-            match state.waiters.pop() {
-                Some(waiter) => waiter.unpark(),
-                None => self.keeper.notify_one(),
-            }
-        }
-    }
-
+    /// Reads and handles reports until a condition holds, or the time is over.
     fn lead(&self, until: &dyn Fn() -> bool, deadline: Option<Deadline>) -> bool {
         let mut batch = Vec::new();
-        let patience = deadline.map_or(Timeout::Never, Timeout::At);
+        let timeout = deadline.map_or(Timeout::Never, Timeout::At);
         loop {
             if until() {
                 return true;
             }
-            match self.read(&mut batch, patience) {
+            match self.read(&mut batch, timeout) {
                 Ok(()) => self.handle(&mut batch),
                 Err(RingError::Timeout) => return until(),
                 Err(RingError::NoSpace) if deadline.is_some_and(Deadline::has_passed) => return until(),
-                Err(RingError::NoSpace) if !self.gives_up() => thread::sleep(Duration::from_millis(1)),
+                Err(RingError::NoSpace) if !self.lock().leadership.gives_up() => {
+                    thread::sleep(Duration::from_millis(1));
+                }
                 Err(RingError::NoSpace) => match self.reports.message_ring().map(|mail| mail.receive_in_part(&watched))
                 {
-                    // Its front says whose it is.
+                    // Its start names the task.
                     Ok(Ok(incoming)) if !incoming.value().is_empty() => self.handle(&mut vec![incoming]),
                     Ok(Err(RingError::NotNow)) => {}
                     _ => self.break_down(UNREADABLE),
@@ -98,235 +99,190 @@ impl PoolShared {
         }
     }
 
-    /// There is no memory for the next report, or no descriptor. Whether that has been so for long.
-    fn gives_up(&self) -> bool {
-        self.lock().give_up.get_or_insert_with(|| Deadline::after(PATIENCE)).has_passed()
-    }
-
-    /// Some reports; waits for one.
-    fn read(&self, batch: &mut Vec<Incoming>, patience: Timeout) -> Result<(), RingError> {
+    /// Reads reports; waits for the first.
+    fn read(&self, batch: &mut Vec<Incoming>, timeout: Timeout) -> Result<(), RingError> {
         const BATCH: usize = 64;
         let mail = self.reports.message_ring().map_err(|_| RingError::Corrupt)?;
-        mail.wait_for_message(patience, &watched)?;
-        let short = mail.receive_short(BATCH, &mut |note| {
-            batch.push(Incoming::short(*note));
+        mail.wait_for_message(timeout, &watched)?;
+        let short = mail.receive_short(BATCH, &mut |record| {
+            batch.push(Incoming::short(*record));
             true
         })?;
         if short == 0 {
             match mail.receive_incoming(Timeout::Now, &mut |_| (), &watched) {
                 Ok(incoming) => batch.push(incoming),
                 Err(RingError::NotNow) => {}
-                Err(stop) => return Err(stop),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
+    /// Handles reports in their order (pool-H2): results that came before another report are accepted before that one is handled.
     fn handle(&self, batch: &mut Vec<Incoming>) {
-        let mut found = Vec::with_capacity(batch.len());
+        let mut results = Vec::with_capacity(batch.len());
         let shows_enough = batch.iter().any(Incoming::shows_enough);
         let mut state = self.lock();
         for incoming in batch.drain(..) {
-            match parse(incoming) {
-                Some(Parsed::Results(incoming, report, behind)) => {
-                    let Report::Results { slot, generation, first, count, took } = report else { continue };
-                    state.saw(incoming.value().len());
-                    let piece = state.slots.get(slot as usize).filter(|place| place.generation == generation);
-                    match piece.and_then(|place| place.piece.clone()) {
-                        Some(piece) => {
-                            let (first, count) = (first as usize, count as usize);
-                            found.push(Found { incoming, behind, slot, piece, first, count, took });
-                        }
-                        None => incoming.discard(),
+            let Some((report, start)) = parse(&incoming) else {
+                incoming.discard();
+                continue;
+            };
+            if let Report::Results { slot, generation, first, count, took } = report {
+                state.in_flight.note_message_size(incoming.value().len());
+                let task = TaskId { slot, generation };
+                match state.in_flight.chunk(task) {
+                    Some(chunk) => {
+                        let (first, count) = (first as usize, count as usize);
+                        results.push(ResultReport { incoming, start, task, chunk, first, count, took });
                     }
+                    None => incoming.discard(),
                 }
-                Some(Parsed::Want(incoming, shared, worker)) => {
-                    drop(state);
-                    self.accept(&mut found);
-                    self.handle_want(incoming, shared, worker);
-                    state = self.lock();
-                }
-                Some(Parsed::Other(report)) => {
-                    drop(state);
-                    self.accept(&mut found);
-                    self.handle_other(report);
-                    state = self.lock();
-                }
-                None => {}
+                continue;
             }
+            drop(state);
+            self.accept(&mut results);
+            self.handle_other(incoming, report);
+            state = self.lock();
         }
         if shows_enough {
-            state.give_up = None;
+            state.leadership.reset_give_up();
         }
         drop(state);
-        self.accept(&mut found);
+        self.accept(&mut results);
         self.dispatch();
-        self.settle();
+        self.release_workers_if_done();
     }
 
-    /// Results go to their jobs, and then their tasks are not on their way any more.
-    fn accept(&self, found: &mut Vec<Found>) {
-        if found.is_empty() {
+    /// Hands results to their jobs, and then frees the slots of the tasks that are over.
+    fn accept(&self, results: &mut Vec<ResultReport>) {
+        if results.is_empty() {
             return;
         }
-        let mut ended = Vec::with_capacity(found.len());
-        let serving = self.serve();
-        for Found { incoming, behind, slot, piece, first, count, took } in found.drain(..) {
-            let has_handles = incoming.has_handles();
-            let (from, to) = (piece.from + first, piece.from + first + count);
-            if let Some(took) = took {
-                self.note_time(&piece, slot, took);
-            }
-            if let Some(lack) = incoming.lack() {
-                incoming.discard();
-                piece.job.fail(from, to.min(piece.to), &lacking(lack), self);
-            } else if to <= piece.to {
-                piece.job.accept(from, count, Results::Message(incoming, behind), self);
-            }
-            if has_handles && let Ok(mail) = self.reports.message_ring() {
-                mail.tidy_fd_store();
-            }
-            if took.is_some() && to < piece.to {
-                let error = TaskError::Decode(CodecError::new("an input before it could not be decoded"));
-                piece.job.fail(to, piece.to, &error, self);
-            }
-            ended.push((slot, first + count, took.is_some()));
+        let mut accepted = Vec::with_capacity(results.len());
+        let mark = self.mark_user_code();
+        for report in results.drain(..) {
+            accepted.push((report.task.slot, report.first + report.count, report.took.is_some()));
+            self.accept_one(report);
         }
-        let mut over = Vec::with_capacity(ended.len());
+        let mut over = Vec::with_capacity(accepted.len());
         let mut state = self.lock();
-        for (slot, received, is_over) in ended {
+        for (slot, received, is_over) in accepted {
             match is_over {
-                true => over.extend(state.release(&self.board, slot)),
-                false => state.slots[slot as usize].received = received,
+                true => over.extend(state.in_flight.release(&self.table, slot)),
+                false => state.in_flight.set_received(slot, received),
             }
         }
         drop(state);
-        drop(over); // perhaps the last of their jobs, with the program's results
-        drop(serving);
+        drop(over); // perhaps the last references to jobs, with the program's results
+        drop(mark);
     }
 
-    fn note_time(&self, piece: &Chunk, slot: u32, took: u64) {
-        if !self.lock().slowest.wants(took) {
+    fn accept_one(&self, report: ResultReport) {
+        let ResultReport { incoming, start, task, chunk, first, count, took } = report;
+        let has_handles = incoming.has_handles();
+        let (from, to) = (chunk.from + first, chunk.from + first + count);
+        if let Some(took) = took {
+            self.note_duration(&chunk, task.slot, took);
+        }
+        if let Some(lack) = incoming.lack() {
+            incoming.discard();
+            chunk.job.fail(from, to.min(chunk.to), &lack_error(lack), self);
+        } else if to <= chunk.to {
+            chunk.job.accept(from, count, EncodedResults::Message(incoming, start), self);
+        }
+        if has_handles && let Ok(mail) = self.reports.message_ring() {
+            mail.tidy_fd_store();
+        }
+        if took.is_some() && to < chunk.to {
+            let error = TaskError::Decode(CodecError::new("an input before it could not be decoded"));
+            chunk.job.fail(to, chunk.to, &error, self);
+        }
+    }
+
+    /// Adds a task to the slowest ones, if it is one of them.
+    fn note_duration(&self, chunk: &Chunk, slot: u32, took: u64) {
+        if !self.lock().slowest.includes(took) {
             return;
         }
-        let input = piece.job.input(piece.from);
-        let index = piece.job.is_map().then_some(piece.from);
-        let worker = self.board.entry(slot).worker;
+        let input = chunk.job.input(chunk.from);
+        let index = chunk.job.is_map().then_some(chunk.from);
+        let worker = self.table.entry(slot).worker;
         let mut state = self.lock();
-        let worker = state.seats.iter().find(|seat| seat.worker == worker).map_or(0, |seat| seat.pid);
-        state.slowest.add(took, index, piece.to - piece.from, worker, input);
+        let worker = state.workers.pid_of(worker);
+        let (duration, items) = (Duration::from_nanos(took), chunk.to - chunk.from);
+        state.slowest.add(SlowTask { duration, index, items, worker, input });
     }
 
     #[cold]
-    fn handle_other(&self, report: Report) {
+    fn handle_other(&self, incoming: Incoming, report: Report) {
         match report {
-            Report::Died { seat, worker } => self.bury(seat as usize, worker),
+            Report::Died { worker_slot, worker } => self.handle_death(worker_slot as usize, worker),
             Report::NotReady { worker, why } => {
-                if self.lock().seats.iter().any(|seat| seat.worker == worker) {
+                if self.lock().workers.find(worker).is_some() {
                     self.break_down(&format!("the initializer failed: {why}"));
                 }
             }
-            Report::Results { .. } | Report::Wants { .. } | Report::Look => {}
+            Report::Request { shared, worker } => self.handle_request(incoming, shared, worker),
+            Report::Results { .. } | Report::Wake => {}
         }
     }
 
-    /// A worker asks for a shared value, by a pipe that cannot always be had.
-    #[cold]
-    fn handle_want(&self, incoming: Incoming, shared: u64, worker: u32) {
-        let job = self.lock().shared.get(&shared).cloned();
+    /// A worker requests a shared value. If its pipe cannot be received, it is refused.
+    fn handle_request(&self, incoming: Incoming, shared: u64, worker: u32) {
+        let job = self.lock().values.job(shared);
         let lack = incoming.lack();
-        let to = match incoming.decode::<(Report, Sender<()>)>() {
-            Ok((_, to)) => Ok(to),
+        let request = match incoming.decode::<(Report, Sender<()>)>() {
+            Ok((_, sender)) => Ok(sender),
             Err(error) => {
-                let seat = self.lock().seats.iter().position(|seat| seat.worker == worker);
-                seat.into_iter().for_each(|seat| self.board.sheet(seat).refuse(shared));
+                let slot = self.lock().workers.find(worker);
+                slot.into_iter().for_each(|slot| self.table.status(slot).refuse(shared));
                 Err(lack.map_or(error, |_| CodecError::new(NO_DESCRIPTOR)))
             }
         };
         if let Some(job) = job {
-            job.want(to);
+            job.request_value(request);
         }
         if let Ok(mail) = self.reports.message_ring() {
             mail.tidy_fd_store();
         }
     }
 
-    /// Whoever leads looks around.
-    pub(super) fn look(&self) {
-        if let Ok(mail) = self.desk.1.message_ring() {
-            let _ = mail.send_value(&Report::Look, Timeout::Now, &watched);
-        }
-    }
-
-    /// These threads have what they waited for. One that leads sleeps elsewhere.
-    pub(super) fn nudge(&self, threads: &[Thread]) {
-        if threads.is_empty() {
-            return;
-        }
-        let leader = self.lock().leader.filter(|leader| *leader != thread::current().id());
-        if threads.iter().any(|thread| Some(thread.id()) == leader) {
-            self.look();
-        }
-    }
-
-    /// The keeper's life: leading where nobody else does.
-    pub(super) fn keep(&self) {
+    /// The reader's life: it leads while no other thread does.
+    pub(super) fn run_reader(&self) {
         let mut state = self.lock();
         loop {
-            if state.leader.is_none() && state.has_news() {
-                state.leader = Some(thread::current().id());
+            if state.needs_leader() && state.leadership.try_lead() {
                 drop(state);
-                let leading = Leading(self);
-                self.lead(&|| !self.lock().has_news(), None);
-                drop(leading);
+                let guard = LeaderGuard(self);
+                self.lead(&|| !self.lock().needs_leader(), None);
+                drop(guard);
                 state = self.lock();
-            } else if state.crew_is_gone && state.is_done() {
-                state.keeper_is_gone = true;
+            } else if state.threads.supervisor_is_gone && state.in_flight.is_done() {
+                state.threads.reader_is_gone = true;
                 drop(state);
-                self.caller.notify_one();
-                return self.over.notify_all();
+                self.callback_thread.notify_one();
+                return self.ended.notify_all();
             } else {
-                state = self.keeper.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.reader.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
         }
-    }
-}
-
-/// Who leads, until it does not any more, also by a panic.
-struct Leading<'a>(&'a PoolShared);
-
-impl Drop for Leading<'_> {
-    fn drop(&mut self) {
-        self.0.lock().leader = None;
     }
 }
 
 const NO_DESCRIPTOR: &str = "no descriptor is left for the memory of a handle";
 const UNREADABLE: &str = "the reports of its workers cannot be read";
 
-fn lacking(lack: Lack) -> TaskError {
+fn lack_error(lack: Lack) -> TaskError {
     match lack {
         Lack::Memory => TaskError::NoSpace,
         Lack::Descriptors => TaskError::Decode(CodecError::new(NO_DESCRIPTOR)),
     }
 }
 
-enum Parsed {
-    /// With its front, and how long that is.
-    Results(Incoming, Report, usize),
-    Want(Incoming, u64, u32),
-    Other(Report),
-}
-
-fn parse(incoming: Incoming) -> Option<Parsed> {
-    let length = incoming.value().len();
-    match postcard::take_from_bytes::<Report>(incoming.value()).map(|(report, rest)| (report, length - rest.len())) {
-        Ok((report @ Report::Results { .. }, behind)) => Some(Parsed::Results(incoming, report, behind)),
-        Ok((Report::Wants { shared, worker }, _)) => Some(Parsed::Want(incoming, shared, worker)),
-        Ok((report, _)) => Some(Parsed::Other(report)),
-        Err(_) => {
-            incoming.discard();
-            None
-        }
-    }
+/// A report, and where its results begin.
+fn parse(incoming: &Incoming) -> Option<(Report, usize)> {
+    let bytes = incoming.value();
+    let (report, rest) = postcard::take_from_bytes::<Report>(bytes).ok()?;
+    Some((report, bytes.len() - rest.len()))
 }

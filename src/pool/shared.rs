@@ -1,69 +1,74 @@
-//! What a pool is in the program's own process: tasks that wait, tasks on their way, and who reads the reports.
+//! The state of a pool in the program's own process, which its threads share.
 //!
 //! # Protocol
-//! Whoever waits for a result *leads*, if nobody else does: it reads the reports of the workers and hands the results over, its
-//! own and others'. So one task alone costs two wakes, not three. Where nobody waits and there is something to read, the
-//! *keeper* leads, a thread of the pool's. Who stops leading finds a successor. Callbacks run in a thread of their own, the *caller*,
-//! which is there from the first on: however long they take, results are read.
+//! A thread that waits for a result *leads*, unless another one does: it reads the reports of the workers, and hands out the results,
+//! its own and those of others. So a single task needs two wake-ups, not three. If no thread waits and there are reports to read, the
+//! *reader* leads, a thread of the pool. A leader that stops notifies a successor. Callbacks run in a thread of their own, the
+//! *callback thread*, from the first callback on: results are read however long callbacks take.
 //!
 //! # Invariants
-//! * H1: while tasks are on their way or deaths are not dealt with, somebody leads, or was told to.
-//! * H2: one thread leads at a time, and reads reports in their order: all that a worker reported comes before its death.
-//! * H3: no lock is held while the program's code runs: its encoding and decoding, its destructors, callbacks and wakers.
-//! * H4: such code, where the pool runs it, does not wait for the pool: who leads or sends would wait for itself. A callback may,
-//!   for nobody else waits for its thread; results that have callbacks are completed there then (`promise`).
+//! * pool-H1: while tasks are in flight or deaths are not handled, a thread leads, or was notified to.
+//! * pool-H2: one thread leads at a time, and reads reports in order: the reports of a worker come before its death.
+//! * pool-H3: no lock is held while the program's code runs: encoding and decoding, destructors, callbacks and wakers.
+//! * pool-H4: such code, where the pool runs it, does not wait for the pool: a thread that leads or sends would wait for itself. A
+//!   callback may wait, since nobody else waits for its thread; results that have callbacks are completed there (`promise`).
 //!
 //! # If a process dies here
-//! See `board` for a worker. All this is private, and ends with the program.
+//! See `task_table` for a worker. All of this is private memory, and ends with the program.
 
-use super::insights::{Past, Slowest};
-use super::job::Job;
-use super::task_table::{Board, Counts, State as Step, next_generation};
+use super::completion::Callback;
+use super::in_flight::InFlight;
+use super::leadership::Leadership;
+use super::progress::MapProgress;
+use super::protocol::{Report, watched};
+use super::reentrancy::{UserCodeMark, is_callback_thread_of, runs_user_code_of};
+use super::shared_values::SharedValues;
+use super::stats::SlowestTasks;
+use super::task_table::TaskTable;
+use super::worker_slots::WorkerSlots;
 use crate::entry::BoundCall;
-use crate::process::{Process, StartMethod};
-use crate::ring::Peers;
-use crate::segment::transfer::InFlightGuard;
+use crate::error::locked;
+use crate::process::StartMethod;
+use crate::sync::Timeout;
 use crate::sys::poll::EventFd;
-use crate::sys::{Deadline, process_id};
+use crate::sys::process_id;
 use crate::{PoolError, Receiver, Sender, TaskError, channel};
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{JoinHandle, Thread, ThreadId};
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    crate::error::locked(mutex)
-}
-
-pub(super) type Callback = Box<dyn FnOnce(&PoolShared) + Send>;
-
-/// What a pool is to be.
-pub(super) struct Plan {
+/// The settings of a pool.
+pub(super) struct PoolConfig {
     pub(super) processes: usize,
     pub(super) initializer: Option<BoundCall>,
-    pub(super) most_tasks: Option<u64>,
+    pub(super) max_tasks: Option<u64>,
     pub(super) method: StartMethod,
     pub(super) name: String,
     pub(super) daemon: bool,
     pub(super) timeout: Option<Duration>,
     pub(super) retries: u32,
-    #[cfg(feature = "progress")]
     pub(super) progress: bool,
 }
 
 pub(super) struct PoolShared {
     pub(super) owner: process_id::ProcessId,
-    pub(super) plan: Plan,
-    pub(super) board: Board,
-    /// To the workers, and what they are given of it.
+    pub(super) config: PoolConfig,
+    pub(super) table: TaskTable,
+    /// Tasks to the workers.
     pub(super) tasks: Sender<()>,
-    pub(super) desk: (Receiver<()>, Sender<()>),
+    /// The workers' ends: of tasks, and of reports.
+    pub(super) worker_ends: (Receiver<()>, Sender<()>),
     pub(super) reports: Receiver<()>,
-    pub(super) state: Mutex<State>,
-    pub(super) keeper: Condvar,
-    pub(super) caller: Condvar,
-    pub(super) over: Condvar,
-    pub(super) bell: EventFd,
+    pub(super) state: Mutex<PoolState>,
+    /// Wakes the reader.
+    pub(super) reader: Condvar,
+    /// Wakes the callback thread.
+    pub(super) callback_thread: Condvar,
+    /// Wakes threads that wait for the end of the pool.
+    pub(super) ended: Condvar,
+    /// Wakes the supervisor.
+    pub(super) supervisor_bell: EventFd,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,135 +79,44 @@ pub(super) enum Phase {
     Broken(String),
 }
 
-pub(super) struct State {
+impl Phase {
+    /// Whether the tasks that the pool has are still run.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self, Phase::Running | Phase::Closed)
+    }
+}
+
+pub(super) struct PoolState {
     pub(super) phase: Phase,
-    pub(super) seats: Vec<WorkerSlot>,
-    pub(super) slots: Vec<Slot>,
-    pub(super) free: Vec<u32>,
-    pub(super) backlog: VecDeque<PendingChunks>,
-    /// Deaths that the leader was not told of yet.
-    pub(super) deaths: usize,
-    /// Who leads.
-    pub(super) leader: Option<ThreadId>,
-    /// Who waits, and could lead.
-    pub(super) waiters: Vec<Thread>,
+    pub(super) in_flight: InFlight,
+    pub(super) workers: WorkerSlots,
+    pub(super) leadership: Leadership,
+    pub(super) values: SharedValues,
+    pub(super) threads: PoolThreads,
+    pub(super) slowest: SlowestTasks,
+}
+
+/// The threads of a pool, and what the callback thread is to run.
+pub(super) struct PoolThreads {
     pub(super) callbacks: VecDeque<Callback>,
-    /// Runs them.
-    pub(super) caller: Option<JoinHandle<()>>,
-    /// How long messages are, at most, lately.
-    pub(super) size: usize,
-    /// There was no room for a task.
-    pub(super) is_refused: bool,
-    /// Until when a report that cannot be had whole stays where it is.
-    pub(super) give_up: Option<Deadline>,
-    pub(super) shared: HashMap<u64, Arc<dyn Job>>,
-    /// The numbers of shared values that a map has, or is about to have.
-    pub(super) in_use: BTreeSet<u64>,
-    pub(super) next_shared: u64,
-    pub(super) slowest: Slowest,
-    /// How many workers in a row died before they were ready.
-    pub(super) failures: usize,
-    /// So many have tasks in their hands that are neither on their way nor wait: they lost their worker, or cannot be sent.
-    pub(super) in_hand: usize,
-    /// What the tasks of a pool that was ended left: its workers may still look at it.
-    pub(super) left: Vec<(Arc<dyn Job>, Option<InFlightGuard>)>,
-    pub(super) crew_is_gone: bool,
-    pub(super) keeper_is_gone: bool,
-    /// Or never was there.
-    pub(super) caller_is_gone: bool,
-    pub(super) next_worker: u32,
+    pub(super) callback_thread: Option<JoinHandle<()>>,
+    /// Also true before the thread was started.
+    pub(super) callback_thread_is_gone: bool,
+    pub(super) supervisor_is_gone: bool,
+    pub(super) reader_is_gone: bool,
 }
 
-/// Where a worker sits.
-#[derive(Default)]
-pub(super) struct WorkerSlot {
-    pub(super) worker: u32,
-    pub(super) process: Option<Arc<Mutex<Process>>>,
-    pub(super) pid: u32,
-    pub(super) name: String,
-    /// How its last process ended, until the leader has dealt with it.
-    pub(super) end: Option<End>,
-    pub(super) past: Past,
-    /// The sheet is of somebody who is not counted in the past yet.
-    pub(super) is_taken: bool,
-}
-
-impl WorkerSlot {
-    /// Nobody ever sat there.
-    pub(super) fn empty(&mut self) {
-        (self.process, self.is_taken) = (None, false);
+impl PoolState {
+    /// Whether there may be reports to read.
+    pub(super) fn needs_leader(&self) -> bool {
+        self.in_flight.is_busy() || self.workers.unhandled_deaths > 0
     }
 
-    /// What its worker did is in the past now.
-    pub(super) fn settle(&mut self, counts: Counts) {
-        self.end = None;
-        if std::mem::take(&mut self.is_taken) {
-            self.past.add(counts);
-        }
-    }
-}
-
-#[derive(Clone)]
-pub(super) struct End {
-    pub(super) code: i32,
-    /// What it said, where a panic ends the process.
-    pub(super) panic: Option<TaskError>,
-}
-
-/// A task on its way.
-#[derive(Default)]
-pub(super) struct Slot {
-    pub(super) generation: u32,
-    pub(super) piece: Option<Chunk>,
-    /// The handles in it.
-    pub(super) custody: Option<InFlightGuard>,
-    /// So many results have come.
-    pub(super) received: usize,
-}
-
-/// Some items of a job.
-#[derive(Clone)]
-pub(super) struct Chunk {
-    pub(super) job: Arc<dyn Job>,
-    pub(super) from: usize,
-    pub(super) to: usize,
-    /// How often it was lost with a worker.
-    pub(super) losses: u32,
-}
-
-/// Items of a job that are to be sent, so many at a time.
-pub(super) struct PendingChunks {
-    pub(super) piece: Chunk,
-    pub(super) chunk: usize,
-}
-
-pub(super) fn watched() -> Peers {
-    Peers::Watched
-}
-
-impl State {
-    pub(super) fn in_flight(&self) -> usize {
-        self.slots.len() - self.free.len()
-    }
-
-    pub(super) fn is_busy(&self) -> bool {
-        self.in_flight() > 0 || !self.backlog.is_empty()
-    }
-
-    /// All tasks have come to their end.
-    pub(super) fn is_done(&self) -> bool {
-        !self.is_busy() && self.in_hand == 0
-    }
-
-    pub(super) fn has_news(&self) -> bool {
-        self.is_busy() || self.deaths > 0
-    }
-
-    /// Whether a seat is to be taken again.
-    pub(super) fn wants_workers(&self) -> bool {
+    /// Whether vacant worker slots are to be filled.
+    pub(super) fn needs_workers(&self) -> bool {
         match self.phase {
             Phase::Running => true,
-            Phase::Closed => !self.is_done(),
+            Phase::Closed => !self.in_flight.is_done(),
             Phase::Terminated | Phase::Broken(_) => false,
         }
     }
@@ -214,106 +128,49 @@ impl State {
             Phase::Broken(why) => Err(TaskError::PoolBroken(why.clone())),
         }
     }
-
-    /// As many tasks on their way as have reasonable room.
-    pub(super) fn window(&self, processes: usize) -> usize {
-        const ROOM: usize = 32 << 20;
-        (ROOM / self.size.max(1)).min(self.slots.len()).max(2 * processes)
-    }
-
-    pub(super) fn saw(&mut self, length: usize) {
-        self.size = length.max(self.size - self.size / 16);
-    }
-
-    /// The next items to be sent. What nobody wants any more goes to `over`, to be dropped without the lock.
-    pub(super) fn take_piece(&mut self, over: &mut Vec<PendingChunks>) -> Option<Chunk> {
-        loop {
-            let stock = self.backlog.front_mut()?;
-            let Chunk { job, from, to, losses } = stock.piece.clone();
-            if job.is_over() {
-                over.extend(self.backlog.pop_front());
-                continue;
-            }
-            let end = to.min(from.saturating_add(stock.chunk));
-            stock.piece.from = end;
-            if end == to {
-                self.backlog.pop_front();
-            }
-            return Some(Chunk { job, from, to: end, losses });
-        }
-    }
-
-    pub(super) fn put_back(&mut self, piece: Chunk) {
-        let chunk = piece.to - piece.from;
-        self.backlog.push_front(PendingChunks { piece, chunk });
-    }
-
-    /// The task is not on its way any more.
-    pub(super) fn release(&mut self, board: &Board, slot: u32) -> Option<Chunk> {
-        let place = self.slots.get_mut(slot as usize)?;
-        let piece = place.piece.take()?;
-        place.custody = None;
-        place.generation = next_generation(place.generation);
-        place.received = 0;
-        board.set(slot, place.generation, Step::Free);
-        self.free.push(slot);
-        Some(piece)
-    }
 }
 
 impl PoolShared {
-    pub(super) fn new(plan: Plan) -> Result<Self, PoolError> {
-        let board = Board::new(plan.processes)?;
-        let (tasks, theirs) = channel(4 * board.tasks())?;
-        let (reports_in, reports) = channel(4 * board.tasks())?;
-        let bell = EventFd::new().map_err(|error| PoolError::Segment(error.into()))?;
-        let seats = std::iter::repeat_with(WorkerSlot::default).take(plan.processes).collect();
-        let state = State {
+    pub(super) fn new(config: PoolConfig) -> Result<Self, PoolError> {
+        let table = TaskTable::new(config.processes)?;
+        let (tasks, tasks_out) = channel(4 * table.tasks())?;
+        let (reports_in, reports) = channel(4 * table.tasks())?;
+        let supervisor_bell = EventFd::new().map_err(|error| PoolError::Segment(error.into()))?;
+        let state = PoolState {
             phase: Phase::Running,
-            seats,
-            slots: std::iter::repeat_with(Slot::default).take(board.tasks()).collect(),
-            free: (0..board.tasks() as u32).rev().collect(),
-            backlog: VecDeque::new(),
-            deaths: 0,
-            leader: None,
-            waiters: Vec::new(),
-            callbacks: VecDeque::new(),
-            caller: None,
-            size: 0,
-            is_refused: false,
-            give_up: None,
-            shared: HashMap::new(),
-            in_use: BTreeSet::new(),
-            next_shared: 0,
-            slowest: Slowest::default(),
-            failures: 0,
-            in_hand: 0,
-            left: Vec::new(),
-            crew_is_gone: false,
-            keeper_is_gone: false,
-            caller_is_gone: true,
-            next_worker: 0,
+            in_flight: InFlight::new(table.tasks()),
+            workers: WorkerSlots::new(config.processes),
+            leadership: Leadership::default(),
+            values: SharedValues::default(),
+            threads: PoolThreads {
+                callbacks: VecDeque::new(),
+                callback_thread: None,
+                callback_thread_is_gone: true,
+                supervisor_is_gone: false,
+                reader_is_gone: false,
+            },
+            slowest: SlowestTasks::default(),
         };
         Ok(PoolShared {
             owner: process_id::ProcessId::current(),
-            plan,
-            board,
+            config,
+            table,
             tasks,
-            desk: (theirs, reports_in),
+            worker_ends: (tasks_out, reports_in),
             reports,
             state: Mutex::new(state),
-            keeper: Condvar::new(),
-            caller: Condvar::new(),
-            over: Condvar::new(),
-            bell,
+            reader: Condvar::new(),
+            callback_thread: Condvar::new(),
+            ended: Condvar::new(),
+            supervisor_bell,
         })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, PoolState> {
         locked(&self.state)
     }
 
-    /// A fork child has a copy of all this, and no workers.
+    /// False in a fork of the pool's process: it has a copy of this state, and no workers.
     pub(super) fn is_owner(&self) -> bool {
         self.owner == process_id::ProcessId::current()
     }
@@ -322,167 +179,51 @@ impl PoolShared {
         if self.is_owner() { self.lock().check() } else { Err(TaskError::PoolClosed) }
     }
 
-    /// Items of a job are to be run, so many at a time. If the caller waits for them at once, it can lead.
-    pub(super) fn submit(
-        &self,
-        job: Arc<dyn Job>,
-        (from, to): (usize, usize),
-        chunk: usize,
-        waits: bool,
-    ) -> Result<(), TaskError> {
-        if !self.is_owner() {
-            return Err(TaskError::PoolClosed);
+    /// The number under which a thread marks that it works for this pool.
+    pub(super) fn number(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Marks that this thread runs the program's code for the pool (pool-H4).
+    pub(super) fn mark_user_code(&self) -> UserCodeMark {
+        UserCodeMark::set(self.number())
+    }
+
+    pub(super) fn runs_user_code_here(&self) -> bool {
+        runs_user_code_of(self.number())
+    }
+
+    pub(super) fn is_callback_thread(&self) -> bool {
+        is_callback_thread_of(self.number())
+    }
+
+    /// Why this thread cannot wait for the pool, if so.
+    pub(super) fn refusal(&self) -> Option<TaskError> {
+        match self.is_owner() {
+            false => Some(TaskError::PoolClosed),
+            true => self.runs_user_code_here().then_some(TaskError::Deadlock),
         }
-        let mut state = self.lock();
-        state.check()?;
-        let was_busy = state.is_busy();
-        state.backlog.push_back(PendingChunks { piece: Chunk { job, from, to, losses: 0 }, chunk });
-        drop(state);
-        if !was_busy && self.plan.timeout.is_some() {
-            self.bell.notify(); // somebody has to look at the time
-        }
-        self.dispatch();
-        if !waits {
-            self.hand_on(&mut self.lock());
-        }
-        Ok(())
     }
 
-    /// A value to be shared by the tasks of a job, by this number, until it is given up.
-    /// And the oldest that is still in use.
-    pub(super) fn share(&self) -> (u64, u64) {
-        let mut state = self.lock();
-        state.next_shared += 1;
-        let number = state.next_shared;
-        state.in_use.insert(number);
-        (number, state.in_use.first().copied().unwrap_or(number))
-    }
-
-    pub(super) fn offer(&self, shared: u64, job: Arc<dyn Job>) {
-        self.lock().shared.insert(shared, job);
-    }
-
-    pub(super) fn withdraw(&self, shared: u64) {
-        let mut state = self.lock();
-        state.in_use.remove(&shared);
-        let job = state.shared.remove(&shared);
-        drop(state);
-        // Who read of a want just now may have the job in its hand, which would keep that worker waiting, and so itself.
-        job.iter().for_each(|job| job.end_wants());
-        drop(job); // with the program's inputs
-    }
-
-    pub(super) fn close(&self) {
-        let mut state = self.lock();
-        if state.phase == Phase::Running {
-            state.phase = Phase::Closed;
-        }
-        drop(state);
-        self.settle();
-    }
-
-    pub(super) fn terminate(&self) {
-        self.end(Phase::Terminated, &TaskError::Cancelled);
-    }
-
-    pub(super) fn break_down(&self, why: &str) {
-        self.end(Phase::Broken(why.to_owned()), &TaskError::PoolBroken(why.to_owned()));
-    }
-
-    /// No task has a result any more, and no worker lives.
-    fn end(&self, phase: Phase, error: &TaskError) {
-        let mut state = self.lock();
-        if !matches!(state.phase, Phase::Running | Phase::Closed) {
-            if phase == Phase::Terminated {
-                state.phase = phase; // of a broken one
-            }
-            return;
-        }
-        state.phase = phase;
-        state.in_hand += 1;
-        let mut pieces = Vec::new();
-        for slot in 0..state.slots.len() as u32 {
-            let custody = state.slots[slot as usize].custody.take();
-            if let Some(piece) = state.release(&self.board, slot) {
-                state.left.push((piece.job.clone(), custody));
-                pieces.push(piece);
+    /// Notifies a thread that is to lead, if none does and one is needed (pool-H1).
+    pub(super) fn notify_leader(&self, state: &mut PoolState) {
+        if !state.leadership.has_leader() && state.needs_leader() {
+            match state.leadership.pop_waiter() {
+                Some(waiter) => waiter.unpark(),
+                None => self.reader.notify_one(),
             }
         }
-        pieces.extend(state.backlog.drain(..).map(|stock| stock.piece));
-        let workers: Vec<_> =
-            state.seats.iter().enumerate().filter_map(|(at, seat)| Some((at, seat.process.clone()?))).collect();
-        // Nobody deals with these deaths any more.
-        state.deaths = 0;
-        for (at, seat) in state.seats.iter_mut().enumerate().filter(|(_, seat)| seat.end.is_some()) {
-            seat.settle(self.board.sheet(at).counts());
-        }
-        drop(state);
-        self.kill(workers);
-        let serving = self.serve();
-        for piece in pieces {
-            piece.job.fail(piece.from, piece.to, error, self);
-        }
-        drop(serving);
-        self.lock().in_hand -= 1;
-        self.look();
-        self.bell.notify();
-        self.keeper.notify_one();
-        self.over.notify_all();
     }
 
-    /// Kills workers by their seats. One that sends handles comes to the end of that first, if it can be helped.
-    fn kill(&self, mut workers: Vec<(usize, Arc<Mutex<Process>>)>) {
-        const PATIENCE: Duration = Duration::from_millis(100);
-        let deadline = Deadline::after(PATIENCE);
-        loop {
-            workers.retain(|(seat, worker)| {
-                let waits = self.board.sheet(*seat).halt() && !deadline.has_passed() && locked(worker).is_alive();
-                if !waits {
-                    let _ = locked(worker).kill();
-                }
-                waits
-            });
-            if workers.is_empty() {
-                return;
-            }
-            std::thread::sleep(Duration::from_micros(50));
+    /// Wakes the leader, which then checks what it waits for.
+    pub(super) fn wake_leader(&self) {
+        if let Ok(mail) = self.worker_ends.1.message_ring() {
+            let _ = mail.send_value(&Report::Wake, Timeout::Now, &watched);
         }
     }
 
-    /// There are no workers, and will be none.
-    pub(super) fn crew_has_gone(&self) {
-        let mut state = self.lock();
-        state.crew_is_gone = true;
-        let waiters = std::mem::take(&mut state.waiters);
-        let left = std::mem::take(&mut state.left);
-        let is_ended = !matches!(state.phase, Phase::Running | Phase::Closed);
-        drop(state);
-        if is_ended && let Ok(mail) = self.reports.message_ring() {
-            mail.discard_all(); // nobody has a use for them
-        }
-        waiters.iter().for_each(Thread::unpark);
-        self.look();
-        self.keeper.notify_one();
-        self.over.notify_all();
-        let _serving = self.serve();
-        drop(left);
-    }
-
-    /// Waits until all is over. In a callback, for all but the callbacks.
-    pub(super) fn wait_for_end(&self) {
-        let calls = self.calls_here();
-        let mut state = self.lock();
-        while !(state.crew_is_gone && state.keeper_is_gone && (calls || state.caller_is_gone)) {
-            state = self.over.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        let caller = if calls { None } else { state.caller.take() };
-        drop(state);
-        // A panic in it would be this crate's own.
-        caller.into_iter().for_each(|caller| drop(caller.join()));
-    }
-
-    #[cfg(feature = "progress")]
-    pub(super) fn progress(&self, items: Option<usize>) -> Option<super::progress::Progress> {
-        self.plan.progress.then(|| super::progress::Progress::new(items))
+    /// The progress bar of a map, if the pool shows one.
+    pub(super) fn progress(&self, items: Option<usize>) -> Option<MapProgress> {
+        MapProgress::start(self.config.progress, items)
     }
 }

@@ -1,9 +1,10 @@
-//! The crew: a thread that starts workers, sees their ends, and looks at the time.
+//! The supervisor: a thread that starts workers, notices their ends, and checks time limits.
 
 use super::protocol::WorkerConfig;
-use super::shared::{End, PoolShared, locked};
-use super::task_table::{Entry, State as Step, WORKERS};
+use super::shared::PoolShared;
 use super::worker::serve;
+use super::worker_slots::WorkerExit;
+use crate::error::locked;
 use crate::process::Process;
 use crate::sys::Deadline;
 use crate::sys::poll::Poll;
@@ -12,147 +13,132 @@ use crate::{JoinError, SpawnError, TaskError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Among the numbers of seats: the bell.
+/// The number of the supervisor's event among those of the slots.
 const BELL: u64 = u64::MAX;
-/// How long to wait behind a start that failed, at first, and how often to try.
+/// The pause after the first start that failed; it doubles with each.
 const PAUSE: Duration = Duration::from_millis(10);
-const TRIES: u32 = 8;
+/// How many starts may fail in a row.
+const MAX_FAILURES: u32 = 8;
 
-pub(super) struct Crew {
-    hub: Arc<PoolShared>,
+pub(super) struct Supervisor {
+    shared: Arc<PoolShared>,
     poll: Poll,
+    /// Starts in a row that failed.
     failures: u32,
 }
 
 impl PoolShared {
-    /// Ends a pool that has no crew.
-    pub(super) fn end_all(&self) {
-        self.terminate();
-        let workers: Vec<_> = self.lock().seats.iter_mut().filter_map(|seat| seat.process.take()).collect();
-        for worker in workers {
-            locked(&worker).wait();
-        }
-        self.crew_has_gone();
-    }
-
-    /// Starts a worker for a seat.
-    fn seat(&self, seat: usize) -> Result<Arc<Mutex<Process>>, SpawnError> {
-        let plan = &self.plan;
-        let (worker, name) = {
-            let mut state = self.lock();
-            state.next_worker = (state.next_worker + 1) % WORKERS;
-            (state.next_worker, format!("{}-{}", plan.name, seat + 1))
-        };
-        self.board.sheet(seat).clear();
-        let desk = WorkerConfig {
-            tasks: self.desk.0.clone(),
-            reports: self.desk.1.clone(),
-            board: self.board.clone(),
-            seat: seat as u32,
+    /// Starts a worker in a slot.
+    fn start_worker(&self, slot: usize) -> Result<Arc<Mutex<Process>>, SpawnError> {
+        let config = &self.config;
+        let (worker, name) = (self.lock().workers.next_worker(), format!("{}-{}", config.name, slot + 1));
+        self.table.status(slot).clear();
+        let arguments = WorkerConfig {
+            tasks: self.worker_ends.0.clone(),
+            reports: self.worker_ends.1.clone(),
+            table: self.table.clone(),
+            worker_slot: slot as u32,
             worker,
-            most: plan.most_tasks,
-            timed: plan.timeout.is_some(),
-            initializer: plan.initializer.clone(),
+            max_tasks: config.max_tasks,
+            is_timed: config.timeout.is_some(),
+            initializer: config.initializer.clone(),
         };
-        let started = Deadline::now().as_nanos();
-        let builder = Process::builder().name(name.clone()).daemon(plan.daemon).bound(true).start_method(plan.method);
-        // The number is known before the worker can have said or done anything.
+        let now = Deadline::now().as_nanos();
+        let builder =
+            Process::builder().name(name.clone()).daemon(config.daemon).bound(true).start_method(config.method);
+        // The worker's number is stored before its first report.
+        self.lock().workers.at(slot).begin_start(worker, now);
+        let process =
+            builder.spawn(serve, (arguments,)).inspect_err(|_| self.lock().workers.at(slot).cancel_start())?;
         let mut state = self.lock();
-        let place = &mut state.seats[seat];
-        (place.worker, place.is_taken) = (worker, true);
-        place.past.begin(started);
-        drop(state);
-        let process = builder.spawn(serve, (desk,)).inspect_err(|_| self.lock().seats[seat].is_taken = false)?;
-        let mut state = self.lock();
-        let place = &mut state.seats[seat];
-        (place.pid, place.name) = (process.id(), name);
+        let pid = process.id();
         let process = Arc::new(Mutex::new(process));
-        place.process = Some(process.clone());
-        if !state.wants_workers() {
-            let _ = locked(&process).kill(); // it was not there when the others were
+        state.workers.at(slot).set_started(pid, name, process.clone());
+        if !state.needs_workers() {
+            let _ = locked(&process).kill(); // the pool was ended meanwhile
         }
         Ok(process)
     }
 }
 
-impl Crew {
+impl Supervisor {
     /// Starts the first workers: all, or none.
-    pub(super) fn start(hub: Arc<PoolShared>) -> Result<Self, SpawnError> {
+    pub(super) fn start(shared: Arc<PoolShared>) -> Result<Self, SpawnError> {
         let poll = Poll::new()?;
-        poll.add(&hub.bell, BELL)?;
-        let crew = Crew { hub, poll, failures: 0 };
-        for seat in 0..crew.hub.plan.processes {
-            if let Err(error) = crew.fill(seat) {
-                crew.hub.end_all();
+        poll.add(&shared.supervisor_bell, BELL)?;
+        let supervisor = Supervisor { shared, poll, failures: 0 };
+        for slot in 0..supervisor.shared.config.processes {
+            if let Err(error) = supervisor.fill(slot) {
+                supervisor.shared.end_without_supervisor();
                 return Err(error);
             }
         }
-        Ok(crew)
+        Ok(supervisor)
     }
 
-    fn fill(&self, seat: usize) -> Result<(), SpawnError> {
-        let process = self.hub.seat(seat)?;
+    /// Starts a worker in a slot, and watches it.
+    fn fill(&self, slot: usize) -> Result<(), SpawnError> {
+        let process = self.shared.start_worker(slot)?;
         let process = locked(&process);
-        self.poll.add(&*process, seat as u64).inspect_err(|_| {
-            // Nobody would see its end.
+        self.poll.add(&*process, slot as u64).inspect_err(|_| {
+            // Its end would not be noticed.
             let _ = process.kill();
             process.wait();
-            self.hub.lock().seats[seat].empty();
+            self.shared.lock().workers.at(slot).cancel_start();
         })?;
         Ok(())
     }
 
     pub(super) fn run(mut self) {
-        signals::block_signals(); // they are the program's
+        signals::block_signals(); // they go to the program's threads
         loop {
-            let again = self.fill_seats();
-            let state = self.hub.lock();
-            if !state.wants_workers() && state.seats.iter().all(|seat| seat.process.is_none() && seat.end.is_none()) {
+            let start_again = self.fill_slots();
+            let state = self.shared.lock();
+            if !state.needs_workers() && state.workers.are_all_vacant() {
                 break;
             }
             drop(state);
-            let soon = self.hub.try_again().then(|| Deadline::after(PAUSE));
-            let deadline = [again, soon, self.next_look()].into_iter().flatten().min();
+            let send_again = self.shared.try_again().then(|| Deadline::after(PAUSE));
+            let deadline = [start_again, send_again, self.next_check()].into_iter().flatten().min();
             for ready in self.poll.wait(deadline) {
                 match ready {
-                    BELL => self.hub.bell.acknowledge(),
-                    seat => self.see_end(seat as usize),
+                    BELL => self.shared.supervisor_bell.acknowledge(),
+                    slot => self.handle_end(slot as usize),
                 }
             }
-            self.look_at_the_time();
+            self.check_times();
         }
-        self.hub.crew_has_gone();
+        self.shared.supervisor_has_ended();
     }
 
-    /// Gives when to try again, where that makes sense.
-    fn fill_seats(&mut self) -> Option<Deadline> {
-        let empty: Vec<usize> = {
-            let state = self.hub.lock();
-            if !state.wants_workers() {
+    /// Fills vacant slots. Returns when to try again, if a start failed.
+    fn fill_slots(&mut self) -> Option<Deadline> {
+        let vacant = {
+            let state = self.shared.lock();
+            if !state.needs_workers() {
                 return None;
             }
-            let is_empty = |seat: &usize| state.seats[*seat].process.is_none() && state.seats[*seat].end.is_none();
-            (0..state.seats.len()).filter(is_empty).collect()
+            state.workers.vacant()
         };
-        for seat in empty {
-            match self.fill(seat) {
+        for slot in vacant {
+            match self.fill(slot) {
                 Ok(()) => self.failures = 0,
                 Err(error) => {
                     self.failures += 1;
-                    let alone = self.hub.lock().seats.iter().all(|seat| seat.process.is_none());
-                    if alone && self.failures >= TRIES {
-                        self.hub.break_down(&format!("no worker can be started: {error}"));
+                    let has_none = self.shared.lock().workers.have_no_process();
+                    if has_none && self.failures >= MAX_FAILURES {
+                        self.shared.break_down(&format!("no worker can be started: {error}"));
                         return None;
                     }
-                    return Some(Deadline::after(PAUSE * 2_u32.pow(self.failures.min(TRIES))));
+                    return Some(Deadline::after(PAUSE * 2_u32.pow(self.failures.min(MAX_FAILURES))));
                 }
             }
         }
         None
     }
 
-    fn see_end(&self, seat: usize) {
-        let Some(process) = self.hub.lock().seats[seat].process.clone() else { return };
+    fn handle_end(&self, slot: usize) {
+        let Some(process) = self.shared.lock().workers.at(slot).process.clone() else { return };
         let mut process = locked(&process);
         let code = process.wait();
         self.poll.remove(&*process);
@@ -163,33 +149,37 @@ impl Crew {
             _ => None,
         };
         drop(process);
-        self.hub.tell_death(seat, End { code, panic });
+        self.shared.report_death(slot, WorkerExit { code, panic });
     }
 
-    /// When somebody may have taken too long. Nobody tells when an item begins.
-    fn next_look(&self) -> Option<Deadline> {
-        let timeout = self.hub.plan.timeout?;
-        let slice = (timeout / 8).clamp(Duration::from_millis(1), Duration::from_millis(100));
-        self.hub.lock().is_busy().then(|| Deadline::after(slice))
+    /// When to check the times again: the start of an item causes no event.
+    fn next_check(&self) -> Option<Deadline> {
+        let timeout = self.shared.config.timeout?;
+        let period = (timeout / 8).clamp(Duration::from_millis(1), Duration::from_millis(100));
+        self.shared.lock().in_flight.is_busy().then(|| Deadline::after(period))
     }
 
-    fn look_at_the_time(&self) {
-        let Some(timeout) = self.hub.plan.timeout else { return };
+    /// Kills workers whose item takes longer than the pool's time limit.
+    fn check_times(&self) {
+        let Some(timeout) = self.shared.config.timeout else { return };
         let now = Deadline::now().as_nanos();
-        let most = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-        for seat in 0..self.hub.plan.processes {
-            let (sheet, board) = (self.hub.board.sheet(seat), &self.hub.board);
-            let Some((slot, since)) = sheet.at_work().filter(|(_, since)| now.saturating_sub(*since) > most) else {
+        let limit = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        let table = &self.shared.table;
+        for slot in 0..self.shared.config.processes {
+            let status = table.status(slot);
+            let Some((task, since)) = status.current_item().filter(|(_, since)| now.saturating_sub(*since) > limit)
+            else {
                 continue;
             };
-            let entry = board.entry(slot);
+            let entry = table.entry(task);
             let (worker, process) = {
-                let state = self.hub.lock();
-                (state.seats[seat].worker, state.seats[seat].process.clone())
+                let mut state = self.shared.lock();
+                let place = state.workers.at(slot);
+                (place.worker, place.process.clone())
             };
-            // Still the same item, since the time that was read is still there behind the entry.
-            let is_it = entry.state == Step::Begun && entry.worker == worker && sheet.at_work() == Some((slot, since));
-            if is_it && board.change(slot, entry, Entry { state: Step::Overdue, ..entry }) {
+            // The entry is of the item with this start, since the start is still the same after the entry was read.
+            let is_same_item = entry.worker == worker && status.current_item() == Some((task, since));
+            if is_same_item && table.set_overdue(task, entry) {
                 process.iter().for_each(|process| drop(locked(process).kill()));
             }
         }

@@ -1,18 +1,20 @@
-//! A pool without threads and processes of its own, so that the kill suite can be its crew.
+//! A pool without threads and processes of its own: the kill suite plays its workers and its supervisor.
 
-use super::job::{All, Call, Task};
+use super::job::{TaskCode, TypedJob};
 use super::promise::Promise;
 use super::protocol::WorkerConfig;
 use super::result::AsyncResult;
-use super::shared::{End, Plan, PoolShared};
+use super::shared::{PoolConfig, PoolShared};
+use super::sinks::OrderedResults;
 use super::worker;
+use super::worker_slots::WorkerExit;
 use crate::{Message, RawArray, Receiver, Sender, StartMethod};
 use std::sync::Arc;
 
-/// A pool whose workers are whoever calls [`TestPool::work`].
+/// A pool whose workers are the processes that call [`TestPool::work`].
 #[derive(Debug)]
 pub struct TestPool {
-    hub: Arc<PoolShared>,
+    shared: Arc<PoolShared>,
 }
 
 impl std::fmt::Debug for PoolShared {
@@ -22,66 +24,65 @@ impl std::fmt::Debug for PoolShared {
 }
 
 impl TestPool {
-    /// With so many seats; `timed`, items are changed for one by one.
-    pub fn new(seats: usize, timed: bool) -> Self {
-        let plan = Plan {
-            processes: seats,
+    /// Creates a pool of `workers` workers. With `timed`, each item changes the task's entry.
+    pub fn new(workers: usize, timed: bool) -> Self {
+        let config = PoolConfig {
+            processes: workers,
             initializer: None,
-            most_tasks: None,
+            max_tasks: None,
             method: StartMethod::default(),
-            name: "rehearsal".into(),
+            name: "test".into(),
             daemon: true,
             timeout: timed.then_some(std::time::Duration::from_secs(3600)),
             retries: 0,
-            #[cfg(feature = "progress")]
             progress: false,
         };
-        let hub = PoolShared::new(plan).unwrap_or_else(|error| panic!("no pool: {error}"));
-        for (worker, seat) in (1..).zip(hub.lock().seats.iter_mut()) {
-            (seat.worker, seat.pid) = (worker, worker);
+        let shared = PoolShared::new(config).unwrap_or_else(|error| panic!("no pool: {error}"));
+        for (worker, slot) in (1..).zip(shared.lock().workers.iter_mut()) {
+            (slot.worker, slot.pid) = (worker, worker);
         }
-        TestPool { hub: Arc::new(hub) }
+        TestPool { shared: Arc::new(shared) }
     }
 
-    /// A map in chunks.
+    /// Starts a map in chunks of `chunk` items.
     pub fn map<T: Message, R: Message>(&self, chunk: usize, f: fn(T) -> R, items: Vec<T>) -> AsyncResult<Vec<R>> {
-        let task = Task::of(f).unwrap_or_else(|error| panic!("no task: {error}"));
+        let task = TaskCode::of(f).unwrap_or_else(|error| panic!("no task: {error}"));
         let promise = Promise::new();
         let items: Vec<_> = items.into_iter().map(|item| (item,)).collect();
         let count = items.len();
-        let job = Call::<(T,), R, _>::new(task, items, All::new(promise.clone(), count, &self.hub));
-        if let Err(error) = self.hub.submit(job.clone(), (0, count), chunk, true) {
-            panic!("not taken: {error}");
+        let job = TypedJob::new(task, items, OrderedResults::<R>::new(promise.clone(), count, None));
+        if let Err(error) = self.shared.submit(job.clone(), (0, count), chunk, true) {
+            panic!("not submitted: {error}");
         }
-        AsyncResult::of(promise, self.hub.clone(), job)
+        AsyncResult::of(promise, self.shared.clone(), job)
     }
 
-    /// This process is the worker of a seat, for so many tasks.
-    pub fn work(&self, seat: usize, most: u64) {
+    /// Makes this process the worker in a slot, for `max_tasks` tasks.
+    pub fn work(&self, slot: usize, max_tasks: u64) {
         worker::serve(WorkerConfig {
-            tasks: self.hub.desk.0.clone(),
-            reports: self.hub.desk.1.clone(),
-            board: self.hub.board.clone(),
-            seat: seat as u32,
-            worker: seat as u32 + 1,
-            most: Some(most),
-            timed: self.hub.plan.timeout.is_some(),
+            tasks: self.shared.worker_ends.0.clone(),
+            reports: self.shared.worker_ends.1.clone(),
+            table: self.shared.table.clone(),
+            worker_slot: slot as u32,
+            worker: slot as u32 + 1,
+            max_tasks: Some(max_tasks),
+            is_timed: self.shared.config.timeout.is_some(),
             initializer: None,
         });
     }
 
-    /// The worker of a seat has ended.
-    pub fn bury(&self, seat: usize, code: i32) {
-        self.hub.tell_death(seat, End { code, panic: None });
+    /// Reports that the worker in a slot has ended.
+    pub fn report_death(&self, slot: usize, code: i32) {
+        self.shared.report_death(slot, WorkerExit { code, panic: None });
     }
 
-    /// Whether nothing is on its way.
+    /// Returns whether no task is in flight.
     pub fn is_idle(&self) -> bool {
-        !self.hub.lock().is_busy()
+        !self.shared.lock().in_flight.is_busy()
     }
 
-    /// What workers and pool share: tasks, reports, board.
+    /// Returns what workers and pool share: tasks, reports, and the memory of the task table.
     pub fn shared(&self) -> (&Receiver<()>, &Sender<()>, &RawArray<u64>) {
-        (&self.hub.desk.0, &self.hub.desk.1, self.hub.board.words())
+        (&self.shared.worker_ends.0, &self.shared.worker_ends.1, self.shared.table.words())
     }
 }

@@ -1,118 +1,154 @@
-//! What becomes of the tasks of a worker that has ended.
+//! The death of a worker: which of its items are done, which died with it, and which run again.
 
-use super::job::Results;
-use super::protocol::Report;
-use super::shared::{Chunk, End, Phase, PoolShared, watched};
-use super::task_table::State as Step;
+use super::in_flight::Chunk;
+use super::job::EncodedResults;
+use super::protocol::{Report, watched};
+use super::shared::{Phase, PoolShared, PoolState};
+use super::task_table::TaskState;
+use super::worker_slots::WorkerExit;
 use crate::TaskError;
 use crate::sync::Timeout;
 
+/// A worker that died, and its slot.
+struct DeadWorker {
+    slot: usize,
+    pid: u32,
+    exit: WorkerExit,
+}
+
+/// A task that was begun by a worker that died.
+struct LostTask {
+    chunk: Chunk,
+    /// How many of its results have come.
+    received: usize,
+    is_overdue: bool,
+}
+
 impl PoolShared {
-    /// A worker has ended; the leader is to deal with that behind all that it reported.
-    pub(super) fn tell_death(&self, seat: usize, end: End) {
+    /// A worker has ended. The leader is to handle that after all reports of the worker.
+    pub(super) fn report_death(&self, slot: usize, exit: WorkerExit) {
         let mut state = self.lock();
-        let worker = state.seats[seat].worker;
-        state.seats[seat].process = None;
-        if !matches!(state.phase, Phase::Running | Phase::Closed) {
-            state.seats[seat].settle(self.board.sheet(seat).counts());
-            return;
+        let is_live = state.phase.is_live();
+        let place = state.workers.at(slot);
+        let worker = place.worker;
+        place.process = None;
+        if !is_live {
+            return place.finish(self.table.status(slot).counts());
         }
-        state.seats[seat].end = Some(end);
-        state.deaths += 1;
-        self.hand_on(&mut state);
+        place.exit = Some(exit);
+        state.workers.unhandled_deaths += 1;
+        self.notify_leader(&mut state);
         drop(state);
-        if let Ok(mail) = self.desk.1.message_ring() {
-            let _ = mail.send_value(&Report::Died { seat: seat as u32, worker }, Timeout::Never, &watched);
+        if let Ok(mail) = self.worker_ends.1.message_ring() {
+            let _ = mail.send_value(&Report::Died { worker_slot: slot as u32, worker }, Timeout::Never, &watched);
         }
     }
 
-    /// A worker has ended, and all that it had reported is dealt with.
-    pub(super) fn bury(&self, seat: usize, worker: u32) {
-        const MOST_FAILURES: usize = 10;
+    /// Handles the death of a worker, all of whose reports were handled before. The slot is refilled only after this (task_table-B4);
+    /// `end` handles all deaths at once, so then there is nothing to do.
+    pub(super) fn handle_death(&self, slot: usize, worker: u32) {
         let mut state = self.lock();
-        // B4: the seat is taken again only when its end is away. That of a pool that was ended meanwhile is.
-        let place = state.seats.get(seat).filter(|place| place.worker == worker);
-        let Some(end) = place.and_then(|place| place.end.clone()) else { return };
-        state.deaths = state.deaths.saturating_sub(1);
-        state.in_hand += 1;
-        let pid = state.seats[seat].pid;
-        let sheet = self.board.sheet(seat);
-        let was_ready = sheet.counts().ready_at != 0;
-        let mut lost = Vec::new();
-        for slot in 0..state.slots.len() as u32 {
-            let place = &state.slots[slot as usize];
-            let entry = self.board.entry(slot);
-            let is_its = place.piece.is_some() && entry.generation == place.generation && entry.worker == worker;
-            if is_its && matches!(entry.state, Step::Claimed | Step::Begun | Step::Ended | Step::Overdue) {
-                let received = place.received;
-                if entry.state == Step::Claimed {
-                    // Unless somebody else has it, who found it in the ring.
-                    if self.take_back(slot, entry)
-                        && let Some(piece) = state.release(&self.board, slot)
-                    {
-                        state.put_back(piece);
-                    }
-                } else if let Some(piece) = state.release(&self.board, slot) {
-                    lost.push((piece, received, entry.state == Step::Overdue));
-                }
-            }
-        }
-        // Without a task, and nobody told it to end.
-        let gave_up =
-            end.code == 0 && lost.is_empty() && self.plan.most_tasks.is_none() && state.phase == Phase::Running;
-        state.failures = if was_ready && !gave_up { 0 } else { state.failures + 1 };
-        let by_itself = !was_ready && end.code >= 0 && self.plan.initializer.is_some();
-        let is_hopeless = by_itself || state.failures > MOST_FAILURES + 2 * self.plan.processes;
+        let Some(exit) = state.workers.exit_of(slot, worker) else { return };
+        state.workers.unhandled_deaths = state.workers.unhandled_deaths.saturating_sub(1);
+        state.in_flight.hold();
+        let dead = DeadWorker { slot, pid: state.workers.at(slot).pid, exit };
+        let lost = self.collect_tasks(&mut state, worker);
+        let broken = self.count_failure(&mut state, &dead, lost.is_empty());
         drop(state);
-        let serving = self.serve();
-        for (piece, received, overdue) in lost {
-            self.bury_task(piece, received, overdue, seat, pid, &end);
+        let mark = self.mark_user_code();
+        for task in lost {
+            self.complete_lost(task, &dead);
         }
-        drop(serving);
+        drop(mark);
         let mut state = self.lock();
-        state.seats[seat].settle(sheet.counts());
-        state.in_hand -= 1;
+        state.workers.at(slot).finish(self.table.status(slot).counts());
+        state.in_flight.end_hold();
         drop(state);
-        if is_hopeless {
-            let why = match &end.panic {
-                Some(panic) => panic.to_string(),
-                None if gave_up => {
-                    "no worker can take the next task: there is no memory or no descriptor for it, or it is damaged"
-                        .into()
-                }
-                None => format!("the workers end before they have done anything, the last with {}", end.code),
-            };
+        if let Some(why) = broken {
             self.break_down(&why);
         }
-        self.bell.notify();
+        self.supervisor_bell.notify();
     }
 
-    /// Its items that have a result are done, the one that was being worked at is lost, the others are to be run.
-    fn bury_task(&self, piece: Chunk, received: usize, overdue: bool, seat: usize, pid: u32, end: &End) {
-        let Chunk { job, from, to, losses } = piece;
-        let progress = self.board.sheet(seat).progress();
+    /// Frees the slots of the worker's tasks. Those that it had begun are returned; the others go back to the backlog.
+    fn collect_tasks(&self, state: &mut PoolState, worker: u32) -> Vec<LostTask> {
+        let mut lost = Vec::new();
+        for (task, received) in state.in_flight.tasks() {
+            let entry = self.table.entry(task.slot);
+            if entry.generation != task.generation || entry.worker != worker {
+                continue;
+            }
+            match entry.state {
+                // Unless another worker has claimed it since: the task was still in the ring.
+                TaskState::Claimed => {
+                    if self.table.take_back_from(task.slot, entry)
+                        && let Some(chunk) = state.in_flight.release(&self.table, task.slot)
+                    {
+                        state.in_flight.put_back(chunk);
+                    }
+                }
+                TaskState::Begun | TaskState::Ended | TaskState::Overdue => {
+                    if let Some(chunk) = state.in_flight.release(&self.table, task.slot) {
+                        lost.push(LostTask { chunk, received, is_overdue: entry.state == TaskState::Overdue });
+                    }
+                }
+                TaskState::Free | TaskState::Queued => {}
+            }
+        }
+        lost
+    }
+
+    /// Counts workers in a row that ended before they did anything. Returns why the pool is broken, if there are too many.
+    fn count_failure(&self, state: &mut PoolState, dead: &DeadWorker, had_no_task: bool) -> Option<String> {
+        const MAX_FAILURES: usize = 10;
+        let exit = &dead.exit;
+        let was_ready = self.table.status(dead.slot).counts().ready_at != 0;
+        // It had no task, and nothing required it to end.
+        let gave_up = exit.code == 0 && had_no_task && self.config.max_tasks.is_none() && state.phase == Phase::Running;
+        let failures = if was_ready && !gave_up { 0 } else { state.workers.failures + 1 };
+        state.workers.failures = failures;
+        let initializer_exited = !was_ready && exit.code >= 0 && self.config.initializer.is_some();
+        if !initializer_exited && failures <= MAX_FAILURES + 2 * self.config.processes {
+            return None;
+        }
+        Some(match &exit.panic {
+            Some(panic) => panic.to_string(),
+            None if gave_up => {
+                "no worker can take the next task: there is no memory or no descriptor for it, or it is damaged".into()
+            }
+            None => format!("the workers end before they have done anything, the last with exit code {}", exit.code),
+        })
+    }
+
+    /// Completes a task that a worker had begun: items with a result are done, the item that it was working at is lost, the items
+    /// after that are to be run.
+    fn complete_lost(&self, task: LostTask, dead: &DeadWorker) {
+        let LostTask { chunk: Chunk { job, from, to, losses }, received, is_overdue } = task;
+        let status = self.table.status(dead.slot);
+        let progress = status.progress();
         let (kept, base, begun) = (progress.kept as usize, progress.base as usize, progress.begun as usize);
         let done = kept.max(received).min(to - from);
         if kept.min(to - from) > received && base <= received {
-            let scratch = self.board.sheet(seat).scratch();
-            job.accept(from + received, done - received, Results::Scratch(&scratch, received - base), self);
+            let buffer = status.result_buffer();
+            job.accept(from + received, done - received, EncodedResults::Buffer(&buffer, received - base), self);
         }
         let mut next = from + done;
         if begun > done && next < to {
-            let error = match &end.panic {
-                _ if overdue => TaskError::Timeout,
-                Some(panic) => panic.clone(),
-                None => TaskError::WorkerDied { pid, exit_code: end.code, index: None },
-            };
-            if !overdue && losses < self.plan.retries {
-                self.lock().put_back(Chunk { job: job.clone(), from: next, to: next + 1, losses: losses + 1 });
+            if !is_overdue && losses < self.config.retries {
+                let chunk = Chunk { job: job.clone(), from: next, to: next + 1, losses: losses + 1 };
+                self.lock().in_flight.put_back(chunk);
             } else {
+                let error = match &dead.exit.panic {
+                    _ if is_overdue => TaskError::Timeout,
+                    Some(panic) => panic.clone(),
+                    None => TaskError::WorkerDied { pid: dead.pid, exit_code: dead.exit.code, index: None },
+                };
                 job.fail(next, next + 1, &error, self);
             }
             next += 1;
         }
         if next < to {
-            self.lock().put_back(Chunk { job, from: next, to, losses: 0 });
+            self.lock().in_flight.put_back(Chunk { job, from: next, to, losses: 0 });
         }
     }
 }

@@ -105,7 +105,7 @@ impl World for Worker {
     }
 
     fn check(&mut self, kill: &mut Kill) {
-        self.pool.bury(0, -9);
+        self.pool.report_death(0, -9);
         let pool = &self.pool;
         let rest = Survivor::start(|| {
             pool.work(1, u64::MAX);
