@@ -29,7 +29,7 @@ test AREA *ARGS:
 
 # Kills a process at every instruction of the scenarios whose names contain one of NAMES, or of all
 kill *NAMES:
-    cargo test -p crossproc --profile kill --test kill -- --full {{NAMES}}
+    cargo test -p crossproc --test kill -- --full {{NAMES}}
 
 # Breaks the library on purpose: each mutant, or those named, must be caught by the kill suite
 mutants *NAMES:

@@ -4,8 +4,8 @@
 //! `cargo test` runs a short pass, which takes every n-th point. All points:
 //!
 //! ```text
-//! cargo test --profile kill --test kill -- --full          or KILL=full in the environment
-//! cargo test --profile kill --test kill -- --full array    only scenarios whose names contain "array"
+//! cargo test --test kill -- --full                         or KILL=full in the environment
+//! cargo test --test kill -- --full array                   only scenarios whose names contain "array"
 //! cargo test --release --test kill -- --full               the code as users run it
 //! ```
 //!
@@ -24,7 +24,6 @@ mod meet;
 mod memory;
 mod named;
 mod nested;
-mod optimised;
 mod parcel;
 mod peers;
 mod pool;
@@ -141,9 +140,6 @@ fn main() -> ExitCode {
     if arguments.list {
         scenarios.iter().for_each(|scenario| println!("{}: test", scenario.name()));
         return ExitCode::SUCCESS;
-    }
-    if let Some(code) = optimised::run_in_place_of_this() {
-        return code;
     }
     if !scenarios.is_empty() {
         common::settle(arguments.full);

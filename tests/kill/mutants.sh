@@ -21,9 +21,7 @@ jobs=${MUTANTS_JOBS:-2}
 # A survivor that has not finished after half a second never will; ten violations are proof enough.
 patience=${KILL_PATIENCE_MS:-500}
 export KILL_ENOUGH="${KILL_ENOUGH:-10}"
-# Without checks that could catch a mutant in place of the suite; and as quick to build as can be.
-export CARGO_PROFILE_KILL_DEBUG_ASSERTIONS=false CARGO_PROFILE_KILL_OVERFLOW_CHECKS=false
-export CARGO_PROFILE_KILL_DEBUG=false CARGO_INCREMENTAL=1 CARGO_TERM_COLOR=never
+export CARGO_INCREMENTAL=1 CARGO_TERM_COLOR=never
 
 scenarios_of() {
     sed -n 's/^scenarios: //p' "$1"
