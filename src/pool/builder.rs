@@ -75,7 +75,7 @@ impl Pool {
             reader.run_reader();
         });
         let threads = spawn("crossproc-pool", read)
-            .and_then(|reader| Ok((reader, spawn("crossproc-crew", Box::new(move || supervisor.run()))?)));
+            .and_then(|reader| Ok((reader, spawn("crossproc-watch", Box::new(move || supervisor.run()))?)));
         match threads {
             Ok((reader, supervisor)) => Ok(Pool { shared, threads: Mutex::new(vec![reader, supervisor]) }),
             Err(error) => {
@@ -102,8 +102,8 @@ impl PoolBuilder {
         PoolBuilder { config, error: None }
     }
 
-    /// Sets the number of workers; [`cpu_count`] by default. 0 is the error [`Zero`](PoolError::Zero), more than 1,000 are
-    /// [`TooLarge`](SegmentError::TooLarge).
+    /// Sets the number of workers; [`cpu_count`] by default. 0 is the error [`Zero`](PoolError::Zero), more than 1,000
+    /// are [`TooLarge`](SegmentError::TooLarge).
     ///
     /// ```
     /// assert_eq!(crossproc::Pool::builder().processes(3).build()?.workers().len(), 3);
@@ -114,8 +114,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Runs `f(args..)` in each worker before its first task, also in workers that are started later. If it panics or returns an
-    /// error, the pool is [`Broken`](PoolError::Broken).
+    /// Runs `f(args..)` in each worker before its first task, also in workers that are started later. If it panics or
+    /// returns an error, the pool is [`Broken`](PoolError::Broken).
     ///
     /// ```
     /// use crossproc::{Pool, TaskError};
@@ -141,8 +141,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Replaces each worker after `n` tasks, for instance because tasks leak memory. A chunk of a map counts as one task. 0 is the
-    /// error [`Zero`](PoolError::Zero).
+    /// Replaces each worker after `n` tasks, for instance because tasks leak memory. A chunk of a map counts as one
+    /// task. 0 is the error [`Zero`](PoolError::Zero).
     ///
     /// ```
     /// let pool = crossproc::Pool::builder().processes(1).max_tasks_per_child(2).build()?;
@@ -180,8 +180,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets whether workers are daemons, which may not have children; true by default. In both cases workers end with this process,
-    /// and so do pools in them.
+    /// Sets whether workers are daemons, which may not have children; true by default. In both cases workers end with
+    /// this process, and so do pools in them.
     ///
     /// ```
     /// use crossproc::{Pool, PoolError, Result, SpawnError};
@@ -200,7 +200,8 @@ impl PoolBuilder {
     }
 
     /// Sets the time limit of one input. A worker that takes longer is killed and replaced, and the result is
-    /// [`Timeout`](crate::TaskError::Timeout). The limit is checked eight times in this time, and at least ten times a second.
+    /// [`Timeout`](crate::TaskError::Timeout). The limit is checked eight times in this time, and at least ten times a
+    /// second.
     ///
     /// ```
     /// use crossproc::{Pool, TaskError};
@@ -215,8 +216,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets how often an input is tried again after its worker died with it; 0 by default. The function may then have run more than
-    /// once, in part or in full. Panics and timeouts are not tried again.
+    /// Sets how often an input is tried again after its worker died with it; 0 by default. The function may then have
+    /// run more than once, in part or in full. Panics and timeouts are not tried again.
     ///
     /// ```
     /// use crossproc::{Atomic, Pool};
@@ -253,8 +254,8 @@ impl PoolBuilder {
     /// Starts the workers.
     ///
     /// # Errors
-    /// See [`PoolError`]; no process is left then. The failure of an initializer is known after it has run, so the first task returns
-    /// it.
+    /// See [`PoolError`]; no process is left then. The failure of an initializer is known after it has run, so the
+    /// first task returns it.
     ///
     /// ```
     /// use crossproc::{Pool, PoolError};

@@ -26,7 +26,8 @@ impl Completion for PoolShared {
 }
 
 impl PoolShared {
-    /// Starts the callback thread, unless it was started. If it cannot be started, callbacks run where their results are read.
+    /// Starts the callback thread, unless it was started. If it cannot be started, callbacks run where their results
+    /// are read.
     pub(super) fn start_callback_thread(self: &Arc<Self>) {
         let mut state = self.lock();
         let threads = &mut state.threads;

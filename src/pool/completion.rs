@@ -1,4 +1,5 @@
-//! What a promise and a job need of their pool when a result has come. Everything below the pool's shared state uses this trait alone.
+//! What a promise and a job need of their pool when a result has come. Everything below the pool's shared state uses
+//! this trait alone.
 
 use std::thread::Thread;
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Tasks that had no room in the ring.
 #[derive(Default)]
-struct Unsent {
+struct UnsentTasks {
     /// Their slots, in order.
     slots: Vec<u32>,
     /// The first of them, if its message found the ring empty and yet had no room.
@@ -77,17 +77,17 @@ impl PoolShared {
 
     /// Sends tasks. False: there is no room for more now.
     fn send_batch(&self, batch: Vec<(TaskId, Chunk)>) -> bool {
-        let Ok(mail) = self.tasks.mail() else { return false };
-        let unsent = self.encode_and_send(mail, batch);
-        unsent.slots.is_empty() || self.put_back_unsent(mail, unsent)
+        let Ok(ring) = self.tasks.mail() else { return false };
+        let unsent = self.encode_and_send(ring, batch);
+        unsent.slots.is_empty() || self.put_back_unsent(ring, unsent)
     }
 
     /// Encodes tasks. Long ones are sent at once, the records of short ones together at the end.
-    fn encode_and_send(&self, mail: &MessageRing, batch: Vec<(TaskId, Chunk)>) -> Unsent {
+    fn encode_and_send(&self, ring: &MessageRing, batch: Vec<(TaskId, Chunk)>) -> UnsentTasks {
         let mut records = Vec::with_capacity(batch.len());
         let mut recorded = Vec::with_capacity(batch.len());
         let mut batch = batch.into_iter();
-        let mut unsent = Unsent::default();
+        let mut unsent = UnsentTasks::default();
         let mark = self.mark_user_code();
         for (task, chunk) in batch.by_ref() {
             let mut record = Record::default();
@@ -106,8 +106,8 @@ impl PoolShared {
                     state.in_flight.note_message_size(encoded.length());
                     state.in_flight.set_handles(task.slot, handles); // before a worker can have taken the task
                     drop(state);
-                    let was_empty = !mail.has_messages();
-                    match mail.send_encoded(encoded, Timeout::Now, &watched) {
+                    let was_empty = !ring.has_messages();
+                    match ring.send_encoded(encoded, Timeout::Now, &watched) {
                         Ok(()) => {}
                         Err(SendFailure::RingError(error)) => {
                             unsent.slots.push(task.slot);
@@ -124,7 +124,7 @@ impl PoolShared {
         unsent.slots.extend(batch.map(|(task, _)| task.slot));
         let mut sent = 0;
         while sent < records.len() {
-            match mail.send_many(&records[sent..], Timeout::Now, &watched) {
+            match ring.send_many(&records[sent..], Timeout::Now, &watched) {
                 Ok(more) => sent += more,
                 Err(_) => break,
             }
@@ -133,13 +133,13 @@ impl PoolShared {
         unsent
     }
 
-    /// Puts unsent tasks back to the front of the backlog. One that is too large fails if no message is in the ring that could make
-    /// room when it is taken: it will never have room. True: the next tasks can be tried.
-    fn put_back_unsent(&self, mail: &MessageRing, unsent: Unsent) -> bool {
+    /// Puts unsent tasks back to the front of the backlog. One that is too large fails if no message is in the ring
+    /// that could make room when it is taken: it will never have room. True: the next tasks can be tried.
+    fn put_back_unsent(&self, ring: &MessageRing, unsent: UnsentTasks) -> bool {
         let mut state = self.lock();
         let release = |slot| Some((slot, state.in_flight.release(&self.table, slot)?));
         let chunks: Vec<_> = unsent.slots.into_iter().rev().filter_map(release).collect();
-        let hopeless = unsent.too_large.filter(|_| !mail.has_messages());
+        let hopeless = unsent.too_large.filter(|_| !ring.has_messages());
         let mut failed = None;
         for (slot, chunk) in chunks {
             match hopeless == Some(slot) {

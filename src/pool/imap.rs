@@ -17,9 +17,10 @@ type ImapJob<I, R> = Arc<TypedJob<(<I as Iterator>::Item,), ResultStream<R>>>;
 
 /// An iterator over the results of a map whose inputs may be endless; from [`Pool::imap`] and [`Pool::imap_unordered`].
 ///
-/// Inputs are taken from their iterator in calls of `next` only, so the iterator may borrow. Each call takes inputs until
-/// [`buffer`](Imap::buffer) inputs, or at least one chunk, are taken whose results were not returned yet. An iterator that waits for
-/// results of its own inputs therefore needs a buffer of 1. Dropping an `Imap` takes back inputs that no worker has begun.
+/// Inputs are taken from their iterator in calls of `next` only, so the iterator may borrow. Each call takes inputs
+/// until [`buffer`](Imap::buffer) inputs, or at least one chunk, are taken whose results were not returned yet. An
+/// iterator that waits for results of its own inputs therefore needs a buffer of 1. Dropping an `Imap` takes back
+/// inputs that no worker has begun.
 ///
 /// ```
 /// let pool = crossproc::Pool::new(2)?;
@@ -48,8 +49,9 @@ pub struct Imap<'p, I: Iterator, R> {
 }
 
 impl Pool {
-    /// Maps a function over inputs, and returns an iterator over the results, in order. Inputs are taken only as they are needed, so
-    /// they may be endless; see [`Imap`] for how many are taken ahead. An input that fails is an error among the results.
+    /// Maps a function over inputs, and returns an iterator over the results, in order. Inputs are taken only as they
+    /// are needed, so they may be endless; see [`Imap`] for how many are taken ahead. An input that fails is an error
+    /// among the results.
     ///
     /// ```
     /// let pool = crossproc::Pool::new(2)?;
@@ -245,8 +247,9 @@ where
         Some(Some(answer))
     }
 
-    /// Returns the next result if it comes within `duration` of the monotonic clock; otherwise [`Timeout`](TaskError::Timeout), and a
-    /// later call may return it. The time that the iterator of inputs takes is not counted.
+    /// Returns the next result if it comes within `duration` of the monotonic clock; otherwise
+    /// [`Timeout`](TaskError::Timeout), and a later call may return it. The time that the iterator of inputs takes is
+    /// not counted.
     ///
     /// ```
     /// use std::time::Duration;
@@ -277,8 +280,8 @@ impl<I: Iterator, R> Imap<'_, I, R> {
         self
     }
 
-    /// Sets how many inputs may be taken from their iterator whose results were not returned; by default four for each worker, or two
-    /// chunks for each worker if that is more. With 0 it is one.
+    /// Sets how many inputs may be taken from their iterator whose results were not returned; by default four for each
+    /// worker, or two chunks for each worker if that is more. With 0 it is one.
     ///
     /// ```
     /// use std::cell::Cell;

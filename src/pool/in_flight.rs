@@ -1,6 +1,8 @@
-//! Tasks of a pool, as its own process sees them: chunks that wait, tasks that were sent, and what is neither for the moment.
+//! Tasks of a pool, as its own process sees them: chunks that wait, tasks that were sent, and what is neither for the
+//! moment.
 //!
-//! A task that is sent has a slot, which is its number in the task table. All of this is under the lock of the pool's state.
+//! A task that is sent has a slot, which is its number in the task table. All of this is under the lock of the pool's
+//! state.
 
 use super::job::Job;
 use super::protocol::TaskId;
@@ -185,7 +187,8 @@ impl InFlight {
         Some(chunk)
     }
 
-    /// Frees all slots and empties the backlog of a pool that ends. What its workers may still read is kept until `take_left`.
+    /// Frees all slots and empties the backlog of a pool that ends. What its workers may still read is kept until
+    /// `take_left`.
     pub(super) fn release_all(&mut self, table: &TaskTable) -> Vec<Chunk> {
         let mut chunks = Vec::new();
         for slot in 0..self.slots.len() as u32 {

@@ -83,8 +83,8 @@ pub struct SlowTask {
 }
 
 impl SlowTask {
-    /// Returns its first input: the tuple of the function's arguments, which is `(T,)` for one argument. None if the input is of
-    /// another type, or has handles in it.
+    /// Returns its first input: the tuple of the function's arguments, which is `(T,)` for one argument. None if the
+    /// input is of another type, or has handles in it.
     ///
     /// ```
     /// let pool = crossproc::Pool::new(1)?;

@@ -1,10 +1,11 @@
-//! A job: one call of the program, with one item or many. A job knows the types; the rest of the pool knows item numbers only.
+//! A job: one call of the program, with one item or many. A job knows the types; the rest of the pool knows item
+//! numbers only.
 
 use super::completion::Completion;
 use super::inputs::Inputs;
-use super::protocol::{ItemOutcome, Report, SharedId, TaskHeader, TaskId, codec_error};
+use super::protocol::{ItemOutcome, SharedId, TaskHeader, TaskId, WorkerReport, codec_error};
 use super::reentrancy::{caught, unharmed};
-use super::running_task::{Trampoline, trampoline, trampoline_with};
+use super::running_task::{TaskTrampoline, trampoline, trampoline_with};
 use super::shared_requests::{SharedRequests, ValueRequest};
 use super::sinks::ResultSink;
 use crate::entry::Code;
@@ -38,7 +39,8 @@ pub(super) trait Job: Send + Sync {
 pub(super) enum EncodedResults<'a> {
     /// A report; the results begin at this byte.
     Message(Incoming, usize),
-    /// The result buffer of a worker that died; each result begins at a multiple of 8. This many of them are known already.
+    /// The result buffer of a worker that died; each result begins at a multiple of 8. This many of them are known
+    /// already.
     Buffer(&'a [u8], usize),
 }
 
@@ -55,7 +57,7 @@ fn not_in_this_program(_: crate::SpawnError) -> TaskError {
 
 impl<A: Message> TaskCode<A> {
     pub(super) fn of<M, F: Entry<A, M>>(entry: F) -> Result<Self, TaskError> {
-        let run: Trampoline = trampoline::<A, M, F>;
+        let run: TaskTrampoline = trampoline::<A, M, F>;
         let code = Code::with::<A, M, F>(entry, run as *const () as usize).map_err(not_in_this_program)?;
         Ok(TaskCode { code, shared: None, items: PhantomData })
     }
@@ -67,7 +69,7 @@ impl<T: Message> TaskCode<(T,)> {
         function: fn(&S, T) -> R,
         shared: SharedId,
     ) -> Result<Self, TaskError> {
-        let run: Trampoline = trampoline_with::<S, T, R>;
+        let run: TaskTrampoline = trampoline_with::<S, T, R>;
         let code =
             Code::at(run as *const () as usize, Some(function as *const () as usize)).map_err(not_in_this_program)?;
         Ok(TaskCode { code, shared: Some(shared), items: PhantomData })
@@ -106,15 +108,17 @@ impl<A: Message, S: ResultSink> TypedJob<A, S> {
         self.finish(item, outcome.into_result(S::IS_MAP.then_some(item)), completion);
     }
 
-    /// Stores a result, unless the item has one. Without a lock: destructors and the sink are the program's code (pool-H3).
+    /// Stores a result, unless the item has one. Without a lock: destructors and the sink are the program's code
+    /// (pool-H3).
     fn finish(&self, item: usize, answer: Result<S::Output, TaskError>, completion: &dyn Completion) {
         if self.inputs.finish(item) {
             unharmed(|| self.sink.put(item, answer, completion));
         }
     }
 
-    /// Decodes results that follow each other, each at a multiple of `align` bytes, and stores all but the first `known`. `from` is
-    /// the first item that is stored. An error is that item's result, and that of all after it: where the next begins is unknown.
+    /// Decodes results that follow each other, each at a multiple of `align` bytes, and stores all but the first
+    /// `known`. `from` is the first item that is stored. An error is that item's result, and that of all after it:
+    /// where the next begins is unknown.
     fn accept_bytes(
         &self,
         (from, known, count): (usize, usize, usize),
@@ -153,7 +157,7 @@ impl<A: Message, S: ResultSink> Job for TypedJob<A, S> {
     fn accept(&self, from: usize, count: usize, results: EncodedResults<'_>, completion: &dyn Completion) {
         match results {
             EncodedResults::Message(incoming, _) if incoming.has_handles() => {
-                match caught("decoding", || incoming.unpack::<(Report, ItemOutcome<S::Output>)>()) {
+                match caught("decoding", || incoming.unpack::<(WorkerReport, ItemOutcome<S::Output>)>()) {
                     Ok((_, outcome)) => self.put(from, outcome, completion),
                     Err(error) => self.finish(from, Err(TaskError::Decode(error)), completion),
                 }

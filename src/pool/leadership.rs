@@ -1,4 +1,5 @@
-//! Which thread reads the reports of the workers, and which threads could take over. Under the lock of the pool's state.
+//! Which thread reads the reports of the workers, and which threads could take over. Under the lock of the pool's
+//! state.
 
 use super::protocol::RETRY_FOR;
 use crate::sys::Deadline;
@@ -55,7 +56,8 @@ impl Leadership {
         std::mem::take(&mut self.waiters)
     }
 
-    /// There is no memory or no descriptor for the next report. Whether that has been so for long enough to give the report up.
+    /// There is no memory or no descriptor for the next report. Whether that has been so for long enough to give the
+    /// report up.
     pub(super) fn gives_up(&mut self) -> bool {
         self.give_up.get_or_insert_with(|| Deadline::after(RETRY_FOR)).has_passed()
     }

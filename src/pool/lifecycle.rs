@@ -1,7 +1,7 @@
 //! The end of a pool: closed, terminated or broken; and what threads wait for at its end.
 
 use super::locked::locked;
-use super::shared::{Phase, PoolShared};
+use super::shared::{PoolPhase, PoolShared};
 use crate::TaskError;
 use crate::process::Process;
 use crate::sys::Deadline;
@@ -12,8 +12,8 @@ use std::time::Duration;
 impl PoolShared {
     pub(super) fn close(&self) {
         let mut state = self.lock();
-        if state.phase == Phase::Running {
-            state.phase = Phase::Closed;
+        if state.phase == PoolPhase::Running {
+            state.phase = PoolPhase::Closed;
         }
         drop(state);
         self.release_workers_if_done();
@@ -22,9 +22,9 @@ impl PoolShared {
     /// Lets the workers of a closed pool end, once every task has its result.
     pub(super) fn release_workers_if_done(&self) {
         let state = self.lock();
-        if state.phase == Phase::Closed && state.in_flight.is_done() {
-            if let Ok(mail) = self.tasks.mail() {
-                mail.close();
+        if state.phase == PoolPhase::Closed && state.in_flight.is_done() {
+            if let Ok(ring) = self.tasks.mail() {
+                ring.close();
             }
             drop(state);
             self.supervisor_bell.ring();
@@ -32,18 +32,18 @@ impl PoolShared {
     }
 
     pub(super) fn terminate(&self) {
-        self.end(Phase::Terminated, &TaskError::Cancelled);
+        self.end(PoolPhase::Terminated, &TaskError::Cancelled);
     }
 
     pub(super) fn break_down(&self, why: &str) {
-        self.end(Phase::Broken(why.to_owned()), &TaskError::PoolBroken(why.to_owned()));
+        self.end(PoolPhase::Broken(why.to_owned()), &TaskError::PoolBroken(why.to_owned()));
     }
 
     /// Kills the workers, and gives all tasks this error.
-    fn end(&self, phase: Phase, error: &TaskError) {
+    fn end(&self, phase: PoolPhase, error: &TaskError) {
         let mut state = self.lock();
         if !state.phase.is_live() {
-            if phase == Phase::Terminated {
+            if phase == PoolPhase::Terminated {
                 state.phase = phase; // of a broken one
             }
             return;
@@ -104,8 +104,8 @@ impl PoolShared {
         let left = state.in_flight.take_left();
         let is_live = state.phase.is_live();
         drop(state);
-        if !is_live && let Ok(mail) = self.reports.mail() {
-            mail.discard_all(); // nobody needs these reports
+        if !is_live && let Ok(ring) = self.reports.mail() {
+            ring.discard_all(); // nobody needs these reports
         }
         waiters.iter().for_each(Thread::unpark);
         self.wake_leader();

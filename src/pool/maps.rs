@@ -97,7 +97,8 @@ fn start_with<A: Message, R: Message>(
     }
 }
 
-/// The number of a shared value, which is given up when this is dropped: later requests are refused, also if an encoding panics.
+/// The number of a shared value, which is given up when this is dropped: later requests are refused, also if an
+/// encoding panics.
 struct Reservation<'a> {
     shared: &'a PoolShared,
     id: SharedId,
@@ -116,7 +117,8 @@ impl<'a> Reservation<'a> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let job = self.shared.lock().values.remove(self.id.number);
-        // A thread that reads a request now may hold the job. It would keep the request, and so the worker would wait for ever.
+        // A thread that reads a request now may hold the job. It would keep the request, and so the worker would wait
+        // for ever.
         job.iter().for_each(|job| job.end_requests());
         drop(job); // without the lock: it has the program's inputs
     }
@@ -185,8 +187,8 @@ macro_rules! maps {
             /// The function is an `fn`, or a closure without captures. All inputs are taken from the iterator first.
             ///
             /// # Errors
-            /// The error of the first input that failed, after all inputs have been run. Errors of a panic or a death have the index of
-            /// their input. See [`TaskError`].
+            /// The error of the first input that failed, after all inputs have been run. Errors of a panic or a death
+            /// have the index of their input. See [`TaskError`].
             ///
             /// ```
             /// use crossproc::{Pool, TaskError};
@@ -220,7 +222,8 @@ macro_rules! maps {
                 start(pool, size, TaskCode::of(f), items, false)
             }
 
-            /// Maps a function of several arguments over tuples, waits for all results, and returns them in the order of the inputs.
+            /// Maps a function of several arguments over tuples, waits for all results, and returns them in the order
+            /// of the inputs.
             ///
             /// # Errors
             /// Those of [`map`](Self::map).
@@ -256,8 +259,8 @@ macro_rules! maps {
                 start(pool, size, TaskCode::of(f), items, false)
             }
 
-            /// Maps a function of a shared value and an input. The current value is sent to each worker once, and kept there until the
-            /// next such map.
+            /// Maps a function of a shared value and an input. The current value is sent to each worker once, and kept
+            /// there until the next such map.
             ///
             /// # Errors
             /// Those of [`map`](Self::map).

@@ -2,8 +2,9 @@
 //!
 //! * Public: `pool`, `builder`, `maps`, `imap`, `result`, `insights`.
 //! * A call: `job`, with its `inputs`, the `sinks` of its results and `shared_requests`; `promise`; `completion`.
-//! * The pool in the program's process: `shared`, made of `in_flight`, `worker_slots`, `leadership`, `shared_values` and `stats`. Its
-//!   work: `dispatch` sends tasks, `results` reads reports, `worker_death`, `callbacks`, `lifecycle`, `supervisor`.
+//! * The pool in the program's process: `shared`, made of `in_flight`, `worker_slots`, `leadership`, `shared_values`
+//!   and `stats`. Its work: `dispatch` sends tasks, `results` reads reports, `worker_death`, `callbacks`, `lifecycle`,
+//!   `supervisor`.
 //! * Both sides: `task_table` (shared memory) and `protocol` (messages). The worker's side: `worker`, `running_task`.
 //! * Leaves: `reentrancy`, `progress`, `locked`.
 

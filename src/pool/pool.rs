@@ -5,7 +5,7 @@ use super::job::{TaskCode, TypedJob};
 use super::locked::locked;
 use super::promise::Promise;
 use super::result::AsyncResult;
-use super::shared::{Phase, PoolShared};
+use super::shared::{PoolPhase, PoolShared};
 use super::sinks::SingleResult;
 use crate::entry::captures_nothing;
 use crate::{Entry, Message, PoolError, TaskError};
@@ -27,39 +27,42 @@ use std::thread::JoinHandle;
 /// # Ok::<(), crossproc::Error>(())
 /// ```
 ///
-/// A task is any [`Entry`] with any [`Message`]s: arguments and results of any length, also with handles in them. Each task goes to a
-/// worker that is free. The maps send inputs in chunks of several inputs, whose size [`chunksize`](Pool::chunksize) sets; other calls
-/// send one.
+/// A task is any [`Entry`] with any [`Message`]s: arguments and results of any length, also with handles in them. Each
+/// task goes to a worker that is free. The maps send inputs in chunks of several inputs, whose size
+/// [`chunksize`](Pool::chunksize) sets; other calls send one.
 ///
-/// If a task panics, its worker continues, and the result is [`Panicked`](TaskError::Panicked). Workers ignore Ctrl-C: the program
-/// handles it, and by default ends, and its workers with it. Programs that a task starts inherit that, unless they change it. Workers
-/// inherit what children inherit ([`Process`](crate::Process)). Their statics have initial values, or those that an
-/// [`initializer`](crate::PoolBuilder::initializer) sets.
+/// If a task panics, its worker continues, and the result is [`Panicked`](TaskError::Panicked). Workers ignore Ctrl-C:
+/// the program handles it, and by default ends, and its workers with it. Programs that a task starts inherit that,
+/// unless they change it. Workers inherit what children inherit ([`Process`](crate::Process)). Their statics have
+/// initial values, or those that an [`initializer`](crate::PoolBuilder::initializer) sets.
 ///
-/// Dropping a pool [terminates](Pool::terminate) it. To have all results first, wait for them, or [`close`](Pool::close) and
-/// [`join`](Pool::join) the pool. Threads that wait for results read them; if none waits, a thread of the pool reads them. A second
-/// thread starts and watches the workers, and a third runs callbacks, from the first callback on.
+/// Dropping a pool [terminates](Pool::terminate) it. To have all results first, wait for them, or
+/// [`close`](Pool::close) and [`join`](Pool::join) the pool. Threads that wait for results read them; if none waits, a
+/// thread of the pool reads them. A second thread starts and watches the workers, and a third runs callbacks, from the
+/// first callback on.
 ///
 /// # When a process dies
-/// If a worker dies, at any instruction, the input that it was working at has the result [`WorkerDied`](TaskError::WorkerDied), or is
-/// tried again ([`retries`](crate::PoolBuilder::retries)). Nothing else is lost, and nothing runs twice: results that the worker had are
-/// delivered, and inputs that it had not begun run in other workers, also those of the same chunk. Another worker is started.
+/// If a worker dies, at any instruction, the input that it was working at has the result
+/// [`WorkerDied`](TaskError::WorkerDied), or is tried again ([`retries`](crate::PoolBuilder::retries)). Nothing else is
+/// lost, and nothing runs twice: results that the worker had are delivered, and inputs that it had not begun run in
+/// other workers, also those of the same chunk. Another worker is started.
 ///
-/// If this process dies, its workers die at once. Processes that a task started live on; a copy of a worker, made by `fork`, ends when
-/// its task ends.
+/// If this process dies, its workers die at once. Processes that a task started live on; a copy of a worker, made by
+/// `fork`, ends when its task ends.
 ///
-/// Handles in tasks that were not run are released. Handles in a result count until the family ends if its worker was killed while it
-/// sent the result, or if this process had no descriptors for them, as with any message.
+/// Handles in tasks that were not run are released. Handles in a result count until the family ends if its worker was
+/// killed while it sent the result, or if this process had no descriptors for them, as with any message.
 ///
 /// # Code that a pool runs in this process
-/// Serde code of inputs and results, and their destructors, run in any thread that uses the pool, or in one of the pool; callbacks run
-/// in their own. A callback may wait for other tasks. The other code may submit tasks, but not wait for the pool, since the pool waits
-/// for it: a wait returns [`Deadlock`](TaskError::Deadlock), and [`join`](Pool::join) returns
-/// [`StillRunning`](PoolError::StillRunning). A deadlock by way of another thread is not detected.
+/// Serde code of inputs and results, and their destructors, run in any thread that uses the pool, or in one of the
+/// pool; callbacks run in their own. A callback may wait for other tasks. The other code may submit tasks, but not wait
+/// for the pool, since the pool waits for it: a wait returns [`Deadlock`](TaskError::Deadlock), and
+/// [`join`](Pool::join) returns [`StillRunning`](PoolError::StillRunning). A deadlock by way of another thread is not
+/// detected.
 ///
 /// # What cannot be sent
-/// A closure that captures values does not compile, since captures are not sent. Pass values as arguments, or share them by
-/// [`map_with`](Pool::map_with):
+/// A closure that captures values does not compile, since captures are not sent. Pass values as arguments, or share
+/// them by [`map_with`](Pool::map_with):
 ///
 /// ```compile_fail,E0308
 /// let (pool, k) = (crossproc::Pool::new(1).unwrap(), 3);
@@ -132,7 +135,8 @@ impl Pool {
         self.submit(f, args, true).get()
     }
 
-    /// Submits `f(args..)` to a worker, and returns the result to come. Tasks begin in the order in which they were submitted.
+    /// Submits `f(args..)` to a worker, and returns the result to come. Tasks begin in the order in which they were
+    /// submitted.
     ///
     /// ```
     /// let pool = crossproc::Pool::new(2)?;
@@ -160,8 +164,8 @@ impl Pool {
         }
     }
 
-    /// Closes the pool: it accepts no more tasks, runs those that it has, and then ends its workers. Does nothing if the pool is closed
-    /// or terminated.
+    /// Closes the pool: it accepts no more tasks, runs those that it has, and then ends its workers. Does nothing if
+    /// the pool is closed or terminated.
     ///
     /// ```
     /// use crossproc::{Pool, TaskError};
@@ -194,11 +198,12 @@ impl Pool {
         }
     }
 
-    /// Waits until a pool that was closed or terminated has ended: all results have come, all callbacks have run, and no worker is left.
-    /// In a callback, it does not wait for the callbacks.
+    /// Waits until a pool that was closed or terminated has ended: all results have come, all callbacks have run, and
+    /// no worker is left. In a callback, it does not wait for the callbacks.
     ///
     /// # Errors
-    /// [`StillRunning`](PoolError::StillRunning) before `close` or `terminate`; [`Broken`](PoolError::Broken) if the pool broke.
+    /// [`StillRunning`](PoolError::StillRunning) before `close` or `terminate`; [`Broken`](PoolError::Broken) if the
+    /// pool broke.
     ///
     /// ```
     /// use crossproc::{Pool, PoolError};
@@ -217,9 +222,9 @@ impl Pool {
             return Err(PoolError::StillRunning); // the pool waits for this code
         }
         let broken = match &self.shared.lock().phase {
-            Phase::Running => return Err(PoolError::StillRunning),
-            Phase::Closed | Phase::Terminated => None,
-            Phase::Broken(why) => Some(PoolError::Broken(why.clone())),
+            PoolPhase::Running => return Err(PoolError::StillRunning),
+            PoolPhase::Closed | PoolPhase::Terminated => None,
+            PoolPhase::Broken(why) => Some(PoolError::Broken(why.clone())),
         };
         self.wait_for_end();
         broken.map_or(Ok(()), Err)
@@ -247,7 +252,8 @@ impl Pool {
         self.shared.lock().workers.infos(&self.shared.table)
     }
 
-    /// Returns how the work was distributed so far, and the slowest tasks. The workers count in shared memory and are not interrupted.
+    /// Returns how the work was distributed so far, and the slowest tasks. The workers count in shared memory and are
+    /// not interrupted.
     ///
     /// ```
     /// let pool = crossproc::Pool::new(2)?;

@@ -1,7 +1,7 @@
 //! A result to come: the threads and the waker that wait for it, and its callbacks.
 //!
-//! A promise is *resolved* when its result has come, and *done* when its callbacks have run as well. Only then do others see the result.
-//! Without callbacks both happen at once.
+//! A promise is *resolved* when its result has come, and *done* when its callbacks have run as well. Only then do
+//! others see the result. Without callbacks both happen at once.
 
 use super::completion::Completion;
 use super::locked::locked;
@@ -14,16 +14,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::thread::{self, Thread, ThreadId};
 
-type Answer<R> = Result<R, TaskError>;
-pub(super) type ResultCallback<R> = Box<dyn FnOnce(&Answer<R>) + Send>;
+type TaskResult<R> = Result<R, TaskError>;
+pub(super) type ResultCallback<R> = Box<dyn FnOnce(&TaskResult<R>) + Send>;
 
 pub(super) struct Promise<R> {
     words: PromiseWords,
     state: Mutex<PromiseState<R>>,
 }
 
-/// The part that can be read without the lock. All accesses are SeqCst: a thread stores `is_watched` and then loads a word, the
-/// resolving thread stores the word and then loads `is_watched`. One of the two sees the other's store, so no sleeper is missed.
+/// The part that can be read without the lock. All accesses are SeqCst: a thread stores `is_watched` and then loads a
+/// word, the resolving thread stores the word and then loads `is_watched`. One of the two sees the other's store, so no
+/// sleeper is missed.
 #[derive(Default)]
 struct PromiseWords {
     /// 1 once the promise is resolved.
@@ -36,7 +37,7 @@ struct PromiseWords {
 
 struct PromiseState<R> {
     /// None before the promise is resolved, while the callbacks run, and after the result was taken.
-    answer: Option<Answer<R>>,
+    answer: Option<TaskResult<R>>,
     callbacks: Vec<ResultCallback<R>>,
     waiters: PromiseWaiters,
 }
@@ -88,7 +89,7 @@ impl<R> Promise<R> {
     }
 
     /// A promise that is done.
-    pub(super) fn ready(answer: Answer<R>) -> Arc<Self> {
+    pub(super) fn ready(answer: TaskResult<R>) -> Arc<Self> {
         let promise = Promise::new();
         let mut state = locked(&promise.state);
         promise.store(&mut state, answer);
@@ -104,8 +105,8 @@ impl<R> Promise<R> {
         self.words.is_done()
     }
 
-    /// A word to sleep on while it is 0. A callback sleeps only until the promise is resolved: the callbacks of this promise may need
-    /// its own thread.
+    /// A word to sleep on while it is 0. A callback sleeps only until the promise is resolved: the callbacks of this
+    /// promise may need its own thread.
     pub(super) fn word(&self, in_callback: bool) -> &AtomicU32 {
         self.words.is_watched.store(true, SeqCst);
         if in_callback { &self.words.resolved } else { &self.words.done }
@@ -117,14 +118,14 @@ impl<R> Promise<R> {
         (self.is_done() || in_callback && self.is_resolved()).then_some(state.waiters.is_ok)
     }
 
-    fn store(&self, state: &mut PromiseState<R>, answer: Answer<R>) {
+    fn store(&self, state: &mut PromiseState<R>, answer: TaskResult<R>) {
         state.waiters.is_ok = answer.is_ok();
         state.answer = Some(answer);
         self.words.resolved.store(1, SeqCst);
     }
 
     /// Takes the answer of a promise that is done; the second time it is [`TaskError::Taken`].
-    pub(super) fn take(&self) -> Option<Answer<R>> {
+    pub(super) fn take(&self) -> Option<TaskResult<R>> {
         let mut state = locked(&self.state);
         self.is_done().then(|| state.answer.take().unwrap_or(Err(TaskError::Taken)))
     }
@@ -193,9 +194,9 @@ impl<R> Promise<R> {
 }
 
 impl<R: Send + 'static> Promise<R> {
-    /// Stores the answer, unless the promise was cancelled before. With callbacks, the promise is done when these have run in the
-    /// callback thread.
-    pub(super) fn resolve(self: &Arc<Self>, answer: Answer<R>, completion: &dyn Completion) {
+    /// Stores the answer, unless the promise was cancelled before. With callbacks, the promise is done when these have
+    /// run in the callback thread.
+    pub(super) fn resolve(self: &Arc<Self>, answer: TaskResult<R>, completion: &dyn Completion) {
         let mut state = locked(&self.state);
         if self.is_resolved() {
             return;

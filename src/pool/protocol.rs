@@ -1,8 +1,9 @@
 //! Messages between a pool and its workers: tasks one way, reports the other.
 //!
 //! # Layout
-//! A task is a [`TaskHeader`], followed by a list of items (tuples of arguments). A report is a [`Report`]. [`Report::Results`] is
-//! followed by an [`ItemOutcome`] for each item; a result with handles in it is sent alone. [`Report::Request`] is followed by a sender.
+//! A task is a [`TaskHeader`], followed by a list of items (tuples of arguments). A report is a [`WorkerReport`].
+//! [`WorkerReport::Results`] is followed by an [`ItemOutcome`] for each item; a result with handles in it is sent
+//! alone. [`WorkerReport::Request`] is followed by a sender.
 
 use super::task_table::TaskTable;
 use crate::entry::BoundCall;
@@ -47,7 +48,7 @@ pub(super) struct SharedId {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Report {
+pub(super) enum WorkerReport {
     /// Results of `count` items, starting with item `first` of the task.
     Results {
         slot: u32,

@@ -1,18 +1,19 @@
 //! How the program's code is called inside a pool, and marks of what the current thread runs for which pool.
 //!
-//! Serde code, destructors, callbacks and wakers may call the pool again. The marks show this, so that a call that would wait for its
-//! own thread returns an error instead (pool-H4). A pool is named by a number: the address of its shared state.
+//! Serde code, destructors, callbacks and wakers may call the pool again. The marks show this, so that a call that
+//! would wait for its own thread returns an error instead (pool-H4). A pool is named by a number: the address of its
+//! shared state.
 
 use crate::CodecError;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
-    static MARKS: Marks =
-        const { Marks { user_code: RefCell::new(Vec::new()), callbacks: Cell::new(0), wakers: Cell::new(0) } };
+    static MARKS: ThreadMarks =
+        const { ThreadMarks { user_code: RefCell::new(Vec::new()), callbacks: Cell::new(0), wakers: Cell::new(0) } };
 }
 
-struct Marks {
+struct ThreadMarks {
     /// Pools for which this thread runs the program's code, innermost last.
     user_code: RefCell<Vec<usize>>,
     /// The pool whose callback thread this is, or 0.
@@ -62,7 +63,7 @@ pub(super) fn is_in_waker() -> bool {
     MARKS.try_with(|marks| marks.wakers.get() > 0).unwrap_or(false)
 }
 
-/// Marks this thread as the callback thread of a pool.
+/// ThreadMarks this thread as the callback thread of a pool.
 pub(super) fn set_callback_thread(pool: usize) {
     let _ = MARKS.try_with(|marks| marks.callbacks.set(pool));
 }
@@ -76,7 +77,8 @@ pub(super) fn is_callback_thread_of(pool: usize) -> bool {
     MARKS.try_with(|marks| marks.callbacks.get() == pool).unwrap_or(false)
 }
 
-/// Runs the program's code; its panic hook has reported a panic, which ends here. Not generic: one copy for all callers.
+/// Runs the program's code; its panic hook has reported a panic, which ends here. Not generic: one copy for all
+/// callers.
 fn run_caught(run: &mut dyn FnMut()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
         std::mem::forget(payload); // its destructor may panic too

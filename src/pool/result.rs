@@ -15,8 +15,8 @@ use std::time::Duration;
 
 /// The result of a task of a [`Pool`](crate::Pool), which may not have come yet.
 ///
-/// Wait for it with [`get`](AsyncResult::get), `.await` it, register a callback, or pass it to [`wait`](crate::wait()) together
-/// with other objects. Dropping it does not cancel the task.
+/// Wait for it with [`get`](AsyncResult::get), `.await` it, register a callback, or pass it to [`wait`](crate::wait())
+/// together with other objects. Dropping it does not cancel the task.
 ///
 /// ```
 /// use crossproc::{Pool, TaskError};
@@ -54,8 +54,9 @@ impl<R> AsyncResult<R> {
         AsyncResult { promise: Promise::ready(answer), source: None }
     }
 
-    /// Returns whether the result or an error is there, so that [`get`](AsyncResult::get) would not wait. This includes the case that
-    /// this thread cannot wait for it. Callbacks of other results see it before its own callbacks have run.
+    /// Returns whether the result or an error is there, so that [`get`](AsyncResult::get) would not wait. This includes
+    /// the case that this thread cannot wait for it. Callbacks of other results see it before its own callbacks have
+    /// run.
     ///
     /// ```
     /// let pool = crossproc::Pool::new(1)?;
@@ -84,8 +85,8 @@ impl<R> AsyncResult<R> {
         self.promise.is_ok(is_in_callback()).ok_or(NotReady)
     }
 
-    /// Waits for the result or an error. Returns at once if this thread cannot wait for it ([`Deadlock`](TaskError::Deadlock)), or if
-    /// it cannot come ([`PoolClosed`](TaskError::PoolClosed)).
+    /// Waits for the result or an error. Returns at once if this thread cannot wait for it
+    /// ([`Deadlock`](TaskError::Deadlock)), or if it cannot come ([`PoolClosed`](TaskError::PoolClosed)).
     ///
     /// ```
     /// let pool = crossproc::Pool::new(1)?;
@@ -98,7 +99,8 @@ impl<R> AsyncResult<R> {
         self.wait_until(None);
     }
 
-    /// Waits like [`wait`](AsyncResult::wait), but at most for `duration` of the monotonic clock. Returns whether the result has come.
+    /// Waits like [`wait`](AsyncResult::wait), but at most for `duration` of the monotonic clock. Returns whether the
+    /// result has come.
     ///
     /// ```
     /// use std::time::Duration;
@@ -153,8 +155,8 @@ impl<R: Message> AsyncResult<R> {
     /// Waits for the result, at most for `duration` of the monotonic clock. The result is returned once.
     ///
     /// # Errors
-    /// [`Timeout`](TaskError::Timeout) if the result has not come; [`Taken`](TaskError::Taken) if it was returned before; the error of
-    /// the task.
+    /// [`Timeout`](TaskError::Timeout) if the result has not come; [`Taken`](TaskError::Taken) if it was returned
+    /// before; the error of the task.
     ///
     /// ```
     /// use crossproc::{Pool, TaskError};
@@ -171,11 +173,11 @@ impl<R: Message> AsyncResult<R> {
         self.promise.take().unwrap_or(Err(TaskError::PoolClosed))
     }
 
-    /// Calls a function with the result when it has come: in a thread of the pool, before `get` or `wait` return. If the result is there
-    /// already, the function is called at once, in this thread.
+    /// Calls a function with the result when it has come: in a thread of the pool, before `get` or `wait` return. If
+    /// the result is there already, the function is called at once, in this thread.
     ///
-    /// Callbacks of a pool run one after the other, so they should be short. While one waits for another result, the callbacks of
-    /// that result run. A panic in a callback is reported by the panic hook, and has no other effect.
+    /// Callbacks of a pool run one after the other, so they should be short. While one waits for another result, the
+    /// callbacks of that result run. A panic in a callback is reported by the panic hook, and has no other effect.
     ///
     /// ```
     /// let (to, from) = std::sync::mpsc::channel();
@@ -224,8 +226,9 @@ impl<R: Message> AsyncResult<R> {
         self.promise.add_callback(callback);
     }
 
-    /// Takes the task back if no worker has begun it; of a map, the inputs that no worker has begun. Returns true if there were any.
-    /// Then the result is [`Cancelled`](TaskError::Cancelled); inputs that were begun run to their end, and their results are dropped.
+    /// Takes the task back if no worker has begun it; of a map, the inputs that no worker has begun. Returns true if
+    /// there were any. Then the result is [`Cancelled`](TaskError::Cancelled); inputs that were begun run to their end,
+    /// and their results are dropped.
     ///
     /// ```
     /// use crossproc::{Pool, TaskError};

@@ -3,7 +3,7 @@
 use super::in_flight::Chunk;
 use super::insights::SlowTask;
 use super::job::EncodedResults;
-use super::protocol::{Report, TaskId, watched};
+use super::protocol::{TaskId, WorkerReport, watched};
 use super::shared::PoolShared;
 use crate::messages::codec::{Incoming, Lack};
 use crate::ring::RingError;
@@ -36,8 +36,8 @@ impl Drop for LeaderGuard<'_> {
 }
 
 impl PoolShared {
-    /// Waits until a condition holds, as the leader or next to it. `register` has this thread unparked once the condition holds, and
-    /// returns false if it holds already. Returns false when the time is over.
+    /// Waits until a condition holds, as the leader or next to it. `register` has this thread unparked once the
+    /// condition holds, and returns false if it holds already. Returns false when the time is over.
     pub(super) fn wait_until(&self, register: &dyn Fn(Thread) -> bool, deadline: Option<Deadline>) -> bool {
         if self.refusal().is_some() {
             return !register(thread::current());
@@ -87,7 +87,7 @@ impl PoolShared {
                 Err(RingError::NoSpace) if !self.lock().leadership.gives_up() => {
                     thread::sleep(Duration::from_millis(1));
                 }
-                Err(RingError::NoSpace) => match self.reports.mail().map(|mail| mail.receive_in_part(&watched)) {
+                Err(RingError::NoSpace) => match self.reports.mail().map(|ring| ring.receive_in_part(&watched)) {
                     // Its start names the task.
                     Ok(Ok(incoming)) if !incoming.value().is_empty() => self.handle(&mut vec![incoming]),
                     Ok(Err(RingError::NotNow)) => {}
@@ -101,14 +101,14 @@ impl PoolShared {
     /// Reads reports; waits for the first.
     fn read(&self, batch: &mut Vec<Incoming>, timeout: Timeout) -> Result<(), RingError> {
         const BATCH: usize = 64;
-        let mail = self.reports.mail().map_err(|_| RingError::Corrupt)?;
-        mail.wait_for_message(timeout, &watched)?;
-        let short = mail.receive_short(BATCH, &mut |record| {
+        let ring = self.reports.mail().map_err(|_| RingError::Corrupt)?;
+        ring.wait_for_message(timeout, &watched)?;
+        let short = ring.receive_short(BATCH, &mut |record| {
             batch.push(Incoming::short(*record));
             true
         })?;
         if short == 0 {
-            match mail.receive_incoming(Timeout::Now, &mut |_| (), &watched) {
+            match ring.receive_incoming(Timeout::Now, &mut |_| (), &watched) {
                 Ok(incoming) => batch.push(incoming),
                 Err(RingError::NotNow) => {}
                 Err(error) => return Err(error),
@@ -117,7 +117,8 @@ impl PoolShared {
         Ok(())
     }
 
-    /// Handles reports in their order (pool-H2): results that came before another report are accepted before that one is handled.
+    /// Handles reports in their order (pool-H2): results that came before another report are accepted before that one
+    /// is handled.
     fn handle(&self, batch: &mut Vec<Incoming>) {
         let mut results = Vec::with_capacity(batch.len());
         let shows_enough = batch.iter().any(Incoming::shows_enough);
@@ -127,7 +128,7 @@ impl PoolShared {
                 incoming.discard();
                 continue;
             };
-            if let Report::Results { slot, generation, first, count, took } = report {
+            if let WorkerReport::Results { slot, generation, first, count, took } = report {
                 state.in_flight.note_message_size(incoming.value().len());
                 let task = TaskId { slot, generation };
                 match state.in_flight.chunk(task) {
@@ -190,8 +191,8 @@ impl PoolShared {
         } else if to <= chunk.to {
             chunk.job.accept(from, count, EncodedResults::Message(incoming, start), self);
         }
-        if has_handles && let Ok(mail) = self.reports.mail() {
-            mail.tidy_satchel();
+        if has_handles && let Ok(ring) = self.reports.mail() {
+            ring.tidy_satchel();
         }
         if took.is_some() && to < chunk.to {
             let error = TaskError::Decode(CodecError("an input before it could not be decoded".into()));
@@ -214,16 +215,16 @@ impl PoolShared {
     }
 
     #[cold]
-    fn handle_other(&self, incoming: Incoming, report: Report) {
+    fn handle_other(&self, incoming: Incoming, report: WorkerReport) {
         match report {
-            Report::Died { worker_slot, worker } => self.handle_death(worker_slot as usize, worker),
-            Report::NotReady { worker, why } => {
+            WorkerReport::Died { worker_slot, worker } => self.handle_death(worker_slot as usize, worker),
+            WorkerReport::NotReady { worker, why } => {
                 if self.lock().workers.find(worker).is_some() {
                     self.break_down(&format!("the initializer failed: {why}"));
                 }
             }
-            Report::Request { shared, worker } => self.handle_request(incoming, shared, worker),
-            Report::Results { .. } | Report::Wake => {}
+            WorkerReport::Request { shared, worker } => self.handle_request(incoming, shared, worker),
+            WorkerReport::Results { .. } | WorkerReport::Wake => {}
         }
     }
 
@@ -231,7 +232,7 @@ impl PoolShared {
     fn handle_request(&self, incoming: Incoming, shared: u64, worker: u32) {
         let job = self.lock().values.job(shared);
         let lack = incoming.lack();
-        let request = match incoming.unpack::<(Report, Sender<()>)>() {
+        let request = match incoming.unpack::<(WorkerReport, Sender<()>)>() {
             Ok((_, sender)) => Ok(sender),
             Err(error) => {
                 let slot = self.lock().workers.find(worker);
@@ -242,8 +243,8 @@ impl PoolShared {
         if let Some(job) = job {
             job.request_value(request);
         }
-        if let Ok(mail) = self.reports.mail() {
-            mail.tidy_satchel();
+        if let Ok(ring) = self.reports.mail() {
+            ring.tidy_satchel();
         }
     }
 
@@ -280,8 +281,8 @@ fn lack_error(lack: Lack) -> TaskError {
 }
 
 /// A report, and where its results begin.
-fn parse(incoming: &Incoming) -> Option<(Report, usize)> {
+fn parse(incoming: &Incoming) -> Option<(WorkerReport, usize)> {
     let bytes = incoming.value();
-    let (report, rest) = postcard::take_from_bytes::<Report>(bytes).ok()?;
+    let (report, rest) = postcard::take_from_bytes::<WorkerReport>(bytes).ok()?;
     Some((report, bytes.len() - rest.len()))
 }

@@ -1,10 +1,10 @@
 //! A task in its worker: decodes its items one after the other, runs the function, and sends the results.
 //!
-//! The function's types are known in its trampoline only. What depends on them is kept short here, since it is compiled anew for each
-//! function of a program.
+//! The function's types are known in its trampoline only. What depends on them is kept short here, since it is compiled
+//! anew for each function of a program.
 #![allow(unsafe_code)] // functions from their addresses
 
-use super::protocol::{ItemOutcome, Report, TaskHeader, TaskId, codec_error, watched};
+use super::protocol::{ItemOutcome, TaskHeader, TaskId, WorkerReport, codec_error, watched};
 use super::task_table::{TaskTable, WorkerStatus};
 use crate::entry::Code;
 use crate::messages::MessageRing;
@@ -25,7 +25,7 @@ use std::time::Duration;
 const REFUSAL_CHECK: Duration = Duration::from_millis(100);
 
 /// Runs the items of a task; the address is that of an `fn` pointer, or 0.
-pub(super) type Trampoline = fn(usize, &mut RunningTask<'_>);
+pub(super) type TaskTrampoline = fn(usize, &mut RunningTask<'_>);
 
 /// The trampoline of a function whose arguments are the members of an item.
 pub(super) fn trampoline<A: Message, M, F: Entry<A, M>>(pointer: usize, task: &mut RunningTask<'_>) {
@@ -35,8 +35,8 @@ pub(super) fn trampoline<A: Message, M, F: Entry<A, M>>(pointer: usize, task: &m
 
 /// The trampoline of a function of a shared value and an item.
 pub(super) fn trampoline_with<S: Message, T: Message, R: Message>(pointer: usize, task: &mut RunningTask<'_>) {
-    // SAFETY: `TaskCode::with_shared` sends this trampoline with the address of an `fn(&S, T) -> R`, which `Code::place` has found in
-    // this image (entry-E1).
+    // SAFETY: `TaskCode::with_shared` sends this trampoline with the address of an `fn(&S, T) -> R`, which
+    // `Code::place` has found in this image (entry-E1).
     let function = unsafe { std::mem::transmute::<usize, fn(&S, T) -> R>(pointer) };
     match task.take_shared::<S>() {
         Ok(shared) => {
@@ -121,7 +121,7 @@ impl<'a> RunningTask<'a> {
         match header.map(|header| header.code.place()) {
             Ok(Some((trampoline, pointer))) => {
                 // SAFETY: by entry-E1, the address of a trampoline of this file, within the code of this image.
-                let trampoline = unsafe { std::mem::transmute::<usize, Trampoline>(trampoline) };
+                let trampoline = unsafe { std::mem::transmute::<usize, TaskTrampoline>(trampoline) };
                 trampoline(pointer, &mut task);
             }
             Ok(None) => {
@@ -220,8 +220,8 @@ impl<'a> RunningTask<'a> {
         }
     }
 
-    /// The current item has a result (step 5). Returns whether that is the only result to be sent. Does not return if the item is
-    /// overdue: the worker is about to be killed.
+    /// The current item has a result (step 5). Returns whether that is the only result to be sent. Does not return if
+    /// the item is overdue: the worker is about to be killed.
     fn end_item(&mut self) -> bool {
         let WorkerContext { table, worker, is_timed, .. } = self.context;
         let item = self.items;
@@ -256,7 +256,8 @@ impl<'a> RunningTask<'a> {
     fn took(&mut self, is_last: bool) -> Option<u64> {
         is_last.then(|| {
             let WorkerContext { status, waited, .. } = self.context;
-            // Counted before the result is sent, so that it is counted when the result is there; and once, if sending is tried again.
+            // Counted before the result is sent, so that it is counted when the result is there; and once, if sending
+            // is tried again.
             if self.ended == self.begun {
                 self.ended = now().max(self.begun + 1);
                 status.close(self.items, *waited, self.ended - self.begun);
@@ -288,9 +289,9 @@ impl<'a> RunningTask<'a> {
         }
     }
 
-    fn results_report(&mut self, first: u32, count: u32, is_last: bool) -> Report {
+    fn results_report(&mut self, first: u32, count: u32, is_last: bool) -> WorkerReport {
         let TaskId { slot, generation } = self.id;
-        Report::Results { slot, generation, first, count, took: self.took(is_last) }
+        WorkerReport::Results { slot, generation, first, count, took: self.took(is_last) }
     }
 
     /// Sends the result of the last item in a report of its own.
@@ -300,7 +301,7 @@ impl<'a> RunningTask<'a> {
         self.finish_alone(&report, sent);
     }
 
-    fn lone_report(&mut self) -> Report {
+    fn lone_report(&mut self) -> WorkerReport {
         let is_last = self.items == self.total;
         self.first = self.items;
         self.is_over = is_last;
@@ -308,7 +309,7 @@ impl<'a> RunningTask<'a> {
     }
 
     /// If a result could not be sent, sends the reason instead.
-    fn finish_alone(&self, report: &Report, sent: Result<Result<(), SendFailure>, Panic>) {
+    fn finish_alone(&self, report: &WorkerReport, sent: Result<Result<(), SendFailure>, Panic>) {
         let instead = match sent {
             Ok(Ok(())) => return,
             Ok(Err(SendFailure::Codec(error))) => ItemOutcome::<()>::Encode(error),
@@ -367,13 +368,13 @@ impl<'a> RunningTask<'a> {
     fn request_shared(&self, number: u64) -> Result<Incoming, CodecError> {
         let gone = || CodecError("the shared value is gone".into());
         let (to, from) = pipe::Pipe::<()>::one_way().map_err(|error| CodecError(error.to_string()))?;
-        let mail = from.mail().map_err(|error| CodecError(error.to_string()))?;
-        let request = Report::Request { shared: number, worker: self.context.worker };
+        let ring = from.mail().map_err(|error| CodecError(error.to_string()))?;
+        let request = WorkerReport::Request { shared: number, worker: self.context.worker };
         self.send(&(request, to)).map_err(|_| gone())?;
         let peers = || if from.has_senders() { Peers::Watched } else { Peers::Alone };
         loop {
             let timeout = Timeout::At(Deadline::after(REFUSAL_CHECK));
-            match mail.receive_incoming(timeout, &mut |_| (), &peers) {
+            match ring.receive_incoming(timeout, &mut |_| (), &peers) {
                 Ok(incoming) => return Ok(incoming),
                 Err(RingError::Timeout) if !self.context.status.is_refused(number) => {}
                 Err(_) => return Err(gone()),

@@ -1,17 +1,19 @@
 //! The state of a pool in the program's own process, which its threads share.
 //!
 //! # Protocol
-//! A thread that waits for a result *leads*, unless another one does: it reads the reports of the workers, and hands out the results,
-//! its own and those of others. So a single task needs two wake-ups, not three. If no thread waits and there are reports to read, the
-//! *reader* leads, a thread of the pool. A leader that stops notifies a successor. Callbacks run in a thread of their own, the
-//! *callback thread*, from the first callback on: results are read however long callbacks take.
+//! A thread that waits for a result *leads*, unless another one does: it reads the reports of the workers, and hands
+//! out the results, its own and those of others. So a single task needs two wake-ups, not three. If no thread waits and
+//! there are reports to read, the *reader* leads, a thread of the pool. A leader that stops notifies a successor.
+//! Callbacks run in a thread of their own, the *callback thread*, from the first callback on: results are read however
+//! long callbacks take.
 //!
 //! # Invariants
 //! * pool-H1: while tasks are in flight or deaths are not handled, a thread leads, or was notified to.
 //! * pool-H2: one thread leads at a time, and reads reports in order: the reports of a worker come before its death.
 //! * pool-H3: no lock is held while the program's code runs: encoding and decoding, destructors, callbacks and wakers.
-//! * pool-H4: such code, where the pool runs it, does not wait for the pool: a thread that leads or sends would wait for itself. A
-//!   callback may wait, since nobody else waits for its thread; results that have callbacks are completed there (`promise`).
+//! * pool-H4: such code, where the pool runs it, does not wait for the pool: a thread that leads or sends would wait
+//!   for itself. A callback may wait, since nobody else waits for its thread; results that have callbacks are completed
+//!   there (`promise`).
 //!
 //! # If a process dies here
 //! See `task_table` for a worker. All of this is private memory, and ends with the program.
@@ -21,7 +23,7 @@ use super::in_flight::InFlight;
 use super::leadership::Leadership;
 use super::locked::locked;
 use super::progress::MapProgress;
-use super::protocol::{Report, watched};
+use super::protocol::{WorkerReport, watched};
 use super::reentrancy::{UserCodeMark, is_callback_thread_of, runs_user_code_of};
 use super::shared_values::SharedValues;
 use super::stats::SlowestTasks;
@@ -72,22 +74,22 @@ pub(super) struct PoolShared {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum PoolPhase {
     Running,
     Closed,
     Terminated,
     Broken(String),
 }
 
-impl Phase {
+impl PoolPhase {
     /// Whether the tasks that the pool has are still run.
     pub(super) fn is_live(&self) -> bool {
-        matches!(self, Phase::Running | Phase::Closed)
+        matches!(self, PoolPhase::Running | PoolPhase::Closed)
     }
 }
 
 pub(super) struct PoolState {
-    pub(super) phase: Phase,
+    pub(super) phase: PoolPhase,
     pub(super) in_flight: InFlight,
     pub(super) workers: WorkerSlots,
     pub(super) leadership: Leadership,
@@ -115,17 +117,17 @@ impl PoolState {
     /// Whether vacant worker slots are to be filled.
     pub(super) fn needs_workers(&self) -> bool {
         match self.phase {
-            Phase::Running => true,
-            Phase::Closed => !self.in_flight.is_done(),
-            Phase::Terminated | Phase::Broken(_) => false,
+            PoolPhase::Running => true,
+            PoolPhase::Closed => !self.in_flight.is_done(),
+            PoolPhase::Terminated | PoolPhase::Broken(_) => false,
         }
     }
 
     pub(super) fn check(&self) -> Result<(), TaskError> {
         match &self.phase {
-            Phase::Running => Ok(()),
-            Phase::Closed | Phase::Terminated => Err(TaskError::PoolClosed),
-            Phase::Broken(why) => Err(TaskError::PoolBroken(why.clone())),
+            PoolPhase::Running => Ok(()),
+            PoolPhase::Closed | PoolPhase::Terminated => Err(TaskError::PoolClosed),
+            PoolPhase::Broken(why) => Err(TaskError::PoolBroken(why.clone())),
         }
     }
 }
@@ -137,7 +139,7 @@ impl PoolShared {
         let (reports_in, reports) = channel(4 * table.tasks())?;
         let supervisor_bell = EventFd::new().map_err(|error| PoolError::Segment(error.into()))?;
         let state = PoolState {
-            phase: Phase::Running,
+            phase: PoolPhase::Running,
             in_flight: InFlight::new(table.tasks()),
             workers: WorkerSlots::new(config.processes),
             leadership: Leadership::default(),
@@ -184,7 +186,7 @@ impl PoolShared {
         std::ptr::from_ref(self).addr()
     }
 
-    /// Marks that this thread runs the program's code for the pool (pool-H4).
+    /// ThreadMarks that this thread runs the program's code for the pool (pool-H4).
     pub(super) fn mark_user_code(&self) -> UserCodeMark {
         UserCodeMark::set(self.number())
     }
@@ -217,8 +219,8 @@ impl PoolShared {
 
     /// Wakes the leader, which then checks what it waits for.
     pub(super) fn wake_leader(&self) {
-        if let Ok(mail) = self.worker_ends.1.mail() {
-            let _ = mail.send_value(&Report::Wake, Timeout::Now, &watched);
+        if let Ok(ring) = self.worker_ends.1.mail() {
+            let _ = ring.send_value(&WorkerReport::Wake, Timeout::Now, &watched);
         }
     }
 

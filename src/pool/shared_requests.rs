@@ -1,7 +1,7 @@
 //! Requests of workers for the value that all items of a job share, and the handles in that value.
 //!
-//! The thread that runs `map_with` sends the value to each worker that requests it. Once it stops, later requests are refused: the
-//! worker sees the end of its pipe.
+//! The thread that runs `map_with` sends the value to each worker that requests it. Once it stops, later requests are
+//! refused: the worker sees the end of its pipe.
 
 use super::locked::locked;
 use crate::segment::transfer::InFlightGuard;

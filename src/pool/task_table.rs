@@ -1,4 +1,5 @@
-//! The task table and the status pages, in memory that a pool and its workers share: which worker has which task, and how far it is.
+//! The task table and the status pages, in memory that a pool and its workers share: which worker has which task, and
+//! how far it is.
 //!
 //! # Layout
 //! Words of 8 bytes:
@@ -11,33 +12,38 @@
 //!
 //! # Protocol
 //! 1. The pool writes `queued` into an entry, and then sends the task, which names the entry and its generation.
-//! 2. A worker that takes the task writes `claimed` and its number, while the task is still in the ring and the worker holds the
-//!    lock of the ring's head. Then the head moves.
-//! 3. The worker changes the entry to `begun` before it decodes the task, or skips the task if the pool has taken it back.
-//! 4. In a task of several items, each result goes into the result buffer, and then into the count of results that are **kept**.
+//! 2. A worker that takes the task writes `claimed` and its number, while the task is still in the ring and the worker
+//!    holds the lock of the ring's head. Then the head moves.
+//! 3. The worker changes the entry to `begun` before it decodes the task, or skips the task if the pool has taken it
+//!    back.
+//! 4. In a task of several items, each result goes into the result buffer, and then into the count of results that are
+//!    **kept**.
 //! 5. `begun` becomes `ended` (or, where items are timed, `begun` for the next item). After that the result is sent.
 //! 6. The pool reads the result, and gives the entry another generation.
 //!
 //! # Invariants
-//! * task_table-B1: a task is run only after the change from `claimed` to `begun` by the worker whose number is in the entry; so once.
-//! * task_table-B2: the pool takes a task back only by a change from `queued` or `claimed`, or from `begun` to `overdue`. Then the
-//!   worker's next change fails, and its result is never sent.
-//! * task_table-B3: the generation of an entry names one sending of one task. A task in the ring with another generation is stale.
-//! * task_table-B4: the status page and the result buffer of a slot belong to one worker, from its start until the pool has handled
-//!   its death.
+//! * task_table-B1: a task is run only after the change from `claimed` to `begun` by the worker whose number is in the
+//!   entry; so once.
+//! * task_table-B2: the pool takes a task back only by a change from `queued` or `claimed`, or from `begun` to
+//!   `overdue`. Then the worker's next change fails, and its result is never sent.
+//! * task_table-B3: the generation of an entry names one sending of one task. A task in the ring with another
+//!   generation is stale.
+//! * task_table-B4: the status page and the result buffer of a slot belong to one worker, from its start until the pool
+//!   has handled its death.
 //!
 //! # Ordering
-//! Entries are changed and read with SeqCst. The protocol compares several words that different processes write: an entry, `BEGUN_AT`
-//! and `SLOT` (supervisor), `SENDING` and `HALT` (each side stores one and then loads the other). One total order over all of them
-//! makes each of these arguments a sequence of steps; Acquire and Release would not order a store before a later load of another word.
-//! The rate is a few accesses per item, so the cost does not show. Relaxed are the words that a worker alone writes, before a SeqCst
-//! change that publishes them, and the counts, which are statistics.
+//! Entries are changed and read with SeqCst. The protocol compares several words that different processes write: an
+//! entry, `BEGUN_AT` and `SLOT` (supervisor), `SENDING` and `HALT` (each side stores one and then loads the other). One
+//! total order over all of them makes each of these arguments a sequence of steps; Acquire and Release would not order
+//! a store before a later load of another word. The rate is a few accesses per item, so the cost does not show. Relaxed
+//! are the words that a worker alone writes, before a SeqCst change that publishes them, and the counts, which are
+//! statistics.
 //!
 //! # If a process dies here
-//! A worker, before the head moves in step 2: the task is still in the ring, and the worker that takes it next writes its own number.
-//! After that and before step 3: the task was not begun, and is sent again under another generation. After step 3: its items that are
-//! kept, or were sent, are done. The first item that is not, if it was begun, died with the worker; the others are sent again. The
-//! pool's process: its workers die with it.
+//! A worker, before the head moves in step 2: the task is still in the ring, and the worker that takes it next writes
+//! its own number. After that and before step 3: the task was not begun, and is sent again under another generation.
+//! After step 3: its items that are kept, or were sent, are done. The first item that is not, if it was begun, died
+//! with the worker; the others are sent again. The pool's process: its workers die with it.
 #![allow(unsafe_code)] // bytes of a result buffer
 
 use crate::sync::atomic_copy;
@@ -156,8 +162,8 @@ impl TaskTable {
         self.word(slot).is_some_and(|word| word.compare_exchange(from.word(), to.word(), SeqCst, SeqCst).is_ok())
     }
 
-    /// Step 2, under the lock of the ring's head: a worker whose number is in the entry died before the head moved. False: the pool
-    /// has taken the task back.
+    /// Step 2, under the lock of the ring's head: a worker whose number is in the entry died before the head moved.
+    /// False: the pool has taken the task back.
     pub(super) fn claim(&self, slot: u32, generation: u32, worker: u32) -> bool {
         loop {
             let entry = self.entry(slot);
@@ -206,7 +212,8 @@ impl TaskTable {
         self.change(slot, entry, TaskEntry { state: TaskState::Free, ..entry })
     }
 
-    /// Takes a task from a worker whose item takes too long (task_table-B2). False: the entry has changed, or the task is not begun.
+    /// Takes a task from a worker whose item takes too long (task_table-B2). False: the entry has changed, or the task
+    /// is not begun.
     pub(super) fn set_overdue(&self, slot: u32, entry: TaskEntry) -> bool {
         entry.state == TaskState::Begun && self.change(slot, entry, TaskEntry { state: TaskState::Overdue, ..entry })
     }
@@ -282,8 +289,8 @@ impl<'a> WorkerStatus<'a> {
         self.words.iter().for_each(|word| word.store(0, SeqCst));
     }
 
-    /// Called before handles go into a message: handles leak if the worker is killed before the message is sent. Does not return if
-    /// the worker will be killed.
+    /// Called before handles go into a message: handles leak if the worker is killed before the message is sent. Does
+    /// not return if the worker will be killed.
     pub(super) fn begin_sending(&self) {
         self.set(SENDING, 1);
         if self.get(HALT) != 0 {
@@ -349,7 +356,8 @@ impl<'a> WorkerStatus<'a> {
         }
         // Each result begins with a word.
         let at = from.next_multiple_of(8);
-        // SAFETY: `at` is a multiple of 8, and `at + result.len()` is at most `room`, which is within the buffer (compared above).
+        // SAFETY: `at` is a multiple of 8, and `at + result.len()` is at most `room`, which is within the buffer
+        // (compared above).
         unsafe { atomic_copy::store(self.buffer.as_ptr().add(at / 8), result.as_ptr(), result.len()) };
         self.words[LENGTH].store((at + result.len()) as u64, Relaxed);
         self.set(KEPT, u64::from(item) + 1);

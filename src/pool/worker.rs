@@ -1,6 +1,6 @@
 //! A worker's process: it takes tasks and runs them, until the pool is closed. `task_table` has the protocol.
 
-use super::protocol::{RETRY_FOR, Report, TaskId, WorkerConfig, watched};
+use super::protocol::{RETRY_FOR, TaskId, WorkerConfig, WorkerReport, watched};
 use super::running_task::{RunningTask, ValueCache, WorkerContext, end_copies, now};
 use super::task_table::TaskTable;
 use crate::Receiver;
@@ -15,13 +15,13 @@ use std::time::Duration;
 pub(super) fn serve(config: WorkerConfig) {
     spawn::ignore_interrupts();
     let WorkerConfig { tasks, reports, table, worker_slot, worker, max_tasks, is_timed, initializer } = config;
-    let (Ok(mail), Ok(out)) = (tasks.mail(), reports.mail()) else { return };
+    let (Ok(ring), Ok(out)) = (tasks.mail(), reports.mail()) else { return };
     let status = table.status(worker_slot as usize);
     let process = process_id::ProcessId::current();
     let initialized = initializer.map(|initializer| initializer.call());
     end_copies(process, 0);
     if let Some(Err(why)) = initialized {
-        let _ = out.send_value(&Report::NotReady { worker, why }, Timeout::Never, &watched);
+        let _ = out.send_value(&WorkerReport::NotReady { worker, why }, Timeout::Never, &watched);
         return;
     }
     let mut cache = ValueCache::default();
@@ -29,10 +29,10 @@ pub(super) fn serve(config: WorkerConfig) {
     status.ready(idle_since);
     let mut done = 0;
     while max_tasks.is_none_or(|max_tasks| done < max_tasks) {
-        let Some((incoming, task)) = take(&tasks, mail, &table, worker) else { return };
+        let Some((incoming, task)) = take(&tasks, ring, &table, worker) else { return };
         let Some(task) = task else {
             incoming.discard();
-            mail.tidy_satchel();
+            ring.tidy_satchel();
             continue;
         };
         status.open(task.slot);
@@ -41,20 +41,21 @@ pub(super) fn serve(config: WorkerConfig) {
         if !table.begin(task.slot, task.generation, worker) {
             status.leave_task();
             incoming.discard();
-            mail.tidy_satchel();
+            ring.tidy_satchel();
             continue;
         }
         done += 1;
         let waited = begun - idle_since;
         let context = WorkerContext { table: &table, status, out, process, worker, is_timed, waited };
-        idle_since = RunningTask::run(&context, incoming, task, mail, &mut cache, begun);
+        idle_since = RunningTask::run(&context, incoming, task, ring, &mut cache, begun);
     }
 }
 
-/// Takes the next task and claims it (step 2). The task id is None if the pool has taken the task back. None: there are no more tasks.
+/// Takes the next task and claims it (step 2). The task id is None if the pool has taken the task back. None: there are
+/// no more tasks.
 fn take(
     tasks: &Receiver<()>,
-    mail: &MessageRing,
+    ring: &MessageRing,
     table: &TaskTable,
     worker: u32,
 ) -> Option<(Incoming, Option<TaskId>)> {
@@ -64,10 +65,11 @@ fn take(
     };
     // The worker dies with the pool's process, so that process is not watched.
     let peers = || if tasks.has_senders() { Peers::Watched } else { Peers::Alone };
-    // Without memory or descriptors for it, the task stays in the ring for another worker, or for the next one in this slot.
+    // Without memory or descriptors for it, the task stays in the ring for another worker, or for the next one in this
+    // slot.
     let mut give_up = None;
     loop {
-        match mail.receive_incoming(Timeout::Never, &mut claim, &peers) {
+        match ring.receive_incoming(Timeout::Never, &mut claim, &peers) {
             Ok(incoming) => return Some((incoming, id)),
             Err(RingError::NoSpace) if !give_up.get_or_insert_with(|| Deadline::after(RETRY_FOR)).has_passed() => {
                 std::thread::sleep(Duration::from_millis(1));

@@ -2,8 +2,8 @@
 
 use super::in_flight::Chunk;
 use super::job::EncodedResults;
-use super::protocol::{Report, watched};
-use super::shared::{Phase, PoolShared, PoolState};
+use super::protocol::{WorkerReport, watched};
+use super::shared::{PoolPhase, PoolShared, PoolState};
 use super::task_table::TaskState;
 use super::worker_slots::WorkerExit;
 use crate::TaskError;
@@ -39,13 +39,13 @@ impl PoolShared {
         state.workers.unhandled_deaths += 1;
         self.notify_leader(&mut state);
         drop(state);
-        if let Ok(mail) = self.worker_ends.1.mail() {
-            let _ = mail.send_value(&Report::Died { worker_slot: slot as u32, worker }, Timeout::Never, &watched);
+        if let Ok(ring) = self.worker_ends.1.mail() {
+            let _ = ring.send_value(&WorkerReport::Died { worker_slot: slot as u32, worker }, Timeout::Never, &watched);
         }
     }
 
-    /// Handles the death of a worker, all of whose reports were handled before. The slot is refilled only after this (task_table-B4);
-    /// `end` handles all deaths at once, so then there is nothing to do.
+    /// Handles the death of a worker, all of whose reports were handled before. The slot is refilled only after this
+    /// (task_table-B4); `end` handles all deaths at once, so then there is nothing to do.
     pub(super) fn handle_death(&self, slot: usize, worker: u32) {
         let mut state = self.lock();
         let Some(exit) = state.workers.exit_of(slot, worker) else { return };
@@ -98,13 +98,15 @@ impl PoolShared {
         lost
     }
 
-    /// Counts workers in a row that ended before they did anything. Returns why the pool is broken, if there are too many.
+    /// Counts workers in a row that ended before they did anything. Returns why the pool is broken, if there are too
+    /// many.
     fn count_failure(&self, state: &mut PoolState, dead: &DeadWorker, had_no_task: bool) -> Option<String> {
         const MAX_FAILURES: usize = 10;
         let exit = &dead.exit;
         let was_ready = self.table.status(dead.slot).counts().ready_at != 0;
         // It had no task, and nothing required it to end.
-        let gave_up = exit.code == 0 && had_no_task && self.config.max_tasks.is_none() && state.phase == Phase::Running;
+        let gave_up =
+            exit.code == 0 && had_no_task && self.config.max_tasks.is_none() && state.phase == PoolPhase::Running;
         let failures = if was_ready && !gave_up { 0 } else { state.workers.failures + 1 };
         state.workers.failures = failures;
         let initializer_exited = !was_ready && exit.code >= 0 && self.config.initializer.is_some();
@@ -120,8 +122,8 @@ impl PoolShared {
         })
     }
 
-    /// Completes a task that a worker had begun: items with a result are done, the item that it was working at is lost, the items
-    /// after that are to be run.
+    /// Completes a task that a worker had begun: items with a result are done, the item that it was working at is lost,
+    /// the items after that are to be run.
     fn complete_lost(&self, task: LostTask, dead: &DeadWorker) {
         let LostTask { chunk: Chunk { job, from, to, losses }, received, is_overdue } = task;
         let status = self.table.status(dead.slot);

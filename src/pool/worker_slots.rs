@@ -1,4 +1,5 @@
-//! Worker slots: each has one worker after the other. The process, how it ended, and the counts of all workers that were in the slot.
+//! Worker slots: each has one worker after the other. The process, how it ended, and the counts of all workers that
+//! were in the slot.
 
 use super::insights::{WorkerInfo, WorkerInsights};
 use super::stats::WorkerTotals;
