@@ -297,7 +297,7 @@ fn an_initializer_that_fails_breaks_the_pool() {
         }
     }
     within(60, || {
-        for (how, why) in [(0, "no license"), (1, "no license"), (2, "with 3")] {
+        for (how, why) in [(0, "no license"), (1, "no license"), (2, "with exit code 3")] {
             let starts = Atomic::new(0_u32).unwrap();
             let pool = Pool::builder().processes(2).initializer(counted, (starts.clone(), how)).build().unwrap();
             let pending = pool.apply_async(square, (1,));
