@@ -4,7 +4,7 @@
 use super::completion::Completion;
 use super::inputs::Inputs;
 use super::protocol::{ItemOutcome, SharedId, TaskHeader, TaskId, WorkerReport, codec_error};
-use super::reentrancy::{caught, unharmed};
+use super::reentrancy::{caught, unharmed_inline};
 use super::running_task::{TaskTrampoline, trampoline, trampoline_with};
 use super::shared_requests::{SharedRequests, ValueRequest};
 use super::sinks::ResultSink;
@@ -112,13 +112,13 @@ impl<A: Message, S: ResultSink> TypedJob<A, S> {
     /// (pool-H3).
     fn finish(&self, item: usize, answer: Result<S::Output, TaskError>, completion: &dyn Completion) {
         if self.inputs.finish(item) {
-            unharmed(|| self.sink.put(item, answer, completion));
+            unharmed_inline(|| self.sink.put(item, answer, completion));
         }
     }
 
-    /// Decodes results that follow each other, each at a multiple of `align` bytes, and stores all but the first
-    /// `known`. `from` is the first item that is stored. An error is that item's result, and that of all after it:
-    /// where the next begins is unknown.
+    /// Decodes results that follow each other, each at a multiple of `align` (a power of 2), and stores all but the
+    /// first `known`. `from` is the first item that is stored. An error is that item's result, and that of all after
+    /// it: where the next begins is unknown.
     fn accept_bytes(
         &self,
         (from, known, count): (usize, usize, usize),
@@ -132,7 +132,7 @@ impl<A: Message, S: ResultSink> TypedJob<A, S> {
             while decoded < known + count {
                 let rest = bytes.get(at..).unwrap_or(&[]);
                 let (outcome, rest) = postcard::take_from_bytes(rest).map_err(codec_error)?;
-                at = (bytes.len() - rest.len()).next_multiple_of(align);
+                at = (bytes.len() - rest.len() + align - 1) & !(align - 1);
                 decoded += 1;
                 if decoded > known {
                     self.put(from + decoded - 1 - known, outcome, completion);

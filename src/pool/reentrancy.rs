@@ -95,6 +95,15 @@ pub(super) fn unharmed(run: impl FnOnce()) {
     });
 }
 
+/// Like [`unharmed`], for the path of each result: compiled anew for each caller, without a copy of what the closure
+/// holds.
+#[inline]
+pub(super) fn unharmed_inline(run: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
+        std::mem::forget(payload); // its destructor may panic too
+    }
+}
+
 /// Drops a value of the program's; nothing is called for a type without a destructor.
 pub(super) fn drop_unharmed<T>(value: T) {
     if const { std::mem::needs_drop::<T>() } {

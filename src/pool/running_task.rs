@@ -223,6 +223,7 @@ impl<'a> RunningTask<'a> {
 
     /// The current item has a result (step 5). Returns whether that is the only result to be sent. Does not return if
     /// the item is overdue: the worker is about to be killed.
+    #[inline]
     fn end_item(&mut self) -> bool {
         let WorkerContext { table, worker, is_timed, .. } = self.context;
         let item = self.items;
@@ -241,6 +242,7 @@ impl<'a> RunningTask<'a> {
     }
 
     /// Keeps the result of the last item (step 4), or sends it with those before it.
+    #[inline]
     fn keep(&mut self, result: &[u8]) {
         let item = self.items - 1;
         self.results.extend_from_slice(result);

@@ -5,7 +5,7 @@
 //! Words of 8 bytes:
 //! ```text
 //! word 0                      entries         one for each task in flight
-//!      tasks + slot * 16      status pages    one for each worker slot, in two cache lines: the task's, and the counts'
+//!      tasks + slot * 16      status pages    one for each worker slot: a cache line of the task, one of counts
 //!      after the pages        result buffers  of 8 KiB, one for each worker slot: results that are not sent yet
 //! ```
 //! An entry is `generation` (24 bits), `worker` (20 bits), `item` (16 bits), `state` (4 bits).
