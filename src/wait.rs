@@ -10,9 +10,9 @@
 //!    program may take another item than the one that this thread was woken for. Begin again.
 //!
 //! # If a process dies here
-//! While it sleeps, the first ring has one of its lock words in the pending slot of the thread, as in the ring's own
-//! wait: the kernel wakes another sleeper of that ring. A wake-up that the dead thread got from any other ring is lost;
-//! the other sleepers of that ring check it every two seconds.
+//! While it sleeps, a lock word of the first ring is in the thread's pending slot, as in the ring's own wait: the
+//! kernel wakes another sleeper of that ring. A wake-up that the dead thread got from any other ring is lost; the other
+//! sleepers of that ring check it every two seconds.
 
 use crate::ring::RingSource;
 use crate::sync::backstop::IDLE_PERIOD;

@@ -1,4 +1,4 @@
-//! The callback thread of a pool, and what promises and jobs need of the pool.
+//! The callback thread of a pool, and the pool's implementation of `completion`.
 
 use super::completion::{Callback, Completion};
 use super::reentrancy::{set_callback_thread, unharmed};

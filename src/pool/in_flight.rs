@@ -1,8 +1,8 @@
 //! Tasks of a pool, as its own process sees them: chunks that wait, tasks that were sent, and what is neither for the
 //! moment.
 //!
-//! A task that is sent has a slot, which is its number in the task table. All of this is under the lock of the pool's
-//! state.
+//! A task that was sent has a *task slot*: the index of its entry in the task table. All of this is under the lock of
+//! the pool's state.
 
 use super::job::Job;
 use super::protocol::TaskId;

@@ -1,4 +1,5 @@
-//! Messages between a pool and its workers: tasks one way, reports the other.
+//! Messages between a pool and its workers: tasks one way, reports the other. The pool sends some reports to itself,
+//! such as a death, so that they come after all that the worker reported.
 //!
 //! # Layout
 //! A task is a [`TaskHeader`], followed by a list of items (tuples of arguments). A report is a [`WorkerReport`].

@@ -12,8 +12,8 @@
 //! * pool-H2: one thread leads at a time, and reads reports in order: the reports of a worker come before its death.
 //! * pool-H3: no lock is held while the program's code runs: encoding and decoding, destructors, callbacks and wakers.
 //! * pool-H4: such code, where the pool runs it, does not wait for the pool: a thread that leads or sends would wait
-//!   for itself. A callback may wait, since nobody else waits for its thread; results that have callbacks are completed
-//!   there (`promise`).
+//!   for itself. A callback may wait, since no other thread waits for the callback thread; results that have callbacks
+//!   are completed there (`promise`).
 //!
 //! # If a process dies here
 //! See `task_table` for a worker. All of this is private memory, and ends with the program.

@@ -1,4 +1,5 @@
-//! A worker's process: it takes tasks and runs them, until the pool is closed. `task_table` has the protocol.
+//! A worker's process: it takes tasks and runs them, until the pool is closed or it has run as many as a worker may.
+//! `task_table` has the protocol.
 
 use super::protocol::{RETRY_FOR, TaskId, WorkerConfig, WorkerReport, watched};
 use super::running_task::{RunningTask, ValueCache, WorkerContext, end_copies, now};

@@ -1,4 +1,4 @@
-//! Who else holds a queue, as far as a thread that waits on it must know.
+//! The other processes that hold a queue, as far as a thread that waits at it must know them.
 
 use crate::ring::{Peers, Ring, WaitFor};
 use crate::segment::Handle;

@@ -30,12 +30,13 @@
 //! stores must leave the first without the second, so no store may move before an earlier one; each store needs at
 //! least `Release`. `kept` is also read without the lock, by a process that decides which descriptors may go. That
 //! process loads the ring's head first (acquire) and `kept` second: if it sees the head of step 1, it sees the `kept`
-//! that was stored before. A `kept` that is out of date names an older task, which keeps descriptors longer than needed.
+//! that was stored before. A `kept` that is out of date names an older task, which keeps descriptors longer than
+//! needed.
 //!
 //! So `Release` stores and `Acquire` loads would be enough. All are `SeqCst` because the difference does not matter
-//! beside the rest of a step (a robust lock, a scan of the table, a copy), and because then no store has to be argued
-//! for by itself. The two counts that sleepers read without the lock, of done items and of requeued tasks, belong to
-//! the ring: it orders them with its waits.
+//! beside the rest of a step (a robust lock, a scan of the table, a copy), and because then no store needs an argument
+//! of its own. The two counts that sleepers read without the lock, of done items and of requeued tasks, belong to the
+//! ring: it orders them with its waits.
 //!
 //! # Invariants
 //! * leases-T1: a lease counts only if its number is below the ring's head.

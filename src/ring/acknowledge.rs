@@ -1,4 +1,4 @@
-//! Counts for owners whose items are acknowledged after they were popped.
+//! Counts for a ring whose user acknowledges items after they were popped (a joinable queue).
 //!
 //! The ring stores these counts and wakes threads by them. The owner says what they mean: it changes them under the
 //! head's lock, and ends each such operation with

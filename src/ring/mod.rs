@@ -28,15 +28,16 @@
 //!    waiters for a drain   all items are acknowledged                all
 //!    ```
 //!    If the lock's previous holder died, or the ring is closed, or its holders changed: all threads, without a
-//!    condition. Where items differ in size, all producers are woken when there is room. The exceptions for failed
-//!    operations keep two threads from waking each other for ever.
+//!    condition. In a ring of messages, whose bytes differ in length, all producers are woken when there is room. The
+//!    exceptions for failed operations keep two threads from waking each other for ever.
 //! 4. Sleep: prepare to wait at the event count; put a lock into the pending slot; read the index that changes with
 //!    what the thread waits for; set WAITERS in both locks; look at the data again. Then sleep on the event count, both
-//!    locks and, last, that index. The kernel compares the index when the thread is in all queues already. So a commit
-//!    after the read ends the sleep, even if the committing thread died before it woke anybody. A thread that was woken
-//!    and does not get what it waits for, or gives up, applies the wake rule for the others. If the kernel woke it
-//!    while it waited for room, it also wakes other producers, which may need less. A lock whose holder died is taken
-//!    and repaired, and all threads are woken.
+//!    locks and, last, that index. The kernel compares the index last, when the thread is already queued on the other
+//!    words. So if the index changes after the read, the thread does not stay asleep, even if the thread that changed
+//!    it died before it woke one. If a producer died between its stamp and the tail, its lock is OWNER_DIED, and that
+//!    wakes a sleeper. A thread that was woken and does not get what it waits for, or gives up, applies the wake rule
+//!    for the others. If the kernel woke it while it waited for room, it also wakes other producers, which may need
+//!    less. A lock whose holder died is taken and repaired, and all threads are woken.
 //!
 //! # Invariants
 //! * ring-I1: a push commits by the stamp. Before it, the item is not in the ring. After it, the item is delivered
@@ -53,9 +54,10 @@
 //!   number of items and the addresses are private.
 //!
 //! # If a process dies here
-//! By ring-I1, ring-I2 and ring-I4 its item is in the ring or not. Its locks: see `sync::section`. A wake that it owed,
-//! or that it received and did not use: the kernel wakes a thread that sleeps on the lock in the dead thread's pending
-//! slot, if that lock is free, and this thread applies the wake rule. If the lock is held, its holder does.
+//! By ring-I1, ring-I2 and ring-I4 its item is in the ring as a whole, or not at all. Its locks: see `sync::section`. A
+//! wake that it owed, or that it received and did not use: the kernel wakes a thread that sleeps on the lock in the
+//! dead thread's pending slot, if that lock is free, and the woken thread applies the wake rule. If the lock is held,
+//! its holder applies it when it leaves.
 
 mod acknowledge;
 mod error;

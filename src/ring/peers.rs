@@ -1,4 +1,4 @@
-//! Whether a ring has other holders, and what a handle remembers about it.
+//! Whether a ring has other holders, and what a handle caches of the answer.
 
 use super::layout::WaitQueues;
 use crate::segment::UNKNOWN;

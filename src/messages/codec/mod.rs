@@ -1,4 +1,5 @@
-//! Values as the bytes of messages. A value that is short when encoded and has no handles takes the fast path.
+//! Values as the bytes of messages. A value that is short when encoded and has no handles is encoded straight into a
+//! record.
 
 mod decode;
 mod encode;

@@ -5,8 +5,8 @@
 //! function releases the handles of children that have ended without taking them, and makes the process's watcher
 //! report the end of the others, so that the waiter wakes.
 //!
-//! This is the only function pointer in this room that is called upward. Without a registered function, no child was
-//! started and there is nothing to watch.
+//! Of the functions that this room calls upward (see "Calls that go up" in ARCHITECTURE), this is the only global one.
+//! Without a registered function, no child was started and there is nothing to watch.
 
 use crate::sys::RaceOnce;
 
