@@ -1,5 +1,6 @@
 //! Workers smooth a row of numbers, each its own part, step by step: no one begins a step before all have done the one
-//! before. At the end of each step one of them, whichever comes last, counts it. Then one is killed, and the others hear of it.
+//! before. At the end of each step one of them, whichever comes last, counts it. Then one is killed, and the others
+//! hear of it.
 
 use crossproc::{Array, Barrier, BarrierError, Process, Result, Value};
 

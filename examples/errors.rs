@@ -1,4 +1,5 @@
-//! How a child can fail, and what its parent learns: a panic, an exit code, a signal, an error that the function returned.
+//! How a child can fail, and what its parent learns: a panic, an exit code, a signal, an error that the function
+//! returned.
 //!
 //! ```text
 //! cargo run --example errors

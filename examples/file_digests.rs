@@ -1,5 +1,5 @@
-//! A job over real files: the SHA-256 and the number of lines of each file below a folder. A file that cannot be read is an
-//! error of that file, and does not stop the job.
+//! A job over real files: the SHA-256 and the number of lines of each file below a folder. A file that cannot be read
+//! is an error of that file, and does not stop the job.
 //!
 //! ```text
 //! cargo run --release --example file_digests -- [DIR]

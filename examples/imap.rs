@@ -1,4 +1,5 @@
-//! Inputs without end: taken only as they are needed, from an iterator that borrows, with results in order or as they come.
+//! Inputs without end: taken only as they are needed, from an iterator that borrows, with results in order or as they
+//! come.
 
 use crossproc::{Pool, Result, TaskError};
 use std::cell::Cell;

@@ -15,7 +15,8 @@ fn work(name: String) -> String {
 
 fn main() -> Result<()> {
     let pool = Pool::new(5)?;
-    // Callbacks run in this process, in a thread of the pool's. So they may capture, and what they change is changed here.
+    // Callbacks run in this process, in a thread of the pool's. So they may capture, and what they change is changed
+    // here.
     let container = Arc::new(Mutex::new(Vec::new()));
     for name in TASKS {
         let container = container.clone();

@@ -30,8 +30,8 @@ fn main() -> Result<()> {
         assert_eq!(parallel, serial);
     }
 
-    // Functions of several arguments take tuples. A closure captures nothing: what it needs is an argument, or shared, that
-    // is, sent to each worker once.
+    // Functions of several arguments take tuples. A closure captures nothing: what it needs is an argument, or shared,
+    // that is, sent to each worker once.
     assert_eq!(pool.starmap(u64::pow, [(1, 2), (2, 3)])?, [1, 8]);
     let weights = vec![0.5, 1.5, 2.5];
     assert_eq!(pool.map_with(&weights, |weights, i: usize| weights[i] * 2.0, 0..3)?, [1.0, 3.0, 5.0]);

@@ -3,8 +3,8 @@
 //! # Protocol
 //! 1. Load the watcher's epoch, which changes when a watched descriptor becomes ready.
 //! 2. Check every source. If one is ready, return.
-//! 3. Prepare to sleep: hand the descriptors to the watcher, set the waiters bit of each ring and event, and, if there
-//!    are not too many rings, those of the rings' locks. Collect all these words with their values.
+//! 3. Prepare to sleep: hand the descriptors to the watcher, set HAS_WAITERS at each ring and event, and, if there
+//!    are not too many rings, WAITERS in the rings' locks. Collect all these words with their values.
 //! 4. Check every source again: a source that becomes ready after this changes one of the words.
 //! 5. Sleep on all words. After the sleep, pass the wake-up on to the next sleeper of each ring and event, since the
 //!    program may take another item than the one that this thread was woken for. Begin again.

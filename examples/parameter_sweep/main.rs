@@ -1,13 +1,15 @@
-//! A parameter sweep that can be killed: prices an option by Monte Carlo at each point of a grid, with a pool of workers.
+//! A parameter sweep that can be killed: prices an option by Monte Carlo at each point of a grid, with a pool of
+//! workers.
 //!
 //! ```text
 //! cargo run --release --example parameter_sweep -- [--processes N] [--output FILE] [--paths N] [--grid N]
 //! ```
 //!
-//! Each point has a generator of its own, seeded by its number, so that the results are the same to the last bit for any
-//! number of workers. Each result is a line of the output, with a checksum. Kill the program at any moment, by `kill -9`
-//! or by pulling the plug, and start it again with the same output: what is there is not done again, a line that was cut
-//! off is, and the digest at the end is what it would have been. Kill a worker, and its point is tried again.
+//! Each point has a generator of its own, seeded by its number, so that the results are the same to the last bit for
+//! any number of workers. Each result is a line of the output, with a checksum. Kill the program at any moment, by
+//! `kill -9` or by pulling the plug, and start it again with the same output: what is there is not done again, a line
+//! that was cut off is, and the digest at the end is what it would have been. Kill a worker, and its point is tried
+//! again.
 //!
 //! Without `--output` the results go into a file of their own that is removed at the end.
 
@@ -62,7 +64,8 @@ fn main() -> Result<()> {
     }
     bar.finish_and_clear();
 
-    // The first and the last point once more, here and without a pool: the same to the last bit, whoever did it and when.
+    // The first and the last point once more, here and without a pool: the same to the last bit, whoever did it and
+    // when.
     for point in points.first().into_iter().chain(points.last()) {
         assert_eq!(ledger.get(point).map(f64::to_bits), Some(price(point).to_bits()), "{point:?}");
     }

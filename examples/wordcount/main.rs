@@ -18,9 +18,9 @@
 //! | `Atomic<u64>` | the bytes done, for the progress bar |
 //! | `Atomic<u32>` | for `--kill-one`: whether the victim is ready |
 //!
-//! Kill any of the workers at any time (or say `--kill-one`): its part is marked, so the parent empties it and hands out
-//! again the files that it had taken. The digest stays the same, whatever the number of processes and deaths. If the parent
-//! is killed, its workers end too, as they are daemons.
+//! Kill any of the workers at any time (or say `--kill-one`): its part is marked, so the parent empties it and hands
+//! out again the files that it had taken. The digest stays the same, whatever the number of processes and deaths. If
+//! the parent is killed, its workers end too, as they are daemons.
 
 mod args;
 mod corpus;

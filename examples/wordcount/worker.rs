@@ -8,7 +8,8 @@ use crossproc::{Atomic, Part};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Counts files until there are no more. With `stall_at` it stalls in the middle of the job of this number, to be killed.
+/// Counts files until there are no more. With `stall_at` it stalls in the middle of the job of this number, to be
+/// killed.
 pub fn work(shared: Shared, number: u32, part: Part<Slot>, stall_at: Option<u64>) -> Result<(), Failure> {
     let corpus = shared.corpus()?;
     // Held until the end of the job: if this process is killed, the part is marked.

@@ -64,18 +64,26 @@ enum At {
     Settled,  // that has been called
 }
 
-/// A mistake, to see that it is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    LeavesWithoutHandingOn,
-    GivesWithoutHandingOn,
-    DeathNotHandedOn,
-    NudgesNobody,
-    KeeperNotTold,
-    StaysAmongWaiters,
-    RegistersBehindTheLook,
-    CallerWaitsForTheCaller,
-    CameUntold,
+/// Defines the mistakes, and a list of all.
+macro_rules! mistakes { ($($mistake:ident)*) => {
+    /// A mistake, to see that it is found.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Change {
+        $($mistake,)*
+    }
+
+    const MISTAKES: &[Change] = &[$(Change::$mistake),*];
+} }
+mistakes! {
+    LeavesWithoutHandingOn
+    GivesWithoutHandingOn
+    DeathNotHandedOn
+    NudgesNobody
+    KeeperNotTold
+    StaysAmongWaiters
+    RegistersBehindTheLook
+    CallerWaitsForTheCaller
+    CameUntold
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -549,18 +557,7 @@ fn every_result_reaches_its_waiter() {
 
 #[test]
 fn mistakes_are_found() {
-    use Change::*;
-    for change in [
-        LeavesWithoutHandingOn,
-        GivesWithoutHandingOn,
-        DeathNotHandedOn,
-        NudgesNobody,
-        KeeperNotTold,
-        StaysAmongWaiters,
-        RegistersBehindTheLook,
-        CallerWaitsForTheCaller,
-        CameUntold,
-    ] {
+    for &change in MISTAKES {
         let finds = |plan: &Plan| !explore(State::new(*plan, 1, Some(change))).1.is_empty();
         let by = PLANS.iter().position(finds);
         assert!(by.is_some(), "{change:?}");

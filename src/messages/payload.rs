@@ -9,13 +9,14 @@
 //! ```
 //! `written` and `read` count bytes from the first one ever written, in multiples of 8. Byte n is in the buffer at n
 //! modulo the buffer's size. The buffer of the next level is twice as large, and is used from the byte `level start`
-//! on. Older buffers are `stale` until all bytes before that one were read. The spill is a part of the segment's file,
+//! on. Buffers of earlier levels are *stale* until all bytes before `level start` were read. `seen first used` is the
+//! first byte in use when a producer last looked. The spill is a part of the segment's file,
 //! which the system reads and writes. It has counts of its own, `spilled` and `spill read`, and each message in it
 //! begins at a page.
 //!
 //! # Protocol
-//! A producer finds room from `written` on, writes the bytes, counts them as written, and only then commits the record
-//! (payload-P1). A consumer commits its pop, gives back the pages of a spilled message, then counts its bytes as read;
+//! A producer finds room from `written` on, writes the bytes, counts them as written, and only then commits the record.
+//! A consumer commits its pop, gives back the pages of a spilled message, then counts its bytes as read;
 //! all of that under the head's lock.
 //!
 //! # Invariants
@@ -31,8 +32,8 @@
 //! A producer: bytes that it counted as written, without a record, are free once the bytes before them were read, or
 //! the ring is empty. A buffer that it left and did not mark stale stays until the ring shrinks. Pages of a spilled
 //! message that it did not commit are given back by the next holder of the tail's lock. A consumer that committed and
-//! did not count: the next consumer's count covers it. The next holder of the head's lock also counts anew, unless a
-//! producer is at work; then a later count does.
+//! did not count: the next holder of the head's lock sets `read` to the first byte of the first message in the ring. If
+//! the ring is empty, it sets `read` to `written`, unless a producer is at work; then a later pop does.
 #![allow(unsafe_code)] // bytes in shared memory
 
 use super::record::{Allocation, Record, RecordKind};

@@ -1,7 +1,8 @@
 //! Receiving messages from a ring.
 //!
-//! A message is found once: [`MessageRing::next`] copies its record and keeps the head's lock. What follows depends on
-//! the record; it ends by [`MessageRing::take`], or by an error, which leaves the message in the ring.
+//! [`MessageRing::next`] locks the head and copies the record. The caller then copies the bytes as the record says, and
+//! ends with [`MessageRing::take`], which commits. The caller's *claim* runs last, under the head's lock, before the
+//! head moves. After an error the message stays in the ring.
 #![allow(unsafe_code)] // bytes in shared memory
 
 use super::message_ring::MessageRing;

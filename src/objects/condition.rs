@@ -174,7 +174,7 @@ impl Condition {
     ///
     /// ```
     /// let condition = crossproc::Condition::new()?;
-    /// assert!(condition.lock_or_repair(|| unreachable!("nobody died")).is_ok());
+    /// assert!(condition.lock_or_repair(|| unreachable!("no holder died")).is_ok());
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn lock_or_repair(&self, repair: impl FnOnce()) -> Result<RLockGuard<'_>, LockError> {

@@ -45,8 +45,8 @@ impl Lock {
     /// Takes the lock, and waits until it is free.
     ///
     /// # Errors
-    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and nobody has repaired what the lock protects. The
-    ///   lock is not held then.
+    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and no process has repaired what the lock protects.
+    ///   The lock is not held then.
     /// - [`Deadlock`](LockError::Deadlock) if this thread holds the lock.
     /// - [`TooMany`](LockError::TooMany) if this thread holds about 2,000 locks.
     /// - [`Corrupt`](LockError::Corrupt) if the lock was overwritten.
@@ -99,7 +99,7 @@ impl Lock {
     /// The errors of [`lock`](Lock::lock), except `OwnerDied`.
     ///
     /// ```
-    /// let held = crossproc::Lock::new()?.lock_or_repair(|| unreachable!("nobody died")).map(drop);
+    /// let held = crossproc::Lock::new()?.lock_or_repair(|| unreachable!("no holder died")).map(drop);
     /// assert!(held.is_ok());
     /// # Ok::<(), crossproc::Error>(())
     /// ```

@@ -139,8 +139,8 @@ impl RLock {
     /// Takes the lock, and waits until it is free. If this thread holds it already, takes it once more.
     ///
     /// # Errors
-    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and nobody has repaired what the lock protects. The
-    ///   lock is not held then.
+    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and no process has repaired what the lock protects.
+    ///   The lock is not held then.
     /// - [`TooMany`](LockError::TooMany) if this thread holds about 2,000 locks, or this one 4 billion times.
     /// - [`Corrupt`](LockError::Corrupt) if the lock was overwritten.
     ///
@@ -198,7 +198,7 @@ impl RLock {
     ///
     /// ```
     /// let lock = crossproc::RLock::new()?;
-    /// assert!(lock.lock_or_repair(|| unreachable!("nobody died")).is_ok());
+    /// assert!(lock.lock_or_repair(|| unreachable!("no holder died")).is_ok());
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn lock_or_repair(&self, repair: impl FnOnce()) -> Result<RLockGuard<'_>, LockError> {

@@ -116,7 +116,7 @@ impl Endpoint {
         self.receives.as_ref().ok_or(RecvError::Corrupt)
     }
 
-    /// Who holds the ring in its one of `roles`.
+    /// Which other processes hold the ring in one of `roles`.
     fn peers(&self, ring: &MessageRing, roles: [Roles; 2]) -> Peers {
         let holders = self.handle.fresh_holder_count(roles[ring.index()].trailing_zeros());
         match holders.elsewhere {
@@ -134,7 +134,7 @@ impl Endpoint {
         self.peers(ring, SENDERS)
     }
 
-    /// Whether anybody can send to this end. Does not make the end of that process noticed.
+    /// Whether any process can send to this end. Does not make the end of that process noticed.
     pub(super) fn has_senders(&self) -> bool {
         self.receives.as_ref().is_some_and(|ring| {
             let holders = self.handle.fresh_holder_count(SENDERS[ring.index()].trailing_zeros());
@@ -142,7 +142,7 @@ impl Endpoint {
         })
     }
 
-    /// An error if nobody is left that could receive. Takes two loads if nothing has changed since the last look.
+    /// An error if no process is left that could receive. Takes two loads if nothing has changed since the last look.
     #[inline]
     pub(super) fn check_receivers(&self, ring: &MessageRing) -> Result<(), RingError> {
         if !ring.ring.knows_peers() && ring.ring.is_alone(&|| self.receivers(ring)) {
@@ -151,7 +151,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Whether nobody is left that could receive. For a thread that has the tail's lock: does not touch the wait
+    /// Whether no process is left that could receive. For a thread that has the tail's lock: does not touch the wait
     /// queues.
     pub(super) fn knows_no_receivers(&self, ring: &MessageRing) -> bool {
         !ring.ring.knows_peers() && self.receivers(ring) == Peers::Alone

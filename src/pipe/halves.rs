@@ -109,7 +109,7 @@ impl<T> Receiver<T> {
         self.endpoint.incoming()
     }
 
-    /// Whether anybody has a sender. Does not make the end of that process noticed.
+    /// Whether any process has a sender. Does not make the end of that process noticed.
     pub(crate) fn has_senders(&self) -> bool {
         self.endpoint.has_senders()
     }

@@ -46,7 +46,7 @@ impl AlignedBytes {
 /// Room for a message, to be written in place; see [`Sender::reserve`](crate::Sender::reserve).
 ///
 /// [`send`](Slot::send) sends the message. If the slot is dropped before, nothing is sent. As long as the slot exists,
-/// nobody else can send.
+/// no other thread can send.
 ///
 /// ```
 /// let (sender, receiver) = crossproc::Pipe::<()>::one_way()?;
@@ -82,7 +82,7 @@ enum SlotBytes {
 /// A message that is read in place; see [`Receiver::peek`](crate::Receiver::peek).
 ///
 /// [`consume`](Frame::consume) takes the message out. If the frame is dropped before, the message stays. As long as the
-/// frame exists, nobody else can receive. The bytes are aligned to 8.
+/// frame exists, no other thread can receive. The bytes are aligned to 8.
 ///
 /// ```
 /// let (sender, receiver) = crossproc::Pipe::<()>::one_way()?;
@@ -172,7 +172,8 @@ impl Deref for Slot<'_> {
     fn deref(&self) -> &[u8] {
         match &self.bytes {
             // SAFETY: `MessageRing::reserve` allocated `length` bytes at `at`, mapped as long as the ring. Unread
-            // messages do not overlap them (payload-P1), and nobody else allocates while this slot has the tail's lock.
+            // messages do not overlap them (payload-P1), and no other thread allocates while this slot has the tail's
+            // lock.
             SlotBytes::InPlace(_, at) => unsafe { std::slice::from_raw_parts(at.as_ptr(), self.length) },
             SlotBytes::Copied(bytes) => bytes.bytes(),
         }
@@ -183,8 +184,8 @@ impl DerefMut for Slot<'_> {
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.bytes {
             // SAFETY: `MessageRing::reserve` allocated `length` bytes at `at`, mapped as long as the ring. Unread
-            // messages do not overlap them (payload-P1), nobody else allocates while this slot has the tail's lock, and
-            // `&mut self` is the only way to them in this process.
+            // messages do not overlap them (payload-P1), no other thread allocates while this slot has the tail's lock,
+            // and `&mut self` is the only way to them in this process.
             SlotBytes::InPlace(_, at) => unsafe { std::slice::from_raw_parts_mut(at.as_ptr(), self.length) },
             SlotBytes::Copied(bytes) => bytes.bytes_mut(),
         }

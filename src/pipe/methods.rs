@@ -38,7 +38,7 @@ methods! { [
     /// Sends a message; waits while the pipe is full.
     ///
     /// # Errors
-    /// [`BrokenPipe`](SendError::BrokenPipe) if nobody is left that could receive it, [`Encode`](SendError::Encode)
+    /// [`BrokenPipe`](SendError::BrokenPipe) if no process is left that could receive it, [`Encode`](SendError::Encode)
     /// (nothing was sent), [`NoSpace`](SendError::NoSpace), [`Deadlock`](SendError::Deadlock) if this thread has a
     /// [`Slot`] of this pipe, [`Corrupt`](SendError::Corrupt).
     ///
@@ -142,9 +142,9 @@ methods! { [
     /// Receives a message; waits while there is none.
     ///
     /// # Errors
-    /// [`Eof`](RecvError::Eof) if nobody is left that could send a message and all messages were received;
+    /// [`Eof`](RecvError::Eof) if no process is left that could send a message and all messages were received;
     /// [`Decode`](RecvError::Decode) if the message is not of this type, or a handle in it refers to an object that is
-    /// on_release: the message is lost; [`NoSpace`](RecvError::NoSpace), [`Deadlock`](RecvError::Deadlock) if this thread has
+    /// gone: the message is lost; [`NoSpace`](RecvError::NoSpace), [`Deadlock`](RecvError::Deadlock) if this thread has
     /// a [`Frame`] of this pipe, [`Truncated`](RecvError::Truncated), [`Corrupt`](RecvError::Corrupt).
     ///
     /// ```
@@ -188,7 +188,7 @@ methods! { [
     }
 
     /// Waits at most for `duration` for a message. Returns whether `recv` would return at once, with a message or
-    /// because nobody is left that could send one.
+    /// because no process is left that could send one.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv), except [`Eof`](RecvError::Eof).
@@ -273,7 +273,8 @@ methods! { [
         Frame::peek(&self.endpoint)
     }
 
-    /// An iterator that receives a message for each call of `next`. It ends when nobody is left that could send one.
+    /// An iterator that receives a message for each call of `next`. It ends when no process is left that could send
+    /// one.
     ///
     /// ```
     #[ends]

@@ -38,7 +38,7 @@ const DEFAULT_BYTES: usize = 256 << 10;
 /// ```
 ///
 /// # When a process dies
-/// A message that the process was sending is either in the pipe, complete, or not in it at all. When nobody has the
+/// A message that the process was sending is either in the pipe, complete, or not in it at all. When no process has the
 /// other end any more, `recv` returns the messages that were sent before, then [`Eof`](crate::RecvError::Eof), also in
 /// a thread that is already waiting; `send` is [`BrokenPipe`](crate::SendError::BrokenPipe). There are two exceptions,
 /// in which the other end still counts: a process was killed while it took that end out of a message, or that end is in

@@ -1,5 +1,4 @@
-//! What a promise and a job need of their pool when a result has come. Everything below the pool's shared state uses
-//! this trait alone.
+//! What a promise and a job need of their pool when a result has come: a trait, so that they do not import `shared`.
 
 use std::thread::Thread;
 

@@ -1,4 +1,4 @@
-//! Tasks to the workers, and tasks that are taken back.
+//! Sends tasks to the workers, and takes back tasks that were not begun. The protocol is that of `task_table`.
 
 use super::in_flight::Chunk;
 use super::job::Job;

@@ -1,5 +1,5 @@
-//! Tasks of a pool, as its own process sees them: chunks that wait, tasks that were sent, and what is neither for the
-//! moment.
+//! Tasks of a pool, as its own process sees them: chunks that wait, tasks that were sent, and chunks that a thread has
+//! taken out of both for the moment (`hold`).
 //!
 //! A task that was sent has a *task slot*: the index of its entry in the task table. All of this is under the lock of
 //! the pool's state.

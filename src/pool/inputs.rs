@@ -51,7 +51,7 @@ impl<A> InputQueue<A> {
         }
     }
 
-    /// ThreadMarks an input as done. Returns what is to be dropped, or None if it was done before.
+    /// Marks an input as done. Returns what is to be dropped, or None if it was done before.
     fn finish(&mut self, item: usize) -> Option<Input<A>> {
         let input = std::mem::replace(self.at(item)?, Input::Done);
         while matches!(self.queue.front(), Some(Input::Done)) {
@@ -72,7 +72,7 @@ impl<A> Inputs<A> {
         locked(&self.0).queue.extend(more.into_iter().map(Input::Stored));
     }
 
-    /// ThreadMarks an input as done, and drops it. False: it was done before.
+    /// Marks an input as done, and drops it. False: it was done before.
     pub(super) fn finish(&self, item: usize) -> bool {
         let finished = locked(&self.0).finish(item);
         let is_first = finished.is_some();

@@ -25,7 +25,7 @@ pub(super) trait Job: Send + Sync {
     fn fail(&self, from: usize, to: usize, error: &TaskError, completion: &dyn Completion);
     /// Whether items have an index that the program knows.
     fn is_map(&self) -> bool;
-    /// Whether nobody waits for the items that are not done.
+    /// Whether no thread waits for the items that are not done.
     fn is_over(&self) -> bool;
     /// An item, encoded.
     fn input(&self, item: usize) -> Vec<u8>;

@@ -105,7 +105,7 @@ impl PoolShared {
         let is_live = state.phase.is_live();
         drop(state);
         if !is_live && let Ok(ring) = self.reports.message_ring() {
-            ring.discard_all(); // nobody needs these reports
+            ring.discard_all(); // no thread needs these reports
         }
         waiters.iter().for_each(Thread::unpark);
         self.wake_leader();

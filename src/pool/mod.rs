@@ -7,6 +7,8 @@
 //!   `supervisor`.
 //! * Both sides: `task_table` (shared memory) and `protocol` (messages). The worker's side: `worker`, `running_task`.
 //! * Leaves: `reentrancy`, `progress`.
+//!
+//! `task_table` has the protocol of tasks, and `shared` that of the threads in the program's process.
 
 mod builder;
 mod callbacks;

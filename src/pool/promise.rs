@@ -1,7 +1,7 @@
 //! A result to come: the threads and the waker that wait for it, and its callbacks.
 //!
-//! A promise is *resolved* when its result has come, and *done* when its callbacks have run as well. Only then do
-//! others see the result. Without callbacks both happen at once.
+//! A promise is *resolved* when its result has come, and *done* when its callbacks have run as well. Threads
+//! that wait get the result only when it is done. Without callbacks both happen at once.
 
 use super::completion::Completion;
 use super::reentrancy::{WakerMark, drop_unharmed, unharmed};
@@ -31,7 +31,7 @@ struct PromiseWords {
     resolved: AtomicU32,
     /// 1 once it is done. `wait` sleeps on one of these two words.
     done: AtomicU32,
-    /// Whether somebody may sleep on the words.
+    /// Whether a thread may sleep on the words.
     is_watched: AtomicBool,
 }
 

@@ -1,5 +1,8 @@
-//! Messages between a pool and its workers: tasks one way, reports the other. The pool sends some reports to itself,
-//! such as a death, so that they come after all that the worker reported.
+//! Messages between a pool and its workers: tasks one way, reports the other, in two pipes that all workers share. The
+//! pool sends some reports to itself, such as a death, so that they come after all that the worker reported. If the
+//! pipe of tasks has no room, the tasks wait in the pool (`in_flight`), and the supervisor tries again.
+//!
+//! `task_table` has the steps. A worker claims a task in the *claim* of its receive, under the lock of the ring's head.
 //!
 //! # Layout
 //! A task is a [`TaskHeader`], followed by a list of items (tuples of arguments). A report is a [`WorkerReport`].

@@ -63,7 +63,7 @@ pub(super) fn is_in_waker() -> bool {
     MARKS.try_with(|marks| marks.wakers.get() > 0).unwrap_or(false)
 }
 
-/// ThreadMarks this thread as the callback thread of a pool.
+/// Marks this thread as the callback thread of a pool.
 pub(super) fn set_callback_thread(pool: usize) {
     let _ = MARKS.try_with(|marks| marks.callbacks.set(pool));
 }

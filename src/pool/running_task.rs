@@ -221,7 +221,7 @@ impl<'a> RunningTask<'a> {
         }
     }
 
-    /// The current item has a result (step 5). Returns whether that is the only result to be sent. Does not return if
+    /// The current item has a result (step 4). Returns whether that is the only result to be sent. Does not return if
     /// the item is overdue: the worker is about to be killed.
     #[inline]
     fn end_item(&mut self) -> bool {
@@ -241,7 +241,7 @@ impl<'a> RunningTask<'a> {
         is_last && item == self.first
     }
 
-    /// Keeps the result of the last item (step 4), or sends it with those before it.
+    /// Keeps the result of the last item (step 5), or sends it with those before it.
     #[inline]
     fn keep(&mut self, result: &[u8]) {
         let item = self.items - 1;

@@ -2,8 +2,9 @@
 //!
 //! # Protocol
 //! A thread that waits for a result *leads*, unless another one does: it reads the reports of the workers, and hands
-//! out the results, its own and those of others. So a single task needs two wake-ups, not three. If no thread waits and
-//! there are reports to read, the *reader* leads, a thread of the pool. A leader that stops notifies a successor.
+//! out the results, its own and those of others. So a single task needs two wake-ups (worker, waiting thread), without
+//! one for a thread in between. If no thread waits, the *reader*, a thread of the pool, leads while tasks are in flight
+//! or deaths are not handled. A leader that stops notifies a successor.
 //! Callbacks run in a thread of their own, the *callback thread*, from the first callback on: results are read however
 //! long callbacks take.
 //!
@@ -12,8 +13,8 @@
 //! * pool-H2: one thread leads at a time, and reads reports in order: the reports of a worker come before its death.
 //! * pool-H3: no lock is held while the program's code runs: encoding and decoding, destructors, callbacks and wakers.
 //! * pool-H4: such code, where the pool runs it, does not wait for the pool: a thread that leads or sends would wait
-//!   for itself. A callback may wait, since no other thread waits for the callback thread; results that have callbacks
-//!   are completed there (`promise`).
+//!   for itself. A callback may wait for the pool: it runs in the callback thread, for which neither the leader nor a
+//!   sender waits.
 //!
 //! # If a process dies here
 //! See `task_table` for a worker. All of this is private memory, and ends with the program.
@@ -186,7 +187,7 @@ impl PoolShared {
         std::ptr::from_ref(self).addr()
     }
 
-    /// ThreadMarks that this thread runs the program's code for the pool (pool-H4).
+    /// Marks that this thread runs the program's code for the pool (pool-H4).
     pub(super) fn mark_user_code(&self) -> UserCodeMark {
         UserCodeMark::set(self.number())
     }

@@ -14,7 +14,7 @@ pub(super) trait ResultSink: Send + Sync {
     const IS_MAP: bool = true;
     /// Stores the result of an item. Called once for each.
     fn put(&self, item: usize, answer: Result<Self::Output, TaskError>, completion: &dyn Completion);
-    /// Whether nobody waits for the items that are not done.
+    /// Whether no thread waits for the items that are not done.
     fn is_over(&self) -> bool;
 }
 

@@ -1,4 +1,5 @@
-//! The supervisor: a thread that starts workers, notices their ends, and checks time limits.
+//! The supervisor: a thread that starts workers, notices their ends, and checks time limits. When a worker ends, it
+//! appends the death to the reports (`worker_death`).
 
 use super::protocol::WorkerConfig;
 use super::shared::PoolShared;

@@ -5,10 +5,16 @@
 //! Words of 8 bytes:
 //! ```text
 //! word 0                      entries         one for each task in flight
-//!      tasks + slot * 16      status pages    one for each worker slot: a cache line of the task, one of counts
+//!      tasks + i * 16         status pages    one for each worker slot: a cache line of the task, one of counts
 //!      after the pages        result buffers  of 8 KiB, one for each worker slot: results that are not sent yet
 //! ```
-//! An entry is `generation` (24 bits), `worker` (20 bits), `item` (16 bits), `state` (4 bits).
+//! An entry is `generation` (24 bits), `worker` (20 bits), `item` (16 bits), `state` (4 bits): free, queued, claimed,
+//! begun, ended or overdue. The index of an entry is a *task slot*.
+//!
+//! A status page has `BEGUN_AT`, the time at which the current item began; `SLOT`, the task slot; `BEGUN` and `KEPT`,
+//! how many items were begun and have a result; `BASE` and `LENGTH`, the first item in the result buffer and the
+//! buffer's bytes in use; `SENDING`, not 0 while the worker sends handles; `HALT`, not 0 when the pool is about to kill
+//! the worker; then the counts.
 //!
 //! # Protocol
 //! 1. The pool writes `queued` into an entry, and then sends the task, which names the entry and its generation.
@@ -16,34 +22,42 @@
 //!    holds the lock of the ring's head. Then the head moves.
 //! 3. The worker changes the entry to `begun` before it decodes the task, or skips the task if the pool has taken it
 //!    back.
-//! 4. In a task of several items, each result goes into the result buffer, and then into the count of results that are
-//!    **kept**.
-//! 5. `begun` becomes `ended` (or, where items are timed, `begun` for the next item). After that the result is sent.
-//! 6. The pool reads the result, and gives the entry another generation.
+//! 4. After the last item (where items are timed: after each), the worker changes the entry from `begun` to `ended`, or
+//!    to `begun` for the next item.
+//! 5. A result that is not the task's last goes into the result buffer, and is then counted in **`KEPT`**. If the
+//!    buffer is full, the results so far are sent. After the last item, all results that were not sent yet are sent in
+//!    one report. A result with handles is sent alone.
+//! 6. The pool reads the last results, and gives the entry another generation.
+//! 7. Time limit: the supervisor reads `BEGUN_AT` and `SLOT`, then the entry, then both again. It changes `begun` to
+//!    `overdue`, and kills the worker.
+//! 8. Handles: the worker stores `SENDING`, then loads `HALT`; the pool stores `HALT`, then loads `SENDING`. So a
+//!    worker is not killed while it sends handles, which would leak.
 //!
 //! # Invariants
 //! * task_table-B1: a task is run only after the change from `claimed` to `begun` by the worker whose number is in the
 //!   entry; so once.
-//! * task_table-B2: the pool takes a task back only by a change from `queued` or `claimed`, or from `begun` to
-//!   `overdue`. Then the worker's next change fails, and its result is never sent.
+//! * task_table-B2: the pool takes a task back only by a change from `queued` or `claimed` to `free`. It stops a begun
+//!   item only by a change to `overdue`, and then kills the worker. In both cases the worker's next change fails, and
+//!   the result is never sent.
 //! * task_table-B3: the generation of an entry names one sending of one task. A task in the ring with another
 //!   generation is stale.
 //! * task_table-B4: the status page and the result buffer of a slot belong to one worker, from its start until the pool
 //!   has handled its death.
 //!
 //! # Ordering
-//! Entries are changed and read with SeqCst. The protocol compares several words that different processes write: an
-//! entry, `BEGUN_AT` and `SLOT` (supervisor), `SENDING` and `HALT` (each side stores one and then loads the other). One
+//! Entries are changed and read with SeqCst. Steps 7 and 8 compare several words that different processes write. One
 //! total order over all of them makes each of these arguments a sequence of steps; Acquire and Release would not order
 //! a store before a later load of another word. The rate is a few accesses per item, so the cost does not show. Relaxed
 //! are the words that a worker alone writes, before a SeqCst change that publishes them, and the counts, which are
 //! statistics.
 //!
 //! # If a process dies here
-//! A worker, before the head moves in step 2: the task is still in the ring, and the worker that takes it next writes
-//! its own number. After that and before step 3: the task was not begun, and is sent again under another generation.
-//! After step 3: its items that are kept, or were sent, are done. The first item that is not, if it was begun, died
-//! with the worker; the others are sent again. The pool's process: its workers die with it.
+//! A worker, before step 3: the task was not begun. If the head has not moved, the task is still in the ring, and
+//! another worker may claim it. If none has by the time the death is handled, the pool takes the task back and sends it
+//! again under another generation; a copy in the ring is stale (task_table-B3). After step 3: items that are kept, or
+//! were sent, are done. The item that was begun and has no result is lost. It is sent again if the pool has retries
+//! left; otherwise its result is an error: `WorkerDied`, or `Timeout` if it was overdue. The items after it are sent
+//! again. The pool's process: its workers are *bound*, so the kernel kills them.
 #![allow(unsafe_code)] // bytes of a result buffer
 
 use crate::sync::atomic_copy;
@@ -184,7 +198,7 @@ impl TaskTable {
         self.change(slot, claimed, TaskEntry { state: TaskState::Begun, ..claimed })
     }
 
-    /// Step 5, after this item. False: the item is overdue.
+    /// Step 4, after this item. False: the item is overdue.
     pub(super) fn end(&self, slot: u32, generation: u32, worker: u32, item: u32, next: Option<u32>) -> bool {
         let begun = TaskEntry { generation, worker, item: item as u16, state: TaskState::Begun };
         let to = match next {
@@ -265,7 +279,7 @@ pub(super) struct TaskProgress {
     pub(super) base: u32,
 }
 
-/// WorkerCounts of a worker; times are in nanoseconds.
+/// The counts of a worker; times are in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct WorkerCounts {
     pub(super) ready_at: u64,
@@ -389,7 +403,7 @@ impl<'a> WorkerStatus<'a> {
         self.words[BEGUN_AT].store(0, Relaxed);
     }
 
-    /// WorkerCounts a task that is over.
+    /// Counts a task that is over.
     pub(super) fn close(&self, items: u32, waited: u64, worked: u64) {
         self.leave_task();
         for (at, more) in [(DONE, 1), (ITEMS, u64::from(items)), (WAITING, waited), (WORKING, worked)] {

@@ -1,4 +1,5 @@
-//! The death of a worker: which of its items are done, which died with it, and which run again.
+//! The death of a worker: which of its items are done, which died with it, and which run again. The
+//! protocol is that of `task_table`.
 
 use super::in_flight::Chunk;
 use super::job::EncodedResults;

@@ -1,5 +1,5 @@
-//! Worker slots: each has one worker after the other. The process, how it ended, and the counts of all workers that
-//! were in the slot.
+//! Worker slots: each has one worker after the other. A slot keeps the present worker's process, how the last one
+//! ended, and the sums of the counts of all.
 
 use super::insights::{WorkerInfo, WorkerInsights};
 use super::stats::WorkerTotals;
@@ -124,7 +124,7 @@ impl WorkerSlots {
         self.slots.iter_mut().filter_map(|slot| slot.process.take()).collect()
     }
 
-    /// Finishes all slots whose worker has ended: nobody handles these deaths any more.
+    /// Finishes all slots whose worker has ended: no thread handles these deaths any more.
     pub(super) fn finish_deaths(&mut self, table: &TaskTable) {
         self.unhandled_deaths = 0;
         for (at, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.exit.is_some()) {

@@ -30,11 +30,11 @@
 //! # If a process dies here
 //! The server, before the reply: step 4; only the server and the child have the other end. The child, before it has the
 //! request: the parent cannot write it, or the server's reply names a child that has ended like any other. The child,
-//! before the taken byte: the parent releases the in-flight references of the arguments. The child, after the taken byte
-//! and before it has released them itself: they count until the family ends. Server and child, both before the
-//! acknowledgement: the request goes to another child, and no process knows the pid of the first to reap it. The parent:
-//! step 3; after the go-ahead the child goes on, unless it is a daemon. A report is read after its writer has ended: an
-//! incomplete one does not count.
+//! before the taken byte: the parent releases the in-flight references of the arguments. The child, after the taken
+//! byte and before it has released them itself: they count until the family ends. Server and child, both before the
+//! acknowledgement: the request goes to another child, and no process knows the pid of the first to reap it. The
+//! parent: step 3; after the go-ahead the child goes on, unless it is a daemon or *bound* (a pool's worker). A report
+//! is read after its writer has ended: an incomplete one does not count.
 
 use crate::entry::{Code, Panic};
 use crate::segment::transfer::{EncodedMessage, MessageBytes, ReceivedMessage};

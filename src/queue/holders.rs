@@ -6,7 +6,7 @@ use crate::segment::Handle;
 /// A process that drops to this many handles notifies its peers: the process with the last handle may be alone now.
 pub(super) const NOTIFY_AT_MOST: usize = 1;
 
-/// Whether anybody else has the queue, and so may put an item. A thread that waits for room is never alone: another
+/// Whether another process has the queue, and so may put an item. A thread that waits for room is never alone: another
 /// thread may borrow its handle.
 pub(super) fn peers(handle: &Handle, ring: &Ring, what: WaitFor) -> Peers {
     let holders = handle.fresh_holder_count(0);

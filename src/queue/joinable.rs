@@ -41,7 +41,7 @@ use std::time::Duration;
 ///
 /// # When a process dies
 /// As for a [`Queue`](crate::Queue); in addition, the tasks of the process go back to the front of the queue. An item
-/// that the process took by `get` is lost and never marked as done: `join` waits for it until nobody else has the
+/// that the process took by `get` is lost and never marked as done: `join` waits for it until no other process has the
 /// queue, and is then [`Disconnected`](GetError::Disconnected).
 ///
 /// # Limits
@@ -178,7 +178,7 @@ impl<T: Message> JoinableQueue<T> {
     /// ```
     /// let queue = crossproc::JoinableQueue::new()?;
     /// queue.put('x')?;
-    /// assert!(queue.task_done().is_err(), "nobody has got it");
+    /// assert!(queue.task_done().is_err(), "no process has taken it");
     /// queue.get()?;
     /// queue.task_done()?;
     /// queue.join()?;
@@ -191,8 +191,8 @@ impl<T: Message> JoinableQueue<T> {
     /// Waits until every item that was ever put is done. A closed queue makes no difference.
     ///
     /// # Errors
-    /// [`Disconnected`](GetError::Disconnected) if something is not done and nobody else has the queue any more, though
-    /// others had it. [`Corrupt`](GetError::Corrupt).
+    /// [`Disconnected`](GetError::Disconnected) if something is not done and no other process has the queue any more,
+    /// though others had it. [`Corrupt`](GetError::Corrupt).
     ///
     /// ```
     /// crossproc::JoinableQueue::<u8>::new()?.join()?; // nothing was ever put

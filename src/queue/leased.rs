@@ -123,7 +123,7 @@ impl MessageQueue<Leased> {
         }
     }
 
-    /// This process has the lease, so nobody else can have released the descriptors.
+    /// This process has the lease, so no other process can have released the descriptors.
     fn with_descriptors(&self, message: LeasedMessage) -> Result<(LeasedMessage, codec::FdsBySegment), RingError> {
         let mut fds = Vec::new();
         if message.flags().has_handles() {

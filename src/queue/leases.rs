@@ -8,9 +8,9 @@
 //! ```text
 //! offset 0    holder       free (0), requeued, done, or the tag of the process that works at the task
 //!        8    number       the number of the task: how many items were put before it
-//!        16   target       the queue's count of done items when this task is done
+//!        16   target       the ring's count of acknowledged items when this task is done
 //!        24   deliveries   how often the task was delivered
-//!        28   spilled      1: the bytes are in the extent, in a place of their own
+//!        28   spilled      1: the bytes are in the extent's overflow for this lease
 //!        32   record       of the message; then its bytes, if they fit
 //! ```
 //!
@@ -19,24 +19,23 @@
 //! 1. lease: in a free lease, the bytes and the record; `kept` if there are handles; `number`, `deliveries`, `holder`;
 //!    then the ring's **head** is advanced.
 //! 2. redeliver a requeued task: `deliveries`, then the **holder**.
-//! 3. acknowledge: `target`; the **holder** becomes done; the queue's count of done items becomes `target`; the lease
-//!    is freed.
+//! 3. acknowledge: `target`; the **holder** becomes done; the ring's count of acknowledged items becomes `target`; the
+//!    lease is freed.
 //! 4. requeue: the **holder** becomes requeued.
 //!
 //! # Memory ordering
-//! All accesses to the table are made under the head's lock, whose acquire and release order one holder's accesses
-//! before the next holder's. This also holds after a death: the kernel marks the lock after the last store of the
-//! thread. What the lock does not order is one holder's own stores against its death. A holder that dies between two
-//! stores must leave the first without the second, so no store may move before an earlier one; each store needs at
-//! least `Release`. `kept` is also read without the lock, by a process that decides which descriptors may go. That
-//! process loads the ring's head first (acquire) and `kept` second: if it sees the head of step 1, it sees the `kept`
-//! that was stored before. A `kept` that is out of date names an older task, which keeps descriptors longer than
-//! needed.
+//! All accesses to the table are made under the head's lock, which orders the accesses of one thread before those of
+//! the next. This also holds after a death: the kernel marks the lock after the last store of the thread. What the lock
+//! does not order is a thread's own stores against its death. If a thread dies between two stores, only the first may
+//! be visible. So no store may move before an earlier one: each needs at least `Release`. `kept` is also read without
+//! the lock, by a process that decides which descriptors may go. That process loads the ring's head first (acquire) and
+//! `kept` second: if it sees the head of step 1, it sees the `kept` that was stored before. A `kept` that is out of
+//! date names an older task, which keeps descriptors longer than needed.
 //!
 //! So `Release` stores and `Acquire` loads would be enough. All are `SeqCst` because the difference does not matter
 //! beside the rest of a step (a robust lock, a scan of the table, a copy), and because then no store needs an argument
-//! of its own. The two counts that sleepers read without the lock, of done items and of requeued tasks, belong to the
-//! ring: it orders them with its waits.
+//! of its own. The two counts that sleepers read without the lock, of acknowledged items and of requeued tasks, belong
+//! to the ring: it orders them with its waits.
 //!
 //! # Invariants
 //! * leases-T1: a lease counts only if its number is below the ring's head.

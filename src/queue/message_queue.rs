@@ -1,7 +1,7 @@
 //! `MessageQueue`: what `Queue` and `JoinableQueue` share. Every item is put and got here, and every failure becomes a
 //! typed error here.
 //!
-//! The protocol is the ring's. The two queues differ in their [`Delivery`]: how an item leaves the queue.
+//! The protocol is that of `messages`. The two queues differ in their [`Delivery`]: how an item leaves the queue.
 
 use super::holders::NOTIFY_AT_MOST;
 use crate::marker::{self, Element, Message};
@@ -38,7 +38,7 @@ pub(super) trait Delivery: Sized {
     /// Whether `get` would return at once, with an item or an error.
     fn is_ready(queue: &MessageQueue<Self>) -> bool;
 
-    /// Who else may put an item, or make room.
+    /// Which other processes may put an item, or make room.
     fn peers(queue: &MessageQueue<Self>, what: WaitFor) -> Peers;
 
     /// Whether the next item is the ring's next one.

@@ -140,8 +140,8 @@ methods! { [Queue, JoinableQueue] {
     ///
     /// # Errors
     /// When the queue is empty: [`Closed`](GetError::Closed); [`Disconnected`](GetError::Disconnected) if others had
-    /// the queue and nobody else has it any more. [`Decode`](GetError::Decode) if the item is not a `T`, or a handle in
-    /// it refers to an object that is on_release: the item is lost. [`NoSpace`](GetError::NoSpace),
+    /// the queue and no other process has it any more. [`Decode`](GetError::Decode) if the item is not a `T`, or a
+    /// handle in it refers to an object that is gone: the item is lost. [`NoSpace`](GetError::NoSpace),
     /// [`Corrupt`](GetError::Corrupt).
     ///
     /// ```

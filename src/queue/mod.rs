@@ -2,6 +2,9 @@
 //!
 //! `simple` copies items of one size. `queue` and `joinable` carry items of any type and length: each is a
 //! `message_queue` with a delivery of its own, `direct` or `leased`, and both have the methods in `methods`.
+//!
+//! The protocol of `simple` is that of `ring`, and the protocol of the other two is that of `messages`. `leases` has
+//! the protocol of tasks that are taken and not acknowledged yet.
 
 mod direct;
 mod errors;

@@ -1,4 +1,5 @@
-//! `Queue`: items of any type and length, each delivered once. The protocol is the ring's.
+//! `Queue`: items of any type and length, each delivered once. The protocol is that of
+//! `messages`.
 
 use super::direct::Direct;
 use super::message_queue::{self, MessageQueue};
@@ -39,10 +40,10 @@ use std::marker::PhantomData;
 /// items that it was just getting ([`JoinableQueue`](crate::JoinableQueue) loses none). The other processes continue
 /// without delay.
 ///
-/// When nobody else has the queue any more, `get` on an empty queue is [`Disconnected`](crate::GetError::Disconnected).
-/// Threads that share a handle count as one holder: clone the handle for each thread that is to count. A process that
-/// is killed while it takes a handle on the queue out of a message still counts as long as the memory exists: then
-/// `get` keeps waiting until the queue is [closed](Queue::close).
+/// When no other process has the queue any more, `get` on an empty queue is
+/// [`Disconnected`](crate::GetError::Disconnected). Threads that share a handle count as one holder: clone the handle
+/// for each thread that is to count. A process that is killed while it takes a handle on the queue out of a message
+/// still counts as long as the memory exists: then `get` keeps waiting until the queue is [closed](Queue::close).
 ///
 /// # Limits
 /// At any time, the unread items of a queue can have handles on up to 128 different segments (arrays of more than 64

@@ -1,7 +1,7 @@
 //! Counts for a ring whose user acknowledges items after they were popped (a joinable queue).
 //!
-//! The ring stores these counts and wakes threads by them. The owner says what they mean: it changes them under the
-//! head's lock, and ends each such operation with
+//! The ring stores these counts and wakes threads by them. The queue above says what they mean: it changes them under
+//! the head's lock, and ends each such operation with
 //! [`Popping::finish_acknowledged`](super::Popping::finish_acknowledged). All are 0 in other rings.
 
 use super::ring::Ring;

@@ -2,8 +2,9 @@
 //!
 //! # Protocol
 //! Under the tail's lock, while consumers may be at work:
-//! 1. Grow: allocate pages for as many slots as there are; copy the items that belong into the new slots; then raise
-//!    the **level** (Release: the commit). The old slots of these items are written only by pushes after that.
+//! 1. Grow: allocate pages for as many slots as there are; copy into the new slots the items whose number, modulo the
+//!    new number of slots, is in the new half; then raise the **level** (Release: the commit). The old slots of these
+//!    items are written only by pushes after that.
 //! 2. A consumer reads the level before and after it copies an item. If the level has changed, it copies again.
 //! 3. Shrink, when the ring is empty: set the level to 0, then give the pages back.
 //!
@@ -14,8 +15,9 @@
 //!   slot comes after the store of the level.
 //!
 //! # If a process dies here
-//! Before the store of the level: nothing happened; the next process that grows uses the pages. After it: the ring has
-//! grown, and the next process shrinks it.
+//! Before the level is raised, nothing happened: the next process that grows uses the pages. After it, the ring has
+//! grown; it shrinks when it is empty, as usual. After the level was set to 0, the pages stay until the ring grows
+//! again or ends.
 #![allow(unsafe_code)] // slots in shared memory
 
 use super::error::RingError;

@@ -1,4 +1,5 @@
-//! Extent of a segment that grows: parts of its own file that use memory only after they are allocated.
+//! Extent of a segment that grows: the part of its sparse file after the segment. It uses memory only where that is
+//! allocated.
 //!
 //! The segment is the start of a file of 64 TiB, which is almost entirely a hole. A process that has the segment can
 //! therefore reach the memory it grows into without another file descriptor. Memory that is not needed any more is
@@ -10,13 +11,13 @@
 //! ```text
 //! 0 TiB     the segment itself
 //! 1, 2 TiB  two *regions*, each with
-//!           0        chunks: level `n` is as large as all levels before it together, and continues them
+//!           0        slots: level `n` is as large as all levels before it together, and continues them
 //!           256 GiB  buffers: level `n` is twice as large as level `n - 1`, and replaces it
 //!           512 GiB  spill: byte ranges that are too long for a buffer, at increasing positions modulo its size
 //! 3 TiB     table: one array for the whole segment
 //! 32 TiB    overflow: 8 GiB for each entry of the table
 //! ```
-//! Level 0 of chunks and buffers lies in the segment itself.
+//! Level 0 of slots and buffers lies in the segment itself.
 //!
 //! # Invariants
 //! * extent-X1: pages are allocated before they are accessed through a mapping, as a page that cannot be allocated
@@ -67,7 +68,7 @@ impl RegionIndex {
         EXTENT_AT + (self.0 as u64 & 1) * REGION_BYTES
     }
 
-    /// Returns offset and size of a level. Level 0 has `first` bytes; for chunks it has no offset here.
+    /// Returns offset and size of a level. Level 0 has `first` bytes; for slots it has no offset here.
     pub(super) fn level(self, series: Series, first: usize, level: u32) -> Option<(u64, usize)> {
         let first = first as u64;
         let (from, bytes, end) = match series {

@@ -9,16 +9,16 @@
 //! # Layout
 //! ```text
 //! offset 0    lock (40 bytes), number of the last packet (8), unused (16)
-//!        64   entries, 48 bytes each: packet (8), segment (16), `needed` of two streams (8 each), unused (8)
+//!        64   entries, 48 bytes each: packet (8), segment (16), `needed` of two rings (8 each), unused (8)
 //! ```
-//! The messages of a stream are numbered. `needed` is 1 plus the number of the last message that needs the packet.
+//! The messages of a ring are numbered. `needed` is 1 plus the number of the last message that needs the packet.
 //!
 //! # Protocol
-//! All of this happens under the table's lock, which is taken before the lock of a stream's tail.
+//! All of this happens under the table's lock, which is taken before the lock of a ring's tail.
 //! 1. A sender makes sure that each segment has a packet and an entry, in this order. It sets `needed` of the entries
 //!    to a pending mark, pushes the message, and replaces the mark by the message's number plus 1.
-//! 2. A receiver holds the stream's head and sees a message with handles. It looks for the packets that it needs, and
-//!    only then takes the message.
+//! 2. A receiver has the lock of the ring's head and sees a message with handles. It looks for the packets that it
+//!    needs, and only then takes the message.
 //! 3. Any process removes packets from the front that no message needs any more, entry first.
 //!
 //! # Invariants

@@ -1,7 +1,7 @@
 //! Copies between private memory and shared memory that other processes may write at the same time.
 //!
-//! Shared memory is only accessed by atomics here, so a race is at worst a torn value, never undefined behavior. All accesses are
-//! relaxed: their order comes from the protocol around the copy.
+//! Shared memory is only accessed by atomics here, so a race is at worst a torn value, never undefined behavior. All
+//! accesses are relaxed: their order comes from the protocol around the copy.
 #![allow(unsafe_code)] // raw pointers into shared memory
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,7 +21,8 @@ pub(crate) unsafe fn load(from: *const AtomicU64, to: *mut u8, length: usize) {
         unsafe { to.cast::<u64>().add(i).write_unaligned((*from.add(i)).load(Relaxed)) };
     }
     if rest > 0 {
-        // SAFETY: shared memory is rounded up to words, so its last word is whole; `rest` bytes are left in the private range.
+        // SAFETY: shared memory is rounded up to words, so its last word is whole; `rest` bytes are left in the private
+        // range.
         unsafe {
             let last = (*from.add(words)).load(Relaxed).to_ne_bytes();
             std::ptr::copy_nonoverlapping(last.as_ptr(), to.add(words * WORD), rest);

@@ -1,8 +1,9 @@
-//! The backstop: a sleeping thread wakes from time to time and checks whether the holder that it waits for still exists.
+//! The backstop: a sleeping thread wakes from time to time and checks whether the holder that it waits for still
+//! exists.
 //!
-//! The kernel marks a dead holder's word and wakes a waiter at once. It can miss a death in three cases: two deaths within
-//! nanoseconds, a foreign robust mutex in the scope of a guard, and a thread that ended after it leaked a guard. The backstop
-//! covers these.
+//! The kernel marks a dead holder's word and wakes a waiter at once. It can miss a death in three cases: two deaths
+//! within nanoseconds, a foreign robust mutex in the scope of a guard, and a thread that ended after it leaked a guard.
+//! The backstop covers these.
 
 use super::lock_word::LockWord;
 use crate::sys::Deadline;
@@ -14,7 +15,8 @@ use std::time::Duration;
 
 /// How long a thread sleeps at most before it checks the holder of one lock.
 pub(crate) const PERIOD: Duration = Duration::from_millis(500);
-/// The period of a thread that waits for data, and whose peers' deaths wake it in other ways too: it should hardly ever run.
+/// The period of a thread that waits for data, and whose peers' deaths wake it in other ways too: it should hardly ever
+/// run.
 pub(crate) const IDLE_PERIOD: Duration = Duration::from_secs(2);
 
 static IS_OFF: AtomicBool = AtomicBool::new(false);
@@ -63,8 +65,8 @@ impl Backstop {
         Some(deadline.map_or(next, |deadline| deadline.min(next)))
     }
 
-    /// Called after each sleep. Once a period, a word that is still `expected`, and whose holder is gone, gets the mark that
-    /// the kernel would have written. `owner` reads the owner record.
+    /// Called after each sleep. Once a period, a word that is still `expected`, and whose holder is gone, gets the mark
+    /// that the kernel would have written. `owner` reads the owner record.
     pub(crate) fn probe(&mut self, word: &AtomicU32, expected: LockWord, owner: impl Fn() -> ProcessId) {
         if !self.next.is_some_and(Deadline::has_passed) {
             return;
@@ -84,8 +86,9 @@ impl Backstop {
             Some((watched, watch)) if *watched == owner => watch,
             watched => &mut watched.insert((owner, process_id::ProcessWatch::new(owner))).1,
         };
-        // A guard in place that was leaked outlives its thread, and its word has HANDED_OVER. In any other case a thread that
-        // is gone left nothing in use: it ended without its destructors, or executed another program under its process's number.
+        // A guard in place that was leaked outlives its thread, and its word has HANDED_OVER. In any other case a
+        // thread that is gone left nothing in use: it ended without its destructors, or executed another program under
+        // its process's number.
         let outlives = tid & HANDED_OVER != 0;
         !watch.is_alive() || (!outlives && self.rounds.is_multiple_of(2) && !owner.has_thread(tid))
     }

@@ -1,7 +1,8 @@
 //! The state of a barrier.
 //!
-//! Each party that arrives takes a record, except the last one of a round, which ends the round. The outcome of a round is written
-//! into the records of the parties that waited for it, so that a late one learns it whatever has happened since.
+//! Each party that arrives takes a participant record, except the last one of a round, which ends the round. The
+//! outcome of a round is written into the records of the parties that waited for it, so that a late one learns it
+//! whatever has happened since.
 //!
 //! # Layout
 //! ```text
@@ -12,19 +13,20 @@
 //! ```
 //!
 //! # Invariants
-//! * barrier-B1: a round ends by one store to `phase`. The outcome is then written into the records (`settle`), which can be
-//!   repeated.
+//! * barrier-B1: a round ends by one store to `phase`. The outcome is then written into the records (`settle`), which
+//!   can be repeated.
 //! * barrier-B2: outside of the lock, a record that waits does so for the present round, which is not broken.
-//! * barrier-B3: a waiting party keeps the lock in its slot from its arrival on, so its death wakes another one that sleeps, which
-//!   finds its record. The party that runs the action has all others check before it starts.
-//! * barrier-B4: `notified` differs from `generation` while a party may sleep that can continue and was not woken. It follows
-//!   `generation`, not `phase`: between the two a record may not have its outcome yet, and its owner, awake for another reason,
-//!   would mark the round as notified and fall asleep again.
+//! * barrier-B3: a waiting party keeps the lock in its slot from its arrival on, so its death wakes another one that
+//!   sleeps, which finds its record. The party that runs the action has all others check before it starts.
+//! * barrier-B4: `notified` differs from `generation` while a party may sleep that can continue and was not woken. It
+//!   follows `generation`, not `phase`: between the two a record may not have its outcome yet, and its owner, awake for
+//!   another reason, would mark the round as notified and fall asleep again.
 //!
 //! # If a process dies here
-//! Waiting, or running the action: another party that sleeps finds its record dead, or the next one that arrives does, and the round
-//! is broken. In the lock: the records are settled again by `phase`, and those that wait are counted anew. After the end of a round,
-//! before the others are woken: the notifications are sent as with any monitor, since `notified` is not yet `generation`.
+//! Waiting, or running the action: another party that sleeps finds its record dead, or the next one that arrives does,
+//! and the round is broken. In the lock: the records are settled again by `phase`, and those that wait are counted
+//! anew. After the end of a round, before the others are woken: the notifications are sent as with any monitor, since
+//! `notified` is not yet `generation`.
 
 use super::event_count::EventCount;
 use super::monitor::participant::Participant;
@@ -198,8 +200,8 @@ impl BarrierState {
 }
 
 impl<'a> Monitor<'a, BarrierState> {
-    /// Arrives, and waits for the other parties. The last one runs `action`, if there is one, before any passes. An action that fails
-    /// breaks the round.
+    /// Arrives, and waits for the other parties. The last one runs `action`, if there is one, before any passes. An
+    /// action that fails breaks the round.
     pub(crate) fn arrive_and_wait<E: From<BarrierFailure>>(
         &self,
         deadline: Option<Deadline>,

@@ -1,20 +1,21 @@
 //! The state of a condition variable.
 //!
-//! A waiter has a record with a ticket. A notification *grants* a number of wakes to waiters whose tickets exist by then. A
-//! waiter that wakes takes one of the grants, and keeps its record until it holds its lock again. So if it is killed before that,
-//! the grant comes back.
+//! A waiter has a record with a ticket. A notification *grants* a number of wakes to waiters whose tickets exist by
+//! then. A waiter that wakes takes one of the grants, and keeps its record until it holds its lock again. So if it is
+//! killed before that, the grant comes back.
 //!
 //! # Invariants
 //! * condvar-C1: a record is `WAITING` from before its owner's lock is released, or `GRANTED` until that is held again.
 //! * condvar-C2: `grants` is at most the number of waiting records with tickets below `limit`, except after deaths.
-//! * condvar-C3: while one record is granted and another one waits asleep, some sleeper watches the granted one: a waiter that
-//!   takes a grant has another one check.
+//! * condvar-C3: while one record is granted and another one waits asleep, some sleeper watches the granted one: a
+//!   waiter that takes a grant has another one check.
 //! * condvar-C4: `waiting` is never less than the number of taken records.
 //!
 //! # If a process dies here
-//! Waiting: its record is found dead, and freed. With a grant: the grant comes back, as the thread that watches the record finds. A
-//! record is `GRANTED` before `grants` decreases, so the worst case is one wake too many, which a condition variable allows.
-//! Notifying: before the store of `grants` no waiter is notified; after it the notifications are sent as with any monitor.
+//! Waiting: its record is found dead, and freed. With a grant: the grant comes back, as the thread that watches the
+//! record finds. A record is `GRANTED` before `grants` decreases, so the worst case is one wake too many, which a
+//! condition variable allows. Notifying: before the store of `grants` no waiter is notified; after it the notifications
+//! are sent as with any monitor.
 
 use super::monitor::participant::Participant;
 use super::monitor::{Monitor, MonitorState, Waited, Wakeups};

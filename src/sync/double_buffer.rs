@@ -9,8 +9,9 @@
 //!
 //! # Protocol
 //! 1. Write, under the lock: fence(Release); the hidden slot by relaxed stores; `seq = seq + 1` (Release) commits.
-//! 2. Read, without the lock: seq (Acquire); the published slot by relaxed loads; fence(Acquire); again if seq has changed.
-//!    The fences pair: a reader that loaded a word of the following write also sees the seq of the write before it.
+//! 2. Read, without the lock: seq (Acquire); the published slot by relaxed loads; fence(Acquire); again if seq has
+//!    changed. The fences pair: a reader that loaded a word of the following write also sees the seq of the write
+//!    before it.
 //!
 //! # Invariants
 //! * double_buffer-T1: seq changes only under the lock, by 1; that store is the one commit point.
@@ -18,8 +19,9 @@
 //! * double_buffer-T3: no reference into a slot exists; slots are copied by atomics.
 //!
 //! # If a process dies here
-//! Before the store of seq: nothing has happened, since no reader uses the hidden slot. After it: the write is committed. The next
-//! holder sees which from the stamp of the owner record: equal to seq, the changes are gone as a whole; one less, they are valid.
+//! Before the store of seq: nothing has happened, since no reader uses the hidden slot. After it: the write is
+//! committed. The next holder sees which from the stamp of the owner record: equal to seq, the changes are gone as a
+//! whole; one less, they are valid.
 #![allow(unsafe_code)] // the slots follow the struct, in memory whose size only the caller knows
 
 use super::{Held, LockFailure, RawLock, Timeout, atomic_copy};
@@ -110,7 +112,8 @@ impl DoubleBuffer {
         }
         let next = transaction.seq.wrapping_add(1);
         fence(Release);
-        // SAFETY: the hidden slot of this object (double_buffer-T2), and `length` readable bytes, as the caller guarantees.
+        // SAFETY: the hidden slot of this object (double_buffer-T2), and `length` readable bytes, as the caller
+        // guarantees.
         unsafe { atomic_copy::store(self.slot(next, length), from, length) };
         self.seq.store(next, Release); // the commit point
         self.lock.release_mine(&transaction.held);
@@ -122,7 +125,8 @@ impl DoubleBuffer {
         self.lock.release(&transaction.held);
     }
 
-    /// Copies the last committed value without the lock. Returns false if a writer was faster, and the copy may be torn.
+    /// Copies the last committed value without the lock. Returns false if a writer was faster, and the copy may be
+    /// torn.
     ///
     /// # Safety
     /// See [`DoubleBuffer::read`].
@@ -135,8 +139,9 @@ impl DoubleBuffer {
         self.seq.load(Relaxed) == seq
     }
 
-    /// Copies the last committed value while others write. After some tries this reader takes the lock where it can. If seq
-    /// still changes 65,536 times, another program is overwriting the memory, and the bytes are returned as they are.
+    /// Copies the last committed value while others write. After some tries this reader takes the lock where it can. If
+    /// seq still changes 65,536 times, another program is overwriting the memory, and the bytes are returned as they
+    /// are.
     ///
     /// # Safety
     /// See [`DoubleBuffer::read`].

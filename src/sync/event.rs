@@ -7,21 +7,23 @@
 //! ```
 //!
 //! # Protocol
-//! 1. Set: the wake word goes into the slot. Unless the word is SET, one store sets SET and adds 1 to the count. With WAITERS,
-//!    all are woken, and WAITERS is removed if the word has not changed. Nothing else, so a signal handler may do it.
-//! 2. Wait: read the count; the wake word goes into the slot; while the word is not SET, and the count is the same: set WAITERS,
-//!    and sleep on wake word and word, in this order. A thread that returns because of a set, and sees WAITERS, wakes all the
-//!    others too, as in 1.
+//! 1. Set: the wake word goes into the slot. Unless the word is SET, one store sets SET and adds 1 to the count. With
+//!    WAITERS, all are woken, and WAITERS is removed if the word has not changed. Nothing else, so a signal handler may
+//!    do it.
+//! 2. Wait: read the count; the wake word goes into the slot; while the word is not SET, and the count is the same: set
+//!    WAITERS, and sleep on wake word and word, in this order. A thread that returns because of a set, and sees
+//!    WAITERS, wakes all the others too, as in 1.
 //!
 //! # Invariants
-//! * event-N1: a thread sleeps only on a word with WAITERS that is not SET. WAITERS is only removed after all were woken, from a
-//!   word with SET that was not cleared since.
+//! * event-N1: a thread sleeps only on a word with WAITERS that is not SET. WAITERS is only removed after all were
+//!   woken, from a word with SET that was not cleared since.
 //!
 //! # If a process dies here
-//! In a set, before the store: nothing has happened. After it: the kernel wakes one thread that sleeps on the wake word, and that
-//! one wakes the others, unless the event was cleared meanwhile and that thread started to wait after that. The slot is not used if
-//! it is occupied (a guard is alive, or a signal handler interrupted this library), nor in a thread that has never used this
-//! library before. What the kernel misses, the backstop finds. A waiter that dies leaves at most WAITERS.
+//! In a set, before the store: nothing has happened. After it: the kernel wakes one thread that sleeps on the wake
+//! word, and that one wakes the others, unless the event was cleared meanwhile and that thread started to wait after
+//! that. The slot is not used if it is occupied (a guard is alive, or a signal handler interrupted this library), nor
+//! in a thread that has never used this library before. What the kernel misses, the backstop finds. A waiter that dies
+//! leaves at most WAITERS.
 
 use super::backstop::{self, PERIOD};
 use crate::sys::robust_list::PendingSlot;

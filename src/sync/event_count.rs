@@ -7,19 +7,19 @@
 //! ```
 //!
 //! # Protocol
-//! 1. A waiter *prepares*: count + 1, HAS_WAITERS set. It then checks the data once more, and sleeps while the word is the one
-//!    that it made.
+//! 1. A waiter *prepares*: count + 1, HAS_WAITERS set. It then checks the data once more, and sleeps while the word is
+//!    the one that it made.
 //! 2. A notifier has changed the data. If it sees HAS_WAITERS after that, it adds 1 and wakes. If that woke no thread,
 //!    HAS_WAITERS is removed, unless the word has changed since.
 //!
 //! # Invariants
-//! * event_count-G1: where a thread sleeps, or will sleep without another check of the data, HAS_WAITERS is set. It is only
-//!   removed from a word that the remover made. So no thread has prepared since; and a thread that prepared before does not
-//!   sleep, because the word is another one, or else the wake would have found it.
+//! * event_count-G1: where a thread sleeps, or will sleep without another check of the data, HAS_WAITERS is set. It is
+//!   only removed from a word that the remover made. So no thread has prepared since; and a thread that prepared before
+//!   does not sleep, because the word is another one, or else the wake would have found it.
 //!
 //! # If a process dies here
-//! A waiter: HAS_WAITERS stays, and costs the next notifier one wake. A notifier, before its wake: HAS_WAITERS is still there
-//! for the next one. That there is a next one is up to the user of the event count (see `ring`).
+//! A waiter: HAS_WAITERS stays, and costs the next notifier one wake. A notifier, before its wake: HAS_WAITERS is still
+//! there for the next one. That there is a next one is up to the user of the event count (see `ring`).
 
 use crate::sys::{Deadline, futex};
 use std::sync::atomic::AtomicU32;
@@ -58,8 +58,8 @@ impl EventCount {
         &self.0
     }
 
-    /// Sleeps until a notification, or until one of the other words is not its value. Returns whether a wake at another word
-    /// ended the sleep.
+    /// Sleeps until a notification, or until one of the other words is not its value. Returns whether a wake at another
+    /// word ended the sleep.
     pub(crate) fn wait<const N: usize>(
         &self,
         key: u32,

@@ -30,11 +30,12 @@ pub(crate) const fn bytes_with_permits(slots: usize) -> usize {
 /// The monitor in an object.
 ///
 /// # Safety
-/// The object has [`bytes`] bytes, aligned to a line, and lives as long as `'a`. Any bytes are a valid state: it is atomics.
+/// The object has [`bytes`] bytes, aligned to a line, and lives as long as `'a`. Any bytes are a valid state: it is
+/// atomics.
 #[inline(always)]
 pub(crate) unsafe fn monitor<'a, S>(object: NonNull<u8>, locks: usize, participants: usize) -> Monitor<'a, S> {
-    // SAFETY: all parts lie inside the `bytes` that the caller guarantees; each is aligned to a line and made of atomics, so it may
-    // be shared with writers.
+    // SAFETY: all parts lie inside the `bytes` that the caller guarantees; each is aligned to a line and made of
+    // atomics, so it may be shared with writers.
     unsafe {
         let front = object.add((1 + locks) * LINE).cast::<Front<S>>();
         let first = front.add(1).cast::<Participant>();
@@ -44,15 +45,16 @@ pub(crate) unsafe fn monitor<'a, S>(object: NonNull<u8>, locks: usize, participa
     }
 }
 
-/// The permits in an object. Their slots lie where other objects have locks, so one that is leaked keeps the object mapped.
+/// The permits in an object. Their slots lie where other objects have locks, so one that is leaked keeps the object
+/// mapped.
 ///
 /// # Safety
-/// The object has [`bytes_with_permits`] bytes, aligned to a line, and lives as long as `'a`. Any bytes are a valid state: it
-/// is atomics.
+/// The object has [`bytes_with_permits`] bytes, aligned to a line, and lives as long as `'a`. Any bytes are a valid
+/// state: it is atomics.
 #[inline(always)]
 pub(crate) unsafe fn permits<'a>(object: NonNull<u8>, slots: usize) -> (&'a Permits, &'a [PermitSlot]) {
-    // SAFETY: both parts lie inside the `bytes_with_permits` that the caller guarantees; each is aligned to a line and made of
-    // atomics, so it may be shared with writers.
+    // SAFETY: both parts lie inside the `bytes_with_permits` that the caller guarantees; each is aligned to a line and
+    // made of atomics, so it may be shared with writers.
     unsafe {
         let first = object.add(LINE).cast::<PermitSlot>();
         (first.add(slots).cast().as_ref(), std::slice::from_raw_parts(first.as_ptr(), slots))

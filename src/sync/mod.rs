@@ -1,4 +1,5 @@
-//! Synchronisation primitives as plain data: `repr(C)`, built in memory that they are given. They know no segment and no name.
+//! Synchronisation primitives as plain data: `repr(C)`, built in memory that they are given. They know no segment and
+//! no name.
 
 pub(crate) mod atomic_copy;
 pub(crate) mod backstop;

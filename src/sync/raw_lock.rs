@@ -11,29 +11,30 @@
 //!
 //! # Protocol
 //! 1. Lock: the word goes into the pending slot; 0 -> number of the thread (Acquire, pairs with 4).
-//! 2. Contended: a free word is taken and keeps WAITERS. A held one gets WAITERS, then the thread sleeps on that value. A
-//!    thread that slept takes the word with WAITERS, because others may sleep on it too, and gives up at its deadline only
-//!    when the word has WAITERS.
+//! 2. Contended: a free word is taken and keeps WAITERS. A held one gets WAITERS, then the thread sleeps on that value.
+//!    A thread that slept takes the word with WAITERS, because others may sleep on it too, and gives up at its deadline
+//!    only when the word has WAITERS.
 //! 3. The holder writes its owner record: `start` first, then pid and stamp by one store.
-//! 4. Unlock: owner = 0, then number -> 0, keeping WAITERS (SeqCst). With WAITERS, one sleeper is woken. If none was there,
-//!    WAITERS is removed; a thread may have gone to sleep just before that, so there is one more wake, and if that one
-//!    woke a thread, WAITERS is set again.
+//! 4. Unlock: owner = 0, then number -> 0, keeping WAITERS (SeqCst). With WAITERS, one sleeper is woken. If none was
+//!    there, WAITERS is removed; a thread may have gone to sleep just before that, so there is one more wake, and if
+//!    that one woke a thread, WAITERS is set again.
 //! 5. The slot is cleared last.
 //!
 //! # Invariants
-//! * lock-L1: the word is in one of the six states of `LockWord` (free, owner died, held; each with or without WAITERS);
-//!   anything else is `Corrupt`.
-//! * lock-L2: while the word holds a number, that thread runs, or its end is being noticed by the kernel or the backstop.
+//! * lock-L1: the word is in one of the six states of `LockWord` (free, owner died, held; each with or without
+//!   WAITERS); anything else is `Corrupt`.
+//! * lock-L2: while the word holds a number, that thread runs, or its end is being noticed by the kernel or the
+//!   backstop.
 //! * lock-L3: a thread sleeps only on a word with WAITERS; WAITERS is only removed by step 4, when no thread slept.
 //! * lock-L4: a free word with owner != 0 is poisoned: its holder died while its guard existed. Data under it that is
 //!   changed in place may be half-written. `release_poisoned` keeps the record; `record` by a repairer replaces it.
 //!
 //! # If a process dies here
-//! Before the exchange of step 1: nothing has happened, and the kernel wakes one more sleeper if the word is free (the *relay*),
-//! so a wake that the dead thread consumed goes on. From there to the exchange of step 4: the kernel replaces the number by
-//! OWNER_DIED and wakes one. The next holder reads the owner record: 0 means that no guard existed, any other value names the
-//! dead process. After the exchange of step 4: the relay pays the wake that was owed. What the kernel misses, the
-//! backstop finds.
+//! Before the exchange of step 1: nothing has happened, and the kernel wakes one more sleeper if the word is free (the
+//! *relay*), so a wake that the dead thread consumed goes on. From there to the exchange of step 4: the kernel replaces
+//! the number by OWNER_DIED and wakes one. The next holder reads the owner record: 0 means that no guard existed, any
+//! other value names the dead process. After the exchange of step 4: the relay pays the wake that was owed. What the
+//! kernel misses, the backstop finds.
 
 use super::backstop::Backstop;
 use super::lock_word::{LockState, LockWord};
@@ -151,8 +152,8 @@ impl RawLock {
         }
     }
 
-    /// Takes the lock. `in_place`: the guard gives references into shared memory, so if it is leaked the lock must outlive
-    /// the thread.
+    /// Takes the lock. `in_place`: the guard gives references into shared memory, so if it is leaked the lock must
+    /// outlive the thread.
     #[inline(always)]
     pub(crate) fn acquire(&self, timeout: Timeout, in_place: bool) -> Result<Held, LockFailure> {
         let slot = PendingSlot::set(&self.word)?;
@@ -269,7 +270,8 @@ impl RawLock {
     pub(crate) fn record(&self, held: &Held, stamp: u32) {
         debug_assert!(held.is_mine());
         let process = robust_list::process();
-        // It is usually there from the last time, and a store before the next locked instruction costs more than a load.
+        // It is usually there from the last time, and a store before the next locked instruction costs more than a
+        // load.
         if self.start.load(Relaxed) != process.start {
             self.start.store(process.start, Relaxed);
         }

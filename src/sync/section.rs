@@ -1,24 +1,25 @@
-//! A lock for a few instructions at a time, inside the library only. No code of the program runs under it, unless it is *kept*
-//! (for reading and writing in place), which makes it like a guard's lock.
+//! A lock for a few instructions at a time, inside the library only. No code of the program runs under it, unless it is
+//! *kept* (for reading and writing in place), which makes it like a guard's lock.
 //!
-//! It is the word of a [`RawLock`] that stays in the pending slot of the thread and is never in its list, with one difference:
-//! threads that wait for it sleep on an event count, not on the word. A thread that sleeps on the word does so only for the
-//! kernel's wake at a death. WAITERS, once set, stays: it costs nothing here.
+//! It is the word of a [`RawLock`] that stays in the pending slot of the thread and is never in its list, with one
+//! difference: threads that wait for it sleep on an event count, not on the word. A thread that sleeps on the word does
+//! so only for the kernel's wake at a death. WAITERS, once set, stays: it costs nothing here.
 //!
 //! # Protocol
-//! 1. Enter: the word goes into the pending slot; a free word gets the thread's number (Acquire, pairs with 3), keeping WAITERS.
+//! 1. Enter: the word goes into the pending slot; a free word gets the thread's number (Acquire, pairs with 3), keeping
+//!    WAITERS.
 //! 2. Wait: prepare to wait at the event count, set WAITERS, and sleep while event count and word do not change.
-//! 3. Leave: the number is removed (SeqCst), then the caller notifies, this lock's event count among others, and the slot
-//!    is cleared last.
+//! 3. Leave: the number is removed (SeqCst), then the caller notifies, this lock's event count among others, and the
+//!    slot is cleared last.
 //!
 //! # Invariants
 //! * section-E1: the slot holds the word from before the exchange of step 1 until the caller has notified.
 //! * section-E2: a word that loses its number by a death is OWNER_DIED, and the next thread that enters is told.
 //!
 //! # If a process dies here
-//! With the number in the word: the word becomes OWNER_DIED, and the kernel wakes one thread that sleeps on the word. After
-//! step 3 removed the number: the kernel wakes one thread that sleeps on the word if the word is free; if it is not, its holder
-//! will notify. What the kernel misses, the backstop finds.
+//! With the number in the word: the word becomes OWNER_DIED, and the kernel wakes one thread that sleeps on the word.
+//! After step 3 removed the number: the kernel wakes one thread that sleeps on the word if the word is free; if it is
+//! not, its holder will notify. What the kernel misses, the backstop finds.
 
 use super::backstop::{self, PERIOD};
 use super::event_count::EventCount;
@@ -125,8 +126,8 @@ pub(crate) fn set_waiters(lock: &RawLock) -> Result<SleepWord, LockFailure> {
     }
 }
 
-/// A section that is held for longer: code of the program runs in it, or other locks are taken. Not `Send`: it belongs to a
-/// thread.
+/// A section that is held for longer: code of the program runs in it, or other locks are taken. Not `Send`: it belongs
+/// to a thread.
 #[must_use]
 pub(crate) struct LongSection<'a> {
     word: &'a AtomicU32,

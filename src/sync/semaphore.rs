@@ -1,4 +1,5 @@
-//! The state of a semaphore. Each permit has a *slot*: a word that carries the number of the thread that holds the permit.
+//! The state of a semaphore. Each permit has a *slot*: a word that carries the number of the thread that holds the
+//! permit.
 //!
 //! # Layout
 //! ```text
@@ -12,33 +13,36 @@
 //! ```
 //!
 //! # Protocol
-//! 1. Take: the permit's word goes into the pending slot; available -> the number, with WAITERS (for the kernel's wake), SeqCst. If
-//!    a thread sleeps and another permit is available, one is woken. The word stays in pending slot or list.
-//! 2. Release: the word into the pending slot; number -> 0 (SeqCst); if a thread sleeps, one is woken; the pending slot is
-//!    cleared last.
-//! 3. Wait: the wake word into the pending slot; try step 1; prepare to wait; read `present` and the words of the permits; if one
-//!    of these is available, start again; sleep while all of these and the wake word keep their values; start again.
-//! 4. Forget: as 2, with FORGOTTEN in place of 0, and no wake. Or, if there is a reserve, that decreases by 1, and then 2.
-//! 5. Add: the wake word into the pending slot; a word that is FORGOTTEN -> 0, or `present` + 1, or `reserve` + 1; if a thread
-//!    sleeps, one is woken, or all if there is a new word to sleep on; the pending slot is cleared last.
+//! 1. Take: the permit's word goes into the pending slot; available -> the number, with WAITERS (for the kernel's
+//!    wake), SeqCst. If a thread sleeps and another permit is available, one is woken. The word stays in pending slot
+//!    or list.
+//! 2. Release: the word into the pending slot; number -> 0 (SeqCst); if a thread sleeps, one is woken; the pending slot
+//!    is cleared last.
+//! 3. Wait: the wake word into the pending slot; try step 1; prepare to wait; read `present` and the words of the
+//!    permits; if one of these is available, start again; sleep while all of these and the wake word keep their values;
+//!    start again.
+//! 4. Forget: as 2, with FORGOTTEN in place of 0, and no wake. Or, if there is a reserve, that decreases by 1, and then
+//!    2.
+//! 5. Add: the wake word into the pending slot; a word that is FORGOTTEN -> 0, or `present` + 1, or `reserve` + 1; if a
+//!    thread sleeps, one is woken, or all if there is a new word to sleep on; the pending slot is cleared last.
 //!
-//! Orderings: a waiter prepares and then reads the words; a releasing thread frees a word and then reads the event count. All
-//! four are `SeqCst`, so at least one of the two sees the other.
+//! Orderings: a waiter prepares and then reads the words; a releasing thread frees a word and then reads the event
+//! count. All four are `SeqCst`, so at least one of the two sees the other.
 //!
 //! # Invariants
 //! * semaphore-P1: each call has one store that decides: a permit's word, `present`, or `reserve`.
 //! * semaphore-P2: a word that carries a number is in that thread's pending slot or list.
-//! * semaphore-P3: if a permit is available and a thread sleeps, then some thread is awake that will check, or that will wake
-//!   one, or the kernel will on behalf of a dead thread: a waiter sleeps on the wake word, on `present`, and on the first
-//!   [`WATCHED`] words that existed by then; a new word wakes all.
+//! * semaphore-P3: if a permit is available and a thread sleeps, then some thread is awake that will check, or that
+//!   will wake one, or the kernel will on behalf of a dead thread: a waiter sleeps on the wake word, on `present`, and
+//!   on the first [`WATCHED`] words that existed by then; a new word wakes all.
 //!
 //! # If a process dies here
-//! With a permit: its word becomes OWNER_DIED, and the kernel wakes one thread that sleeps on it. In 2 or 4, after the store: the
-//! kernel wakes one that sleeps on that word, which is in the pending slot and carries no number. A waiter, woken or not, and in 5: the
-//! kernel wakes one that sleeps on the wake word. In 1, before the store: one that sleeps on the word, if it is still available; if
-//! not, the thread that took it meanwhile wakes one where there is another permit. After the store: OWNER_DIED. What the kernel misses
-//! is found by the backstop; so is the case that both the thread that adds a new word and the one that takes it die, and deaths at
-//! words after the first [`WATCHED`].
+//! With a permit: its word becomes OWNER_DIED, and the kernel wakes one thread that sleeps on it. In 2 or 4, after the
+//! store: the kernel wakes one that sleeps on that word, which is in the pending slot and carries no number. A waiter,
+//! woken or not, and in 5: the kernel wakes one that sleeps on the wake word. In 1, before the store: one that sleeps
+//! on the word, if it is still available; if not, the thread that took it meanwhile wakes one where there is another
+//! permit. After the store: OWNER_DIED. What the kernel misses is found by the backstop; so is the case that both the
+//! thread that adds a new word and the one that takes it die, and deaths at words after the first [`WATCHED`].
 
 use super::backstop::{self, PERIOD};
 use super::event_count::EventCount;
@@ -227,8 +231,8 @@ impl<'a> PermitTable<'a> {
             words[1..OTHERS].copy_from_slice(&[(wake_word, 0), (present, present.load(SeqCst))]);
             let slots = self.present().ok_or(LockFailure::Corrupt)?;
             let watched = slots.len().min(WATCHED);
-            // The values to sleep on are those that were checked. A second load might see another holder's number, and the
-            // first value could be back when the thread goes to sleep.
+            // The values to sleep on are those that were checked. A second load might see another holder's number, and
+            // the first value could be back when the thread goes to sleep.
             let mut all_held = true;
             for (at, permit) in slots.iter().enumerate() {
                 let word = permit.word.load(SeqCst);
@@ -293,8 +297,8 @@ impl<'a> PermitTable<'a> {
         outcome
     }
 
-    /// The store of step 5. Returns how many to wake: sleeping threads do not know a new word, and its holder's death would not
-    /// wake them.
+    /// The store of step 5. Returns how many to wake: sleeping threads do not know a new word, and its holder's death
+    /// would not wake them.
     fn create(self) -> Result<u32, ReleaseFailure> {
         if self.present().ok_or(ReleaseFailure::Corrupt)?.iter().any(PermitSlot::restore) {
             return Ok(1);

@@ -3,8 +3,8 @@
 //! Required of a port, one kernel object per module:
 //! * `futex`: [`futex::wait`], [`futex::wake`], [`futex::wait_any`] on words in shared memory, absolute deadlines.
 //! * `robust_list`: [`robust_list::PendingSlot`], and the list that frees the lock words of a dead thread.
-//! * `process_id`: [`process_id::ProcessId`], whether processes are alive, namespaces. `fork_hooks`: what happens around
-//!   a fork.
+//! * `process_id`: [`process_id::ProcessId`], whether processes are alive, namespaces. `fork_hooks`: what happens
+//!   around a fork.
 //! * `memory`: [`memory::anonymous`] segments, sealed; [`memory::accept`] for those that a peer sent.
 //! * `shm_file`: files in `/dev/shm` that appear complete, shared and exclusive holds on them.
 //! * `socket`: messages with file descriptors.

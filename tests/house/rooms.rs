@@ -23,8 +23,8 @@ const FLOORS: [(&str, u32); 14] = [
     ("pool", 8),
 ];
 
-/// Files that use each other because one has a type and the other its companion: what the type hands out, which leads back
-/// to it. At most four.
+/// Files that use each other because one has a type and the other its companion: what the type hands out, which leads
+/// back to it. At most four.
 const PAIRS: [[&str; 2]; 0] = [];
 
 /// Files of 500 lines or more, each with the reason.

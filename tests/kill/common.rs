@@ -23,10 +23,15 @@ pub fn patience() -> Duration {
     Duration::from_millis(number("KILL_PATIENCE_MS").unwrap_or(10_000).into())
 }
 
-/// Before the first scenario: no backstop, which would hide a lost wake-up, and list mode as it is in a process that
-/// has held several guards at once, so that each victim is the fork child of such a process.
+/// Before the first scenario: no descriptors but the standard streams, no backstop, which would hide a lost wake-up,
+/// and list mode as it is in a process that has held several guards at once, so that each victim is the fork child of
+/// such a process.
 pub fn settle(full: bool) {
     FULL.store(full, SeqCst);
+    // In `spawn/`, forks of the suite play the server and its children. Those close all descriptors, and receive the
+    // memory of the suite again: under the same numbers only if the suite's own are the first ones.
+    // SAFETY: no pointers, and nothing has been opened yet.
+    assert_eq!(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) }, 0, "close_range");
     crossproc::testing::switch_backstop(false);
     let locks: Vec<_> = (0..3).map(|_| crossproc::Lock::new().expect("memory for a lock")).collect();
     let guards: Vec<_> = locks.iter().map(|lock| lock.lock().expect("a new lock")).collect();

@@ -100,7 +100,8 @@ enum Night {
     Quiet,
     /// The holder unlocks, the victim is woken.
     Woken,
-    /// The holder unlocks and locks again before the woken victim runs; if that sleeps again, it is killed in its sleep.
+    /// The holder unlocks and locks again before the woken victim runs; if that sleeps again, it is killed in its
+    /// sleep.
     Barged,
     /// The same, and the victim's time is up before it runs.
     BargedAndLate,

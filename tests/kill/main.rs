@@ -1,5 +1,5 @@
-//! Kills a process at every instruction of every operation on locks, values, arrays, memory, messages and tasks, and of the
-//! start of a child, and sees whether the survivors cope.
+//! Kills a process at every instruction of every operation on locks, values, arrays, memory, messages and tasks, and of
+//! the start of a child, and sees whether the survivors cope.
 //!
 //! `cargo test` runs a short pass, which takes every n-th point. All points:
 //!
@@ -41,6 +41,8 @@ use stepper::{Pass, Report, Scenario};
 
 /// Points of each scenario in the short pass, about.
 const SHORT_PASS: u32 = if cfg!(debug_assertions) { 16 } else { 24 };
+/// Steps on the ways to all points of a scenario in the short pass: below a second.
+const SHORT_WAYS: u32 = 20_000;
 /// Violations of one scenario that are printed.
 const SHOWN: usize = 5;
 
@@ -114,7 +116,12 @@ fn enough() -> usize {
 
 /// Runs one scenario; a panic of the harness is a violation too, for it means that a world could not be built.
 fn run(scenario: &Scenario, full: bool) -> Report {
-    let pass = if full { Pass::FULL } else { Pass::about(common::number("KILL_POINTS").unwrap_or(SHORT_PASS)) };
+    let points = common::number("KILL_POINTS");
+    let pass = match points {
+        _ if full => Pass::FULL,
+        Some(points) => Pass::about(points, u32::MAX),
+        None => Pass::about(SHORT_PASS, SHORT_WAYS),
+    };
     let pass = pass.until(enough());
     catch_unwind(AssertUnwindSafe(|| stepper::run(scenario, pass))).unwrap_or_else(|_| Report {
         name: scenario.name().into(),

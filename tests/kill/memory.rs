@@ -1,5 +1,5 @@
-//! Making, cloning and dropping objects in an arena that another process uses too: whatever is killed, that one goes on,
-//! no block is given out twice, and all blocks of the dead come back.
+//! Making, cloning and dropping objects in an arena that another process uses too: whatever is killed, that one goes
+//! on, no block is given out twice, and all blocks of the dead come back.
 
 use super::common::{Flags, address};
 use super::keeper::{Block, DONE, Keeper, Large, Meanwhile, Order, Small, complain, place};

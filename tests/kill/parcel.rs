@@ -1,4 +1,5 @@
-//! Handles in messages and tasks: whoever is killed, a message that can be read has what its handles need, and later ones do too.
+//! Handles in messages and tasks: whoever is killed, a message that can be read has what its handles need, and later
+//! ones do too.
 
 use super::common::{Flags, address};
 use super::mail::elsewhere;
@@ -61,7 +62,8 @@ impl Line {
     }
 }
 
-/// A process that has parcels 1 and 2 and puts them in when it is told to. The tester never has them before it receives them.
+/// A process that has parcels 1 and 2 and puts them in when it is told to. The tester never has them before it receives
+/// them.
 struct Owner {
     survivor: Survivor,
     orders: Flags,

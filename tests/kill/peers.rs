@@ -1,5 +1,5 @@
-//! Messages with others about: whether those who sleep hear of what there is, and what becomes of those who are at work, or
-//! alone.
+//! Messages with others about: whether those who sleep hear of what there is, and what becomes of those who are at
+//! work, or alone.
 
 use super::common::{BEDTIME, Flags, demand_all, eventually, put_to_bed, see_asleep};
 use super::mail::{DOORS_AT, Deed, HEAD_AT, LETTER, LONG, Line, MINE, SHORT, Seen};
@@ -236,7 +236,8 @@ impl Leaver {
                 false => {
                     let sender: Sender<u64> = transfer::recv(&near).expect("the victim sends it");
                     flags.set(BEDTIME);
-                    // Two have room, and a third one when the victim has thrown those away; more, until the death is news.
+                    // Two have room, and a third one when the victim has thrown those away; more, until the death is
+                    // news.
                     let mut sent = 0;
                     loop {
                         match sender.send_bytes(&[2; 1900]) {
@@ -282,7 +283,8 @@ impl World for Leaver {
     }
 }
 
-/// The only holder of one side, which is the victim, has it from a message, and somebody slept on the other side before.
+/// The only holder of one side, which is the victim, has it from a message, and somebody slept on the other side
+/// before.
 struct Comer {
     sends: bool,
     sleeper: Vec<Survivor>,

@@ -1,6 +1,7 @@
 //! Queues: what a killed producer, consumer or closer leaves, and whether those who sleep hear of what there is.
 //!
-//! The worlds look at the queue without calling it as long as they wait for somebody to be woken: a call would wake too.
+//! The worlds look at the queue without calling it as long as they wait for somebody to be woken: a call would wake
+//! too.
 
 use super::common::{BEDTIME, Flags, address, demand_all, eventually, patience, put_to_bed, watch};
 use super::stepper::{Asleep, Kill, Scenario, Stop, Strategy, Survivor, Victim, Watched, World, asleep};

@@ -1,5 +1,5 @@
-//! The start of a child: whoever of parent, server and child is killed, the function ran once or not at all, and once if
-//! anybody was told so; nobody is left, nothing is taken for ever.
+//! The start of a child: whoever of parent, server and child is killed, the function ran once or not at all, and once
+//! if anybody was told so; nobody is left, nothing is taken for ever.
 
 use super::common::{Flags, watch};
 use super::stepper::{Asleep, Kill, Scenario, Strategy, Watched, World};

@@ -1,7 +1,7 @@
 //! Tasks and checks that several modules use.
 
-use crate::util::{is_running, until};
-use crossproc::{Atomic, Pool, TaskError};
+use crate::util::{is_running, until, until_killed};
+use crossproc::{Atomic, Pool, Queue, TaskError};
 use std::sync::atomic::Ordering::SeqCst;
 
 pub fn cube(x: u64) -> u64 {
@@ -27,6 +27,12 @@ pub fn died(result: Result<impl std::fmt::Debug, TaskError>) -> (u32, i32, Optio
         Err(TaskError::WorkerDied { pid, exit_code, index }) => (pid, exit_code, index),
         other => panic!("{other:?}"),
     }
+}
+
+/// A task that says in which process it runs, and works until that is killed.
+pub fn tell_and_stay(queue: Queue<u32>) -> u8 {
+    queue.put(std::process::id()).unwrap();
+    until_killed()
 }
 
 /// A task that works until the gate opens.

@@ -1,7 +1,7 @@
 //! Pools whose workers are killed: the inputs at work are reported as lost, no other is, none runs twice, and no call
 //! hangs.
 
-use super::common::{died, is_well, pids, square};
+use super::common::{died, is_well, pids, square, tell_and_stay};
 use crate::util::{
     Random, in_a_program, is_running, kill, role, servers_of, test_name, until, until_killed, until_within, within,
 };
@@ -16,11 +16,7 @@ fn a_task_dies_with_its_worker_and_the_pool_goes_on() {
     within(60, || {
         let pool = Pool::new(2).unwrap();
         let queue = Queue::new().unwrap();
-        let tell = |queue: Queue<u32>| -> u8 {
-            queue.put(std::process::id()).unwrap();
-            until_killed()
-        };
-        let result = pool.apply_async(tell, (queue.clone(),));
+        let result = pool.apply_async(tell_and_stay, (queue.clone(),));
         let other = pool.apply_async(square, (3,));
         let pid = queue.get().unwrap();
         kill(pid);
@@ -339,6 +335,9 @@ fn the_program_role() {
     let Some(argument) = role() else { return };
     // SAFETY: no pointers. The program has been started as no group's leader.
     assert_ne!(unsafe { libc::setsid() }, -1);
+    // A shell starts background jobs with SIGINT ignored, and the tests run in one of those as well.
+    // SAFETY: the default disposition needs no code of ours.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
     let pool = Pool::builder().processes(2).daemon(argument != "no daemons").build().unwrap();
     say_workers(&pool, &Queue::new().unwrap());
     if argument == "ends" {
@@ -436,11 +435,7 @@ fn a_stopped_worker_delays_only_what_it_works_at() {
     within(60, || {
         let pool = Pool::new(2).unwrap();
         let queue = Queue::new().unwrap();
-        let tell = |queue: Queue<u32>| -> u8 {
-            queue.put(std::process::id()).unwrap();
-            until_killed()
-        };
-        let held = pool.apply_async(tell, (queue.clone(),));
+        let held = pool.apply_async(tell_and_stay, (queue.clone(),));
         let pid = queue.get().unwrap();
         // SAFETY: a worker of ours.
         unsafe { libc::kill(pid as i32, libc::SIGSTOP) };

@@ -7,6 +7,7 @@ mod codec;
 mod common;
 mod crash;
 mod deaths;
+mod end;
 mod handles;
 mod maps;
 mod pool;

@@ -1,8 +1,8 @@
 //! Whether a newer run is slower than an older one.
 //!
-//! A row of ours is slower when it lost twice: in each repetition of the new run it was worse than in every one of the old run, and
-//! so was its ratio to the yardstick of its contest, which moves with the machine; and both by more than a threshold. Where
-//! there is no yardstick, or there are few repetitions, the threshold is wider.
+//! A row of ours is slower when it lost twice: in each repetition of the new run it was worse than in every one of the
+//! old run, and so was its ratio to the yardstick of its contest, which moves with the machine; and both by more than a
+//! threshold. Where there is no yardstick, or there are few repetitions, the threshold is wider.
 
 use crate::contest::{Contest, Lead, contests, full_name};
 use crate::measure::{Role, Row, is_rate, median};
@@ -31,8 +31,8 @@ pub struct Comparison {
 
 /// By so much more than the other both have to be better or worse.
 const THRESHOLD: f64 = 1.05;
-/// The same where there are few repetitions, or no yardstick: what a run has for itself, as the place of an object in its page,
-/// then looks like a difference.
+/// The same where there are few repetitions, or no yardstick: what a run has for itself, as the place of an object in
+/// its page, then looks like a difference.
 const THRESHOLD_OF_FEW: f64 = 1.15;
 const FEW: usize = 8;
 

@@ -55,7 +55,8 @@ impl<'a> Contest<'a> {
         Lead::of(champion, rival)
     }
 
-    /// The first of those that say most about the machine: what cannot be better, else what is between threads, else a peer.
+    /// The first of those that say most about the machine: what cannot be better, else what is between threads, else a
+    /// peer.
     pub fn yardstick(&self) -> Option<&'a Row> {
         let of = |role| self.rows.iter().copied().find(|row| row.role == role && !row.samples.is_empty());
         of(Role::Limit).or_else(|| of(Role::InProcess)).or_else(|| of(Role::Peer))

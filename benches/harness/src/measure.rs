@@ -125,8 +125,8 @@ pub struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// `rows` are names and units, for the values that `run` gives. Those that begin with the first one's name and `: ` are
-    /// details of it.
+    /// `rows` are names and units, for the values that `run` gives. Those that begin with the first one's name and `: `
+    /// are details of it.
     pub fn new(rows: Vec<(String, &'static str)>, run: impl FnMut() -> Result<Vec<f64>> + 'a) -> Self {
         Job { role: Role::Peer, rows, run: Ok(Box::new(run)) }
     }
@@ -152,8 +152,8 @@ impl<'a> Job<'a> {
         Job::new(vec![(name.into(), unit)], move || Ok(vec![run()?]))
     }
 
-    /// Time for each operation in nanoseconds; `body` does so many, never sleeps, and fails when its result is wrong. It is
-    /// the time of this process on its core, so that others who want the core do not count.
+    /// Time for each operation in nanoseconds; `body` does so many, never sleeps, and fails when its result is wrong.
+    /// It is the time of this process on its core, so that others who want the core do not count.
     pub fn per_op(name: &str, plan: &Plan, mut body: impl FnMut(u64) -> Result<()> + 'a) -> Self {
         let batch = plan.batch_ms * 1_000_000;
         let mut count = 0;

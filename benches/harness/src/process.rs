@@ -237,8 +237,8 @@ pub fn is_realtime() -> bool {
     matches!(unsafe { libc::sched_getscheduler(0) }, libc::SCHED_FIFO | libc::SCHED_RR)
 }
 
-/// For more busy processes than cores: one that goes before all others would keep its own kind off the core for good. Now
-/// they take turns, but with other programs too.
+/// For more busy processes than cores: one that goes before all others would keep its own kind off the core for good.
+/// Now they take turns, but with other programs too.
 pub fn take_turns() -> Result<()> {
     let none = libc::sched_param { sched_priority: 0 };
     // SAFETY: the parameter lives.

@@ -15,8 +15,8 @@ use std::sync::atomic::Ordering::Relaxed;
 #[derive(Clone, Copy)]
 pub struct Court {
     pub cores: [usize; 2],
-    /// Each side is busy for so many nanoseconds before it puts an item, so that the other one falls asleep meanwhile. It
-    /// does not count.
+    /// Each side is busy for so many nanoseconds before it puts an item, so that the other one falls asleep meanwhile.
+    /// It does not count.
     pub pause: u64,
     /// Round trips between two looks at the clock; 1 if there are pauses.
     chunk: u64,

@@ -91,7 +91,8 @@ struct Tally {
     items: u64,
     /// So many of them before the clock started.
     warm_up: u64,
-    /// Of the items, and of their squares; over all sides they tell a loss or a doubling. Only where several sides consume.
+    /// Of the items, and of their squares; over all sides they tell a loss or a doubling. Only where several sides
+    /// consume.
     sums: [u64; 2],
     sleeps: u64,
     preempted: u64,

@@ -3,7 +3,8 @@
 //! Invariant: while one sleeps who was there at a notify, as many have gone on as were called. A dead one's call is
 //! another one's.
 
-use super::stage::{Change, Next, Play, Seat, Stage, THREADS, Then};
+use super::stage::{Change, Next, Play, Stage};
+use super::thread::{Seat, THREADS, Then};
 
 const GRANTED: u8 = 4;
 

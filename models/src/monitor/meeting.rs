@@ -3,7 +3,8 @@
 //! Invariants: all who waited for a round learn the same of it, but for the one that gave up; it is broken only if one
 //! of them died or gave up; nobody sleeps whose round is over, or has a dead party.
 
-use super::stage::{Change, Next, Play, Seat, Stage, THREADS, Then, WAITING};
+use super::stage::{Change, Next, Play, Stage};
+use super::thread::{Seat, THREADS, Then, WAITING};
 
 const PASSED: u8 = 2;
 const BROKEN: u8 = 3;

@@ -32,6 +32,7 @@
 mod calls;
 mod meeting;
 mod stage;
+mod thread;
 
 use calls::{Aim::Notify, Aim::Wait, Calls};
 use meeting::Meeting;

@@ -161,8 +161,8 @@ impl<T: Pod> Array<T> {
     /// Locks the whole array, with all its parts. Waits until the locks are free.
     ///
     /// # Errors
-    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and nobody has repaired the items. The array is not
-    ///   locked then.
+    /// - [`OwnerDied`](LockError::OwnerDied) if a holder was killed and no process has repaired the items. The array is
+    ///   not locked then.
     /// - [`Deadlock`](LockError::Deadlock) if this thread holds the lock of the array or of a part.
     /// - [`TooMany`](LockError::TooMany) if this thread holds about 2,000 locks.
     /// - [`Corrupt`](LockError::Corrupt) if a lock was overwritten.
@@ -220,7 +220,7 @@ impl<T: Pod> Array<T> {
     /// ```
     /// let array = crossproc::Array::from_slice(&[1, 2])?;
     /// let guard = array.lock_or_repair(|items| items.fill(0))?;
-    /// assert_eq!(*guard, [1, 2], "nobody died");
+    /// assert_eq!(*guard, [1, 2], "no holder died");
     /// # Ok::<(), crossproc::Error>(())
     /// ```
     pub fn lock_or_repair(&self, repair: impl FnOnce(&mut [T])) -> Result<ArrayGuard<'_, T>, LockError> {

@@ -13,7 +13,7 @@ impl<T: Pod> Array<T> {
     /// Each part is a handle with a lock of its own, for example for one child that works on it alone. When any process
     /// divides the array into the same number again, it gets handles of the same parts. The array stays divided when
     /// the handles of its parts are gone. Locking the whole array then takes the lock of every part; `parts(1)` makes
-    /// that cheap again. A part in a message that nobody has received counts as a handle.
+    /// that cheap again. A part in a message that was not received yet counts as a handle.
     ///
     /// There may be more parts than items; the rest of the parts is empty.
     ///
@@ -21,8 +21,8 @@ impl<T: Pod> Array<T> {
     /// - [`Partitioned`](ArrayError::Partitioned) while handles of another number of parts exist, in any process.
     /// - [`TooMany`](LockError::TooMany) if more parts would have items than the array has locks: 64, or one for each
     ///   KiB of items up to 1,024.
-    /// - [`OwnerDied`](LockError::OwnerDied) if the number would change, a holder of a lock was killed, and nobody has
-    ///   repaired the items.
+    /// - [`OwnerDied`](LockError::OwnerDied) if the number would change, a holder of a lock was killed, and no process
+    ///   has repaired the items.
     /// - The errors of [`lock`](Array::lock).
     ///
     /// ```

@@ -46,7 +46,7 @@ struct PartCount {
     location: Location,
 }
 
-/// (chunk, claim) pairs of an arena.
+/// (group, claim) pairs of an arena.
 type ClaimsByChunk = Vec<(u32, u32)>;
 
 #[derive(Default)]
@@ -304,8 +304,8 @@ fn before_fork() {
         .parts
         .iter()
         .filter_map(|(key, parts)| {
-            let (chunk, bit) = (key.1 / 64, 1 << (key.1 % 64));
-            let claim = parts.location.segment().roster().lock().ok()?.add_claim_for_child(chunk, 0, bit)?;
+            let (group, bit) = (key.1 / 64, 1 << (key.1 % 64));
+            let claim = parts.location.segment().roster().lock().ok()?.add_claim_for_child(group, 0, bit)?;
             Some((*key, claim, parts.location.clone()))
         })
         .collect();

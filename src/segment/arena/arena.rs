@@ -49,7 +49,7 @@ pub(crate) struct Arena {
 /// This process's claims in an arena.
 #[derive(Default)]
 struct LocalClaims {
-    /// Claim of this process by chunk.
+    /// Claim of this process by group.
     claims: IdMap<u32, u32>,
     /// Number of blocks with handles.
     live: usize,
@@ -108,7 +108,7 @@ impl Arena {
         self.local().live
     }
 
-    /// Takes some free blocks for this process, at most one chunk. Returns none if there are none.
+    /// Takes some free blocks for this process, at most one group. Returns none if there are none.
     pub(crate) fn take_blocks(&self) -> Result<Vec<u32>, SegmentError> {
         let roster = self.segment.roster().lock()?;
         let mut local = self.local();
@@ -116,30 +116,30 @@ impl Arena {
         if found.is_none() && roster.reap_dead() {
             found = self.find_free(&roster, 0);
         }
-        let Some((chunk, free)) = found else { return Ok(Vec::new()) };
-        local.hint = chunk;
-        let Some(claim) = local.claim(&roster, chunk as u32) else { return Ok(Vec::new()) };
+        let Some((group, free)) = found else { return Ok(Vec::new()) };
+        local.hint = group;
+        let Some(claim) = local.claim(&roster, group as u32) else { return Ok(Vec::new()) };
         claim.held.fetch_or(free, SeqCst); // roster-R2
-        Ok((0..64).filter(|bit| free >> bit & 1 == 1).map(|bit| (chunk * 64 + bit) as u32).collect())
+        Ok((0..64).filter(|bit| free >> bit & 1 == 1).map(|bit| (group * 64 + bit) as u32).collect())
     }
 
-    /// Finds a chunk with free blocks (roster-R1). Returns it with a bit mask of them.
+    /// Finds a group with free blocks (roster-R1). Returns it with a bit mask of them.
     fn find_free(&self, roster: &LockedRoster<'_>, hint: usize) -> Option<(usize, u64)> {
         let blocks = self.segment.geometry.blocks;
-        let chunks = blocks.div_ceil(64);
-        let held = roster.held_by_any_process(chunks);
+        let groups = blocks.div_ceil(64);
+        let held = roster.held_by_any_process(groups);
         let in_flight = self.segment.in_flight();
-        (0..chunks).map(|i| (hint + i) % chunks).find_map(|chunk| {
+        (0..groups).map(|i| (hint + i) % groups).find_map(|group| {
             let within =
-                if chunk + 1 == chunks && !blocks.is_multiple_of(64) { (1 << (blocks % 64)) - 1 } else { u64::MAX };
-            let mut free = !held[chunk] & within;
+                if group + 1 == groups && !blocks.is_multiple_of(64) { (1 << (blocks % 64)) - 1 } else { u64::MAX };
+            let mut free = !held[group] & within;
             for bit in (0..64).filter(|bit| free >> bit & 1 == 1).collect::<Vec<_>>() {
-                let block = chunk * 64 + bit;
+                let block = group * 64 + bit;
                 if in_flight[block].load(SeqCst) != 0 || self.segment.lock(block).is_held() {
                     free &= !(1 << bit);
                 }
             }
-            (free != 0).then_some((chunk, free))
+            (free != 0).then_some((group, free))
         })
     }
 
@@ -260,18 +260,18 @@ impl Arena {
         }
     }
 
-    /// Before a fork: adds claims for the child on the blocks that have handles. Returns (chunk, claim) of each.
+    /// Before a fork: adds claims for the child on the blocks that have handles. Returns (group, claim) of each.
     pub(crate) fn prepare_child(&self) -> Vec<(u32, u32)> {
         let Ok(roster) = self.segment.roster().lock() else { return Vec::new() };
-        let chunks: Vec<u32> = self.local().claims.keys().copied().collect();
-        let claim_for = |chunk: u32| {
-            let from = chunk as usize * 64;
+        let groups: Vec<u32> = self.local().claims.keys().copied().collect();
+        let claim_for = |group: u32| {
+            let from = group as usize * 64;
             let held = (0..64)
                 .filter(|bit| self.handles.get(from + bit).is_some_and(|count| count.load(SeqCst) & !SHARED != 0))
                 .fold(0, |held, bit| held | 1 << bit);
-            if held == 0 { None } else { Some((chunk, roster.add_claim_for_child(chunk, held, 0)?)) }
+            if held == 0 { None } else { Some((group, roster.add_claim_for_child(group, held, 0)?)) }
         };
-        chunks.into_iter().filter_map(claim_for).collect()
+        groups.into_iter().filter_map(claim_for).collect()
     }
 
     /// In the child of a fork: takes these claims over, and forgets the parent's.
@@ -294,13 +294,13 @@ impl Arena {
 }
 
 impl LocalClaims {
-    /// Returns this process's claim on a chunk, after adding it if there is none.
-    fn claim<'a>(&mut self, roster: &'a LockedRoster<'_>, chunk: u32) -> Option<&'a roster::Claim> {
-        let index = match self.claims.get(&chunk) {
+    /// Returns this process's claim on a group, after adding it if there is none.
+    fn claim<'a>(&mut self, roster: &'a LockedRoster<'_>, group: u32) -> Option<&'a roster::Claim> {
+        let index = match self.claims.get(&group) {
             Some(index) => *index,
             None => {
-                let index = roster.add_claim(chunk)?;
-                self.claims.insert(chunk, index);
+                let index = roster.add_claim(group)?;
+                self.claims.insert(group, index);
                 index
             }
         };

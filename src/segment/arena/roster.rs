@@ -1,15 +1,15 @@
 //! Roster of a segment: which process holds which blocks.
 //!
 //! # Layout
-//! A *claim* belongs to one process and one chunk of 64 blocks:
+//! A *claim* belongs to one process and one group of 64 blocks:
 //! ```text
 //! offset 0   owner   tag of the process, 0 = free
-//!        8   chunk   number of the chunk
+//!        8   group   number of the group
 //!       12   fork    1 while a fork passes the claim to the child
-//!       16   held    bit i: the process has a handle on block 64 * chunk + i, or keeps the block for its next object
+//!       16   held    bit i: the process has a handle on block 64 * group + i, or keeps the block for its next object
 //!       24   parts   bit i: the process has parts of the array in that block
 //! ```
-//! A process that holds one block needs one claim. A process that holds all blocks needs one per chunk.
+//! A process that holds one block needs one claim. A process that holds all blocks needs one per group.
 //!
 //! # Protocol
 //! A process needs the roster's lock to add a claim, to take blocks that no process has, and to take over a block from
@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 #[repr(C)]
 pub(crate) struct Claim {
     owner: AtomicU64,
-    chunk: AtomicU32,
+    group: AtomicU32,
     fork: AtomicU32,
     pub(crate) held: AtomicU64,
     pub(crate) parts: AtomicU64,
@@ -99,16 +99,16 @@ impl<'a> LockedRoster<'a> {
     }
 
     /// Adds a claim of this process. Returns `None` if living processes have all of them.
-    pub(crate) fn add_claim(&self, chunk: u32) -> Option<u32> {
-        self.add_claim_for(chunk, ProcessId::current().tag(), 0, 0, 0)
+    pub(crate) fn add_claim(&self, group: u32) -> Option<u32> {
+        self.add_claim_for(group, ProcessId::current().tag(), 0, 0, 0)
     }
 
     /// Adds a claim that the child of a fork takes over with [`Claim::take_over`].
-    pub(crate) fn add_claim_for_child(&self, chunk: u32, held: u64, parts: u64) -> Option<u32> {
-        self.add_claim_for(chunk, ProcessId::current().tag(), 1, held, parts)
+    pub(crate) fn add_claim_for_child(&self, group: u32, held: u64, parts: u64) -> Option<u32> {
+        self.add_claim_for(group, ProcessId::current().tag(), 1, held, parts)
     }
 
-    fn add_claim_for(&self, chunk: u32, owner: u64, fork: u32, held: u64, parts: u64) -> Option<u32> {
+    fn add_claim_for(&self, group: u32, owner: u64, fork: u32, held: u64, parts: u64) -> Option<u32> {
         let free = |claims: &[Claim]| claims.iter().position(|claim| claim.owner.load(SeqCst) == 0);
         let roster = &self.roster;
         let index = free(roster.used()).or_else(|| {
@@ -121,7 +121,7 @@ impl<'a> LockedRoster<'a> {
             Some(next)
         })?;
         let claim = &roster.claims[index];
-        claim.chunk.store(chunk, SeqCst);
+        claim.group.store(group, SeqCst);
         claim.fork.store(fork, SeqCst);
         claim.held.store(held, SeqCst);
         claim.parts.store(parts, SeqCst);
@@ -157,11 +157,11 @@ impl<'a> LockedRoster<'a> {
         !gone.is_empty()
     }
 
-    /// Returns a bit mask of the held blocks for each chunk.
-    pub(crate) fn held_by_any_process(&self, chunks: usize) -> Vec<u64> {
-        let mut held = vec![0; chunks];
+    /// Returns a bit mask of the held blocks for each group.
+    pub(crate) fn held_by_any_process(&self, groups: usize) -> Vec<u64> {
+        let mut held = vec![0; groups];
         for claim in self.roster.used() {
-            if let Some(held) = held.get_mut(claim.chunk.load(SeqCst) as usize)
+            if let Some(held) = held.get_mut(claim.group.load(SeqCst) as usize)
                 && claim.owner.load(SeqCst) != 0
             {
                 *held |= claim.held.load(SeqCst) | claim.parts.load(SeqCst);
@@ -177,12 +177,12 @@ impl<'a> LockedRoster<'a> {
 
     /// Returns the tags of all other living processes that hold the block or parts of it; 0 for a tag not known yet.
     pub(crate) fn others(&self, block: u32) -> impl Iterator<Item = u64> {
-        let (chunk, bit) = (block / 64, 1 << (block % 64));
+        let (group, bit) = (block / 64, 1 << (block % 64));
         let me = ProcessId::current().tag();
         self.roster.used().iter().filter_map(move |claim| {
             let owner = claim.owner.load(SeqCst);
             let uses = (claim.held.load(SeqCst) | claim.parts.load(SeqCst)) & bit != 0;
-            if owner == 0 || claim.chunk.load(SeqCst) != chunk || !uses {
+            if owner == 0 || claim.group.load(SeqCst) != group || !uses {
                 return None;
             }
             match claim.fork.load(SeqCst) {
@@ -194,12 +194,12 @@ impl<'a> LockedRoster<'a> {
 
     /// Returns whether a living process has parts of the array in this block.
     pub(crate) fn has_parts(&self, block: u32) -> bool {
-        let (chunk, bit) = (block / 64, 1 << (block % 64));
+        let (group, bit) = (block / 64, 1 << (block % 64));
         let me = ProcessId::current().tag();
         self.roster.used().iter().any(|claim| {
             let owner = claim.owner.load(SeqCst);
             owner != 0
-                && claim.chunk.load(SeqCst) == chunk
+                && claim.group.load(SeqCst) == group
                 && claim.parts.load(SeqCst) & bit != 0
                 && (owner == me || claim.fork.load(SeqCst) != 0 || process_id::tag_is_alive(owner))
         })

@@ -1,5 +1,5 @@
-//! A monitor: state that is changed under a lock for short times (`section`), records for its participants, and an event count
-//! where threads sleep until the state changes.
+//! A monitor: state that is changed under a lock for short times (`section`), records for its participants, and an
+//! event count where threads sleep until the state changes.
 //!
 //! What a thread waits for can always be read from the state; a wake is only a hint. The primitive on top implements
 //! [`MonitorState`].
@@ -15,34 +15,36 @@
 //! ```
 //!
 //! # Protocol
-//! 1. A change: enter; after a death, reap the dead; change; `changes` + 1; leave. After the release, with the lock still in the
-//!    pending slot, the *pending notifications* are sent: one thread that waits for the lock is woken, and as many of those that
-//!    wait for the state as could continue.
-//! 2. A wait: the lock into the pending slot; prepare to wait; read `changes`; set WAITERS in the lock; check the participants,
-//!    and read the words of those to watch; check the state; sleep while all those words keep their values: event count, lock,
-//!    `changes`, participants, in this order.
-//! 3. A thread that wakes checks the state. If it can continue, it does, and keeps the slot until its own change is made. If not,
-//!    it wakes one thread that waits for the lock, has all sleepers check if notifications are pending, but once for each
-//!    change; and starts again, with the slot kept.
+//! 1. A change: enter; after a death, reap the dead; change; `changes` + 1; leave. After the release, with the lock
+//!    still in the pending slot, the *pending notifications* are sent: one thread that waits for the lock is woken, and
+//!    as many of those that wait for the state as could continue.
+//! 2. A wait: the lock into the pending slot; prepare to wait; read `changes`; set WAITERS in the lock; check the
+//!    participants, and read the words of those to watch; check the state; sleep while all those words keep their
+//!    values: event count, lock, `changes`, participants, in this order.
+//! 3. A thread that wakes checks the state. If it can continue, it does, and keeps the slot until its own change is
+//!    made. If not, it wakes one thread that waits for the lock, has all sleepers check if notifications are pending,
+//!    but once for each change; and starts again, with the slot kept.
 //!
-//! Orderings: the stores of a change are `Release`, so they are seen in order. That a waiter sees the change, or the thread that
-//! made it sees the waiter, comes from lock and event count: the waiter prepares and then reads the lock, the other thread
-//! releases the lock and then reads the event count, all `SeqCst`.
+//! Orderings: the stores of a change are `Release`, so they are seen in order. That a waiter sees the change, or the
+//! thread that made it sees the waiter, comes from lock and event count: the waiter prepares and then reads the lock,
+//! the other thread releases the lock and then reads the event count, all `SeqCst`.
 //!
 //! # Invariants
 //! * monitor-M1: the state is only changed under the lock, except what a participant does to its own record.
-//! * monitor-M2: if a waiter could continue, or a participant is dead that a sleeper watched, then some thread that is awake, or
-//!   the kernel on behalf of a dead thread, will check.
-//! * monitor-M3: from a wake to the change that follows from it, and from a change to its notifications, the slot holds the lock.
+//! * monitor-M2: if a waiter could continue, or a participant is dead that a sleeper watched, then some thread that is
+//!   awake, or the kernel on behalf of a dead thread, will check.
+//! * monitor-M3: from a wake to the change that follows from it, and from a change to its notifications, the slot holds
+//!   the lock.
 //!
 //! # If a process dies here
-//! In a change: the lock becomes OWNER_DIED, and a sleeper is woken, since all sleep on the lock too; a thread that was going to
-//! sleep finds another word. The next thread that enters recounts the state and reaps the dead; a woken one that need not enter
-//! has another one check. After the release, before the notifications: the kernel wakes one thread that sleeps on the lock, for
-//! the lock or for the state, and that one sends them; a thread that was going to sleep finds another number of changes, or has
-//! seen the new state. A sleeper, also one that was woken: the same. A participant: the kernel marks its record and wakes a
-//! thread that watches it; a thread that was going to sleep finds another word. A participant whose record no sleeper watches keeps
-//! the lock in the slot, or has one of the sleepers check.
+//! In a change: the lock becomes OWNER_DIED, and a sleeper is woken, since all sleep on the lock too; a thread that was
+//! going to sleep finds another word. The next thread that enters recounts the state and reaps the dead; a woken one
+//! that need not enter has another one check. After the release, before the notifications: the kernel wakes one thread
+//! that sleeps on the lock, for the lock or for the state, and that one sends them; a thread that was going to sleep
+//! finds another number of changes, or has seen the new state. A sleeper, also one that was woken: the same. A
+//! participant: the kernel marks its record and wakes a thread that watches it; a thread that was going to sleep finds
+//! another word. A participant whose record no sleeper watches keeps the lock in the slot, or has one of the sleepers
+//! check.
 
 pub(crate) mod participant;
 
@@ -106,7 +108,8 @@ pub(crate) struct MonitorGuard<'a, S> {
     section: Section<'a>,
 }
 
-/// How a wait ended. The lock is in this thread's pending slot: a change, or [`Monitor::end_wait`], must follow at once.
+/// How a wait ended. The lock is in this thread's pending slot: a change, or [`Monitor::end_wait`], must follow at
+/// once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
     Ready,
@@ -144,8 +147,8 @@ impl<S: MonitorState> Monitor<'_, S> {
         self.participants.iter().any(Participant::is_dead)
     }
 
-    /// Whether a holder of the lock or a participant died, and no thread has cleaned up yet. The kernel may have found the lock
-    /// held at that time, and no thread to wake.
+    /// Whether a holder of the lock or a participant died, and no thread has cleaned up yet. The kernel may have found
+    /// the lock held at that time, and no thread to wake.
     fn has_unhandled_death(&self) -> bool {
         LockWord(self.lock.word().load(SeqCst)).owner_died() || self.has_dead()
     }
@@ -200,8 +203,9 @@ impl<S: MonitorState> Monitor<'_, S> {
                 self.enter()?.leave_to_wait();
                 continue;
             };
-            // The kernel compares and enqueues them in this order. So `changes` comes after the lock: a change that it does
-            // not show yet is made while this thread already sleeps on the lock, should the thread that makes it die.
+            // The kernel compares and enqueues them in this order. So `changes` comes after the lock: a change that it
+            // does not show yet is made while this thread already sleeps on the lock, should the thread that makes it
+            // die.
             let mut words = [(self.header.waiters.word(), key); futex::MOST_WORDS];
             words[1..3].copy_from_slice(&[(self.lock.word(), lock), (&self.header.changes, changes)]);
             let mut count = 3;
@@ -256,8 +260,8 @@ impl<S: MonitorState> Monitor<'_, S> {
         slot.clear();
     }
 
-    /// Ends a wait and releases this thread's record, without the lock: out of the list first, since the next owner puts it into
-    /// its own list. Also for a thread that cannot enter any more.
+    /// Ends a wait and releases this thread's record, without the lock: out of the list first, since the next owner
+    /// puts it into its own list. Also for a thread that cannot enter any more.
     pub(crate) fn end_wait_and_release(&self, own: &Participant) {
         self.end_wait();
         let slot = PendingSlot::take_back(own.word());

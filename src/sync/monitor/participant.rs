@@ -1,14 +1,15 @@
-//! A participant of a monitor: a record of one thread's part in something shared, which shows whether that thread is alive.
+//! A participant of a monitor: a record of one thread's part in something shared, which shows whether that thread is
+//! alive.
 //!
 //! # Invariants
-//! * participant-T1: the word is 0 (free), or the number of a living thread with WAITERS, or OWNER_DIED: the kernel writes that
-//!   when the thread ends, since the word is in its list, and wakes a thread that sleeps on the word.
-//! * participant-T2: records are taken and released under the monitor's lock, or released by their own thread. A dead one's is
-//!   freed by the next thread under the lock.
+//! * participant-T1: the word is 0 (free), or the number of a living thread with WAITERS, or OWNER_DIED: the kernel
+//!   writes that when the thread ends, since the word is in its list, and wakes a thread that sleeps on the word.
+//! * participant-T2: records are taken and released under the monitor's lock, or released by their own thread. A dead
+//!   one's is freed by the next thread under the lock.
 //!
 //! # If a process dies here
-//! The word is in the list before it carries the number, and leaves the list afterwards: participant-T1 holds between any two
-//! stores.
+//! The word is in the list before it carries the number, and leaves the list afterwards: participant-T1 holds between
+//! any two stores.
 
 use crate::sync::lock_word::LockWord;
 use crate::sys::robust_list::{NODE_ROOM, PendingSlot, TooMany};

@@ -16,7 +16,7 @@ const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEA
 pub(crate) fn anonymous(bytes: u64, length: u64) -> Result<OwnedFd, SegmentError> {
     memory_limits::check(bytes)?;
     let fd = create()?;
-    // The default mode is 0777: any user who finds /proc/PID/fd/N could open it.
+    // The default mode is 0777: any user that finds /proc/PID/fd/N could open it.
     syscall!(libc::fchmod(fd.as_raw_fd(), 0o600))?;
     // Where files may not be that long, nothing follows.
     set_size(&fd, if length <= largest_file() { length.max(bytes) } else { bytes })?;

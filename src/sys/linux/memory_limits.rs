@@ -11,6 +11,7 @@
 use crate::SegmentError;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 /// Refuses `bytes` with [`SegmentError::NoSpace`] if taking them would end in the OOM killer.
 pub(crate) fn check(bytes: u64) -> Result<(), SegmentError> {
@@ -52,13 +53,15 @@ impl Mount {
             return Vec::new();
         };
         let own = self.point.join(below.trim_start_matches('/'));
-        own.ancestors().take_while(|dir| dir.starts_with(&self.point)).map(PathBuf::from).collect()
+        let depth = below.split('/').filter(|name| !matches!(*name, "" | ".")).count();
+        own.ancestors().take(depth + 1).map(PathBuf::from).collect()
     }
 }
 
 /// Lossy, because one odd name in a file must not hide all its other lines.
 fn read(path: &Path) -> Option<String> {
-    fs::read(path).ok().map(|text| String::from_utf8_lossy(&text).into_owned())
+    let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
+    fs::read(path).ok().map(|text| String::from_utf8(text).unwrap_or_else(lossy))
 }
 
 /// Kept, because mounts hardly ever change and the file can be long. A failed read is not kept:
@@ -110,7 +113,7 @@ fn fits_level(bytes: u64, version: Version, read: &dyn Fn(&str) -> Option<String
     bytes <= usable(limit.saturating_sub(usage.saturating_sub(cache)))
 }
 
-/// Leaves 5 % for the page tables, for the kernel's own charges and for everybody's next pages.
+/// Leaves 5 % for the page tables, for the kernel's own charges and for the next pages of all processes.
 fn usable(room: u64) -> u64 {
     room - room / 20
 }

@@ -21,7 +21,7 @@ pub(crate) enum Status {
 impl PidFd {
     pub(crate) fn open(pid: u32) -> io::Result<Self> {
         let fd = syscall!(libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0))?;
-        // SAFETY: a fresh descriptor that nobody else owns.
+        // SAFETY: a fresh descriptor that nothing else owns.
         Ok(PidFd(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
     }
 

@@ -139,13 +139,15 @@ fn read_start(stat: &std::fs::File) -> std::io::Result<Option<u64>> {
     use std::os::unix::fs::FileExt;
     let mut line = [0; 512];
     let length = stat.read_at(&mut line, 0)?;
-    Ok(parse_start(&String::from_utf8_lossy(&line[..length])))
+    Ok(parse_start(&line[..length]))
 }
 
 /// Field 22 of the line, counted after the name, which may contain anything; `None` for a zombie. A first thread that
 /// ended before the others looks like one, except for the number of threads in field 20.
-fn parse_start(stat: &str) -> Option<u64> {
-    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+fn parse_start(stat: &[u8]) -> Option<u64> {
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    // The line may be cut off, but all of it after the name is ASCII.
+    let mut fields = str::from_utf8(&stat[name_end + 1..]).ok()?.split_ascii_whitespace();
     let ended = matches!(fields.next()?, "Z" | "X");
     let threads: u32 = fields.nth(16)?.parse().ok()?;
     if ended && threads <= 1 {
@@ -227,10 +229,10 @@ mod tests {
     fn the_start_time_is_found_behind_any_name() {
         let line =
             |state, threads| format!("5 (a) b) {state} 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 {threads} 21 4711 23");
-        assert_eq!(parse_start(&line('S', 1)), Some(4711));
-        assert_eq!(parse_start(&line('Z', 1)), None);
-        assert_eq!(parse_start(&line('Z', 2)), Some(4711), "the first thread has ended, the process has not");
-        assert_eq!(parse_start(""), None);
+        assert_eq!(parse_start(line('S', 1).as_bytes()), Some(4711));
+        assert_eq!(parse_start(line('Z', 1).as_bytes()), None);
+        assert_eq!(parse_start(line('Z', 2).as_bytes()), Some(4711), "the first thread has ended, the process has not");
+        assert_eq!(parse_start(b""), None);
     }
 
     #[test]

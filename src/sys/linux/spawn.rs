@@ -1,8 +1,8 @@
 //! How processes start.
 //!
 //! A fork server is this program, executed again with its socket as standard input. It creates children by a raw
-//! `clone(CLONE_PARENT)`, so they are children of the server's own parent: who waits, whose child ends, and what the
-//! exit code is are known by the kernel, also when the server is killed.
+//! `clone(CLONE_PARENT)`, so they are children of the server's own parent: the kernel knows which process waits for
+//! which child, and the exit code, also when the server is killed.
 //!
 //! A raw `clone` bypasses libc, which caches the thread's number and the head of its robust list. The kernel writes the
 //! child's number to the address that libc gave it (`PR_GET_TID_ADDRESS`), and the child registers its list again.

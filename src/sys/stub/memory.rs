@@ -38,7 +38,7 @@ pub(crate) fn map(fd: &Fd, _: usize) -> Result<MmapRaw, SegmentError> {
     match *fd {}
 }
 
-/// Bytes in memory that nobody can write any more: there are none.
+/// Bytes in memory that no process can write any more: there are none.
 pub(crate) struct SealedFile(super::Never);
 
 pub(crate) fn write_sealed(_: &[&[u8]]) -> Result<Fd, SegmentError> {

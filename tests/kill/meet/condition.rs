@@ -169,8 +169,9 @@ impl World for Wait {
     }
 }
 
-/// Somebody holds the condition's own lock until another one waits for it, and is killed so many instructions behind its
-/// release as the victim gets, who does nothing. One is asleep whom nobody has called: what the kernel wakes, passes it on.
+/// Somebody holds the condition's own lock until another one waits for it, and is killed so many instructions behind
+/// its release as the victim gets, who does nothing. One is asleep whom nobody has called: what the kernel wakes,
+/// passes it on.
 struct Holder {
     holder: Victim,
     others: Vec<Survivor>,

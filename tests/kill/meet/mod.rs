@@ -1,5 +1,5 @@
-//! Semaphores, conditions, barriers, events, recursive locks: what one leaves who is killed while it takes part, and whether
-//! those who sleep hear of what there is.
+//! Semaphores, conditions, barriers, events, recursive locks: what one leaves who is killed while it takes part, and
+//! whether those who sleep hear of what there is.
 //!
 //! The worlds look at the memory without calling as long as they wait for somebody to be woken: a call would wake too.
 

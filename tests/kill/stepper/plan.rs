@@ -30,26 +30,21 @@ impl Strategy {
 /// How many of the points a run of the suite visits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pass {
-    stride: u32,
-    offset: u32,
     most: u32,
+    /// How many steps the ways to all points may have together.
+    steps: u32,
     /// After so many violations the rest is left out.
     pub(super) enough: usize,
 }
 
 impl Pass {
     /// All points.
-    pub const FULL: Self = Self { stride: 1, offset: 0, most: u32::MAX, enough: usize::MAX };
+    pub const FULL: Self = Self { most: u32::MAX, steps: u32::MAX, enough: usize::MAX };
 
-    /// Every `stride`-th point from `offset` on, and always the first and the last.
-    pub fn every(stride: u32, offset: u32) -> Self {
-        let stride = stride.max(1);
-        Self { stride, offset: offset % stride, ..Self::FULL }
-    }
-
-    /// About `most` points, evenly spread, whatever the length of the operation.
-    pub fn about(most: u32) -> Self {
-        Self { most: most.max(2), ..Self::FULL }
+    /// About `most` points, evenly spread, whatever the length of the operation. Where the ways to them have more than
+    /// `steps` steps, the longest are left out: those lead into the middle of long loops.
+    pub fn about(most: u32, steps: u32) -> Self {
+        Self { most: most.max(2), steps, ..Self::FULL }
     }
 
     /// Ends after that many violations.
@@ -58,11 +53,21 @@ impl Pass {
         Self { enough: violations.max(1), ..self }
     }
 
-    pub(super) fn pick(self, points: &[u32]) -> Vec<u32> {
+    pub(super) fn pick(self, points: &[u32], route: &Route) -> Vec<u32> {
         let last = points.len().saturating_sub(1);
-        let stride = (self.stride as usize).max(points.len().div_ceil(self.most as usize));
-        let offset = self.offset as usize;
-        (0..points.len()).filter(|&i| i == 0 || i == last || i % stride == offset).map(|i| points[i]).collect()
+        let stride = points.len().div_ceil(self.most as usize).max(1);
+        let chosen = (0..points.len()).filter(|&i| i == last || i % stride == 0);
+        let mut chosen: Vec<u32> = chosen.map(|i| points[i]).collect();
+        let mut left = self.steps;
+        chosen.sort_by_key(|point| route.cost(*point));
+        chosen.retain(|point| {
+            let is_end = Some(point) == points.first() || Some(point) == points.last();
+            let fits = left.checked_sub(route.cost(*point));
+            left = fits.unwrap_or(left);
+            is_end || fits.is_some()
+        });
+        chosen.sort_unstable();
+        chosen
     }
 }
 
@@ -143,6 +148,11 @@ impl Route {
     pub fn anchor(&self, point: u32) -> Option<Anchor> {
         let index = (point as usize).min(self.anchors.len() - 1);
         Some(self.anchors[index]).filter(|anchor| anchor.point > 0)
+    }
+
+    /// The number of stops on the way to `point`.
+    fn cost(&self, point: u32) -> u32 {
+        self.anchor(point).map_or(point, |anchor| anchor.cost(point))
     }
 
     /// All kill points, ascending, or why the strategy does not fit.

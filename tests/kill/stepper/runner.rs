@@ -91,7 +91,7 @@ pub fn run(scenario: &Scenario, pass: Pass) -> Report {
 fn kill_all(scenario: &Scenario, pass: Pass, report: &mut Report) -> Result<(), String> {
     let route = (0..ATTEMPTS).find_map(|_| survey(scenario).ok()).map_or_else(|| survey(scenario), Ok)?;
     report.instructions = route.last();
-    let points = pass.pick(&route.points(scenario.strategy)?);
+    let points = pass.pick(&route.points(scenario.strategy)?, &route);
     let mut reached = Reached::Point;
     for point in points {
         reached = kill_at(point, &route, scenario, report);

@@ -14,8 +14,8 @@ this suite needs ptrace on its own children, and the kernel refuses it. Remedies
 
 /// The raw system call: a libc wrapper would differ in its types from libc to libc.
 pub(super) fn ptrace(request: i64, pid: i32, addr: usize, data: usize) -> io::Result<()> {
-    // SAFETY: the callers pass requests that either write no memory of ours or write one word to
-    // `data`, which is then the address of a live local.
+    // SAFETY: the callers pass requests that either write no memory of ours or write one word, or the
+    // registers, to `data`, which is then the address of a live local of that type.
     let result = unsafe { libc::syscall(libc::SYS_ptrace, request, i64::from(pid), addr, data) };
     if result == -1 {
         return Err(io::Error::last_os_error());

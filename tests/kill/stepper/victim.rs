@@ -108,10 +108,10 @@ impl Victim {
     pub(super) fn sighting(&self) -> Sighting {
         let begun = Instant::now();
         loop {
-            if let Some(sighting) = sight(self.pid()) {
+            if let Some(sighting) = arch::sight(self.pid()).or_else(|| sight(self.pid())) {
                 return sighting;
             }
-            assert!(begun.elapsed() < LIMIT, "no trace of the victim in procfs");
+            assert!(begun.elapsed() < LIMIT, "neither its registers nor procfs say where the victim is");
         }
     }
 

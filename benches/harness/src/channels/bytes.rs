@@ -1,5 +1,5 @@
-//! Messages of many bytes: the item's number stands in the first and the last word, and in one between that it chooses. So
-//! a torn, shifted or stale message is found, and checking costs nothing beside a copy.
+//! Messages of many bytes: the item's number stands in the first and the last word, and in one between that it chooses.
+//! So a torn, shifted or stale message is found, and checking costs nothing beside a copy.
 
 use super::{BATCH, Ends};
 use anyhow::{Result, ensure};

@@ -1,5 +1,5 @@
-//! What sleeping and waking cost at the least: one slot and a futex word. For one who waits for each answer: another item
-//! before that would be lost.
+//! What sleeping and waking cost at the least: one slot and a futex word. For one who waits for each answer: another
+//! item before that would be lost.
 
 use super::{Consumer, Ends, Producer};
 use crate::process::Shared;

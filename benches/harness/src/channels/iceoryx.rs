@@ -1,6 +1,6 @@
-//! Where the ports of the crate `iceoryx2` meet. Its objects are not for crossing a fork: an end knows the room, and opens
-//! its port at its first use, in the child. There it waits until both ports know each other, for a subscriber misses what was
-//! sent before.
+//! Where the ports of the crate `iceoryx2` meet. Its objects are not for crossing a fork: an end knows the room, and
+//! opens its port at its first use, in the child. There it waits until both ports know each other, for a subscriber
+//! misses what was sent before.
 //!
 //! Nothing is lost: no overflow, and a publisher waits for room, yielding and then sleeping, which is its default. Both
 //! ports, of which a service has no more here, are in nodes of their own. No logging, no signals.

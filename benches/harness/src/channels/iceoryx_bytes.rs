@@ -1,5 +1,5 @@
-//! The crate `iceoryx2` with messages of many bytes, polled without a pause: copied into and out of what it lends, and made
-//! and read in place.
+//! The crate `iceoryx2` with messages of many bytes, polled without a pause: copied into and out of what it lends, and
+//! made and read in place.
 
 use super::bytes::{ends, in_rounds, mark_ends, room};
 use super::copied::{CopiedEnds, ReceiveBytes, SendBytes, both_ends};

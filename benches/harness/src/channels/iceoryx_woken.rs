@@ -1,5 +1,5 @@
-//! The crate `iceoryx2` with items of eight bytes and its events beside: a notification for each item, and the other side
-//! sleeps until there is one, as its documentation has it.
+//! The crate `iceoryx2` with items of eight bytes and its events beside: a notification for each item, and the other
+//! side sleeps until there is one, as its documentation has it.
 
 use super::iceoryx::{Bus, Open, Port, Receiving, Room, Sending, ports};
 use super::iceoryx_words::send;

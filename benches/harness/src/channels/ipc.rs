@@ -1,5 +1,5 @@
-//! The crate `ipc-channel`: messages through serde, and as bytes. Sockets underneath, of which each holds as much as the
-//! kernel lets it; both sides sleep. Made before the children are, which then have the descriptors.
+//! The crate `ipc-channel`: messages through serde, and as bytes. Sockets underneath, of which each holds as much as
+//! the kernel lets it; both sides sleep. Made before the children are, which then have the descriptors.
 
 use super::copied::{CopiedEnds, ReceiveBytes, SendBytes, both_ends};
 use super::{Consumer, Ends, Producer};

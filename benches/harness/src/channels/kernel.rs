@@ -1,4 +1,5 @@
-//! What the kernel has: a pipe, and a pair of sockets that keep messages apart. A system call for each item on each side.
+//! What the kernel has: a pipe, and a pair of sockets that keep messages apart. A system call for each item on each
+//! side.
 
 use super::{Consumer, Ends, Producer};
 use anyhow::{Result, ensure};

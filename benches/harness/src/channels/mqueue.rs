@@ -1,5 +1,5 @@
-//! The kernel's message queues, as POSIX has them. One holds as many messages as everybody may have in one, ten unless the
-//! machine was told otherwise; both sides sleep. It has no name any more when the children come.
+//! The kernel's message queues, as POSIX has them. One holds as many messages as everybody may have in one, ten unless
+//! the machine was told otherwise; both sides sleep. It has no name any more when the children come.
 
 use super::{CAPACITY, Consumer, Ends, Producer};
 use anyhow::{Context, Result, ensure};

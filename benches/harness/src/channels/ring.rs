@@ -1,5 +1,5 @@
-//! What the hardware can do with one producer and one consumer: a ring in shared memory and two indices. Both sides spin;
-//! the death of one leaves the other spinning for ever.
+//! What the hardware can do with one producer and one consumer: a ring in shared memory and two indices. Both sides
+//! spin; the death of one leaves the other spinning for ever.
 
 use super::{BATCH, CAPACITY, Consumer, Ends, Producer};
 use crate::process::{Line, Shared};

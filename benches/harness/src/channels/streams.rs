@@ -1,7 +1,7 @@
-//! Streams of bytes: the kernel's pipe and pair of sockets, and the local sockets of the crate `interprocess`, which are
-//! sockets underneath. Each message is written as a whole and read as a whole, without a buffer, since whoever sends one
-//! wants it to be there; both sides sleep. A pipe holds as much as everybody may ask for, which helps with long messages;
-//! sockets hold what they do unless asked, for more did not help.
+//! Streams of bytes: the kernel's pipe and pair of sockets, and the local sockets of the crate `interprocess`, which
+//! are sockets underneath. Each message is written as a whole and read as a whole, without a buffer, since whoever
+//! sends one wants it to be there; both sides sleep. A pipe holds as much as everybody may ask for, which helps with
+//! long messages; sockets hold what they do unless asked, for more did not help.
 
 use super::bytes::room;
 use super::copied::{CopiedEnds, ReceiveBytes, SendBytes, both_ends};

@@ -111,7 +111,8 @@ impl Running {
     }
 }
 
-/// Gently first: some children of Python's remove what they have in `/dev/shm` when the leader has ended, however it did.
+/// Gently first: some children of Python's remove what they have in `/dev/shm` when the leader has ended, however it
+/// did.
 impl Drop for Running {
     fn drop(&mut self) {
         self.requests = None;

@@ -1,5 +1,5 @@
-//! Items of eight bytes through queues, as fast as they go: one producer and one consumer on a core each, and two of each on
-//! two cores, once mixed and once with the producers on one core.
+//! Items of eight bytes through queues, as fast as they go: one producer and one consumer on a core each, and two of
+//! each on two cores, once mixed and once with the producers on one core.
 
 use crate::channels::{self, BATCH, CAPACITY, Consumer, Ends, Producer};
 use crate::foreign::{Peer, Program, boost, python};

@@ -1,7 +1,7 @@
 //! Eight bytes there and back.
 //!
-//! Spinning: two cores, each side answers at once. Same core: the other side needs the core, so one has to sleep for it.
-//! Idle: two cores, and each side is busy with something else before each answer, for longer than anybody spins.
+//! Spinning: two cores, each side answers at once. Same core: the other side needs the core, so one has to sleep for
+//! it. Idle: two cores, and each side is busy with something else before each answer, for longer than anybody spins.
 
 use crate::channels::{self, Consumer, Ends, Producer};
 use crate::foreign::{Peer, boost, python};

@@ -1,5 +1,5 @@
-//! Two workers: how many empty tasks they do in a second, one task at a time, and how long one task takes there and back; how work
-//! that takes long is shared out; and how long a pool of eight takes to start.
+//! Two workers: how many empty tasks they do in a second, one task at a time, and how long one task takes there and
+//! back; how work that takes long is shared out; and how long a pool of eight takes to start.
 //!
 //! Nothing here is pinned, for a pool shares out the cores as it likes, but for what is to be on one core.
 
@@ -159,8 +159,9 @@ fn pipe_trip(plan: &Plan, pause: u64) -> Result<f64> {
     trip
 }
 
-/// Some milliseconds of arithmetic, of which nothing can be left out: each step needs the one before. In registers alone, and the
-/// same code wherever it is called: how fast a value comes back from the stack depends on where that lies, by a factor of three.
+/// Some milliseconds of arithmetic, of which nothing can be left out: each step needs the one before. In registers
+/// alone, and the same code wherever it is called: how fast a value comes back from the stack depends on where that
+/// lies, by a factor of three.
 #[inline(never)]
 fn toil(seed: u64) -> u64 {
     (0..800_000_u64).fold(seed, |x, step| {
@@ -224,7 +225,8 @@ fn long_in_rayon(items: u64) -> Result<(f64, u64)> {
     })
 }
 
-/// Until it is made, until its first result, and until it is gone; and how long that last step takes, which terminates and joins.
+/// Until it is made, until its first result, and until it is gone; and how long that last step takes, which terminates
+/// and joins.
 fn starts<'a>(plan: &'a Plan, python: &'a Peer) -> Vec<Job<'a>> {
     let rows = |name: &str| {
         let name = format!("start of 8: {name}");
@@ -327,8 +329,8 @@ fn threads(plan: &Plan) -> Result<[f64; 2]> {
     measured(plan, map, |number| Ok(pool.install(|| black_box(number) + 1)))
 }
 
-/// As its documentation has it. A worker is free for the next task only when its result was taken, so results are taken in
-/// the tasks' order; and each task has four descriptors until then, so not all are there at once.
+/// As its documentation has it. A worker is free for the next task only when its result was taken, so results are taken
+/// in the tasks' order; and each task has four descriptors until then, so not all are there at once.
 fn processes(plan: &Plan) -> Result<[f64; 2]> {
     const AT_ONCE: u64 = 64;
     let pool = Pool::new(WORKERS)?;

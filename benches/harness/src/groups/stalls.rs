@@ -1,9 +1,9 @@
 //! A producer or a consumer is killed at a random moment: how long those who are left get nothing.
 //!
-//! Each round has a queue of its own, a producer and a consumer that live, and beside them a victim of one of the two kinds
-//! on the other one's core. What counts is the longest time between two items of the living consumer, from just before
-//! the kill on. The rounds without a kill show how much of that is the scheduler's: three processes share two cores, with
-//! each other and with whatever else the machine does, also where this program goes before others.
+//! Each round has a queue of its own, a producer and a consumer that live, and beside them a victim of one of the two
+//! kinds on the other one's core. What counts is the longest time between two items of the living consumer, from just
+//! before the kill on. The rounds without a kill show how much of that is the scheduler's: three processes share two
+//! cores, with each other and with whatever else the machine does, also where this program goes before others.
 
 use crate::channels::CAPACITY;
 use crate::measure::{Job, Plan, Row, check, interleave};

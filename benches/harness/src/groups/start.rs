@@ -1,4 +1,5 @@
-//! What it costs to start a child and to join it: wall-clock time, child after child, each with a result that is checked.
+//! What it costs to start a child and to join it: wall-clock time, child after child, each with a result that is
+//! checked.
 //!
 //! Nothing here is pinned, for children inherit that.
 
@@ -106,8 +107,9 @@ fn command(children: u64) -> Job<'static> {
     })
 }
 
-/// As its documentation has it: `procspawn::init()` first in `main`, the default configuration (arguments are passed on,
-/// panics are caught, with backtraces), the default features, and `spawn` and `join`. Its pool starts no child for a call.
+/// As its documentation has it: `procspawn::init()` first in `main`, the default configuration (arguments are passed
+/// on, panics are caught, with backtraces), the default features, and `spawn` and `join`. Its pool starts no child for
+/// a call.
 fn procspawned(round: u64) -> Result<()> {
     check("the result", procspawn::spawn(round, |n| n + 1).join()?, round + 1)
 }

@@ -1,4 +1,5 @@
-//! Semaphores, recursive locks, events, conditions, barriers: alone, where nobody waits, and two sides that wait for each other.
+//! Semaphores, recursive locks, events, conditions, barriers: alone, where nobody waits, and two sides that wait for
+//! each other.
 
 use crate::channels::{Post, posted};
 use crate::measure::{Job, Plan, Role, Row, interleave};
@@ -93,7 +94,8 @@ fn alone(plan: &Plan) -> Result<Vec<Job<'_>>> {
     ])
 }
 
-/// Each answer is seen by somebody: calls that nobody looks at are merged by the compiler, those of some more than others'.
+/// Each answer is seen by somebody: calls that nobody looks at are merged by the compiler, those of some more than
+/// others'.
 fn each<'a>(name: &str, plan: &Plan, mut body: impl FnMut() -> Result<()> + 'a) -> Job<'a> {
     Job::per_op(name, plan, move |count| (0..count).try_for_each(|_| black_box(body())))
 }
