@@ -1,4 +1,4 @@
-//! A cook and guests share a table with three places. Who finds it full, or empty, sleeps until that has changed.
+//! A cook and guests share a table with three places. A process that finds it full, or empty, sleeps until that has changed.
 
 use crossproc::{Condition, Process, Result, Value};
 

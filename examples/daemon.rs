@@ -28,7 +28,7 @@ fn parent_of_a_daemon(beats: Atomic<u64>) -> Result<u32> {
     Ok(daemon.id())
 }
 
-/// A daemon may be killed at any moment, and nobody would be there for its children.
+/// A daemon may be killed at any moment, and no process would wait for its children.
 fn have_a_child() -> Result<()> {
     Process::spawn(|| println!("never printed"), ())?;
     Ok(())

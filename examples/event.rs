@@ -14,7 +14,7 @@ fn main() -> Result<()> {
     let spawn = |_| Process::spawn(run, (start.clone(), finish.clone()));
     let runners = (0..4).map(spawn).collect::<std::result::Result<Vec<_>, _>>()?;
 
-    assert!(!finish.wait_timeout(Duration::from_millis(50)), "nobody runs before the start");
+    assert!(!finish.wait_timeout(Duration::from_millis(50)), "no process runs before the start");
     println!("go!");
     start.set();
     finish.wait();

@@ -34,7 +34,7 @@ fn main() -> Result<()> {
     println!("{as_they_come:?}");
     assert_eq!(as_they_come.iter().sum::<Duration>(), Duration::from_millis(91));
 
-    // Who does not want to wait, asks with a time.
+    // A caller that does not want to wait gives a time limit.
     let mut slow = pool.imap(nap, [Duration::from_millis(200)]);
     assert!(slow.next_timeout(Duration::from_millis(1)).is_some_and(|result| result.is_err_and(|e| e.is_timeout())));
     assert!(slow.next().is_some_and(|result| result.is_ok()));

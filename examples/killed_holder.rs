@@ -1,4 +1,4 @@
-//! A process is killed with two locks held: nobody hangs, and what it left is known.
+//! A process is killed with two locks held: no process hangs, and what it left is known.
 //!
 //! ```text
 //! cargo run --example killed_holder
@@ -39,7 +39,7 @@ fn main() -> Result<()> {
     println!("the value is {}, recovered from {:?}", *number, number.recovered_from());
     assert_eq!((*number, number.recovered_from()), (1, Some(child.id())));
 
-    // An Array is changed in place: it may be half-done, and that is said until somebody repairs it.
+    // An Array is changed in place: it may be half-done, and each lock says so until a process repairs it.
     let error = array.lock().unwrap_err();
     println!("the array: {error}");
     assert_eq!(error, LockError::OwnerDied { pid: child.id() });

@@ -45,7 +45,7 @@ fn main() -> Result<()> {
         transfer::send(&here, &order)?;
         let answer: Array<u64> = transfer::recv(&here).map_err(|error| Error::other(format!("no answer: {error}")))?;
         assert!(child.wait()?.success());
-        // It lives on although who made it has ended.
+        // It lives on, although the process that made it has ended.
         println!("{:?}", answer.to_vec()?);
         assert_eq!(answer.get(0)?, array.get(order.part.range().start)? * 10);
     }

@@ -35,7 +35,7 @@ fn main() -> Result<()> {
         }
     }
     child.join()??;
-    assert_eq!(ours.recv(), Err(RecvError::Eof), "nobody has the other end any more");
+    assert_eq!(ours.recv(), Err(RecvError::Eof), "no process has the other end any more");
 
     let (sender, receiver) = Pipe::one_way_with_capacity(8 << 20)?;
     let child = Process::spawn(sum, (receiver,))?;

@@ -39,15 +39,15 @@ fn main() -> Result<()> {
     // A result that is not there yet.
     let (pool, gate) = (Pool::new(1)?, Event::new()?);
     let mut result = pool.apply_async(gated, (gate.clone(), 1));
-    let behind = pool.apply_async(foo, (2,));
+    let second = pool.apply_async(foo, (2,));
     let moment = Duration::from_millis(10);
     assert!(!result.ready());
     assert_eq!(result.successful(), Err(NotReady));
     assert_eq!(result.get_timeout(moment), Err(TaskError::Timeout));
     assert!(!result.wait_timeout(moment));
-    // The only worker is busy, so what waits behind can be taken back.
-    assert!(behind.cancel());
-    assert_eq!(behind.get(), Err(TaskError::Cancelled));
+    // The only worker is busy, so the second task can be taken back.
+    assert!(second.cancel());
+    assert_eq!(second.get(), Err(TaskError::Cancelled));
     gate.set();
     result.wait();
     assert_eq!((result.ready(), result.successful(), result.get()), (true, Ok(true), Ok(101)));

@@ -30,7 +30,7 @@ fn main() -> Result<()> {
         .on_error(move |error| noted.lock().unwrap().push(error.to_string()));
 
     pool.close();
-    pool.join()?; // behind this, all callbacks have run
+    pool.join()?; // after this, all callbacks have run
     let container = container.lock().unwrap();
     container.iter().for_each(|text| println!("{text}"));
     println!("{:?}", failures.lock().unwrap());

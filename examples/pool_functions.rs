@@ -4,7 +4,7 @@ use crossproc::{Pool, Result};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// Who worked, and how long.
+/// Which process worked, and how long.
 type Report = (u32, Duration);
 
 fn timed(name: &str, milliseconds: u64) -> Report {

@@ -21,7 +21,7 @@ fn length(i: usize) -> usize {
 fn main() -> Result<()> {
     let log = Queue::new()?;
     let words = ["one", "three", "eleven"].map(String::from).to_vec();
-    // A worker ends behind a hundred tasks, in case they leave memory behind. Who follows is prepared the same way.
+    // A worker ends after a hundred tasks, in case they leak memory. The next one is prepared the same way.
     let builder = Pool::builder().processes(2).max_tasks_per_child(100);
     let pool = builder.initializer(prepare, (words, log.clone())).build()?;
     let lengths = pool.chunksize(1).map(length, 0..999)?;

@@ -7,7 +7,7 @@
 use crossproc::{JoinError, Process, Result, active_children, current, parent};
 use std::time::Duration;
 
-/// Who the child is, as it sees itself.
+/// The child as it sees itself.
 fn introduce() -> (String, u32, Option<u32>) {
     (current().name().to_string(), current().id(), parent().map(|parent| parent.id()))
 }
@@ -37,7 +37,7 @@ fn main() -> Result<()> {
     assert_eq!(sleeper.exit_code(), Some(-15)); // minus the signal
     assert_eq!(sleeper.join(), Err(JoinError::Signaled(15)));
 
-    // 0 behind the end of the function, 101 after a panic, else what the child says.
+    // 0 after the end of the function, 101 after a panic, else what the child says.
     let quiet = Process::builder().stderr(crossproc::Stdio::null());
     let children = [
         ("returns", Process::spawn(|| (), ())?, 0),
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
     }
     assert!(active_children().is_empty());
 
-    // Nobody joins this one: the program waits for it at its end.
+    // This one is not joined: the program waits for it at its end.
     Process::spawn(|| println!("the last word"), ())?;
     println!("the end of main");
     Ok(())

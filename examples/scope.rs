@@ -23,7 +23,7 @@ fn one_of_three_fails(total: &Value<u64>) -> Result<(), ScopeError> {
 fn main() -> Result<()> {
     let total = Value::new(0)?;
 
-    // No list of children, no joins: behind the scope all have ended.
+    // No list of children, no joins: after the scope all have ended.
     scope(|s| {
         for n in 1..=8 {
             s.spawn(add, (total.clone(), n));
@@ -33,7 +33,7 @@ fn main() -> Result<()> {
     assert_eq!(total.get(), 36);
     assert!(active_children().is_empty());
 
-    // Who wants a result joins inside.
+    // Join inside to get a result.
     let sum = scope(|s| {
         let (a, b) = (s.spawn(|| 40, ()), s.spawn(|| 2, ()));
         Ok::<_, JoinError>(a.join()? + b.join()?)

@@ -16,7 +16,7 @@ fn square(numbers: Vec<i32>, squares: Array<i32>, sum: Value<i32>) -> Result<()>
     Ok(())
 }
 
-/// One lock for all items: nobody sees some negated and others not.
+/// One lock for all items: no process sees some negated and others not.
 fn negate(numbers: Array<i32>) -> Result<()> {
     numbers.lock()?.iter_mut().for_each(|number| *number = -*number);
     Ok(())

@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     if let Some(id) = std::env::args().nth(1) {
         return other(&id);
     }
-    // Who made the memory removes its name; what is in it is this crate's.
+    // The program that made the memory removes its name; what is in it is this crate's.
     let memory = Within::new(ShmemConf::new().size(1 << 16).create().map_err(Error::other)?);
     let counter = Value::within(&memory, COUNTER_AT).create(41_u64)?;
     let status = Command::new(std::env::current_exe()?).arg(memory.shmem().get_os_id()).status()?;

@@ -1,4 +1,4 @@
-//! Workers share tasks through a queue. One of them is killed in the middle of a task; somebody else does it then.
+//! Workers share tasks through a queue. One of them is killed in the middle of a task; another one does it then.
 
 use crossproc::{JoinableQueue, Process, Result, Value};
 use std::time::Duration;

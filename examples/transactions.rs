@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     println!("400 more: {refused}; still {:?}", accounts.get());
     assert_eq!(accounts.get(), [300, 700]);
 
-    // Others see the last committed value, also while somebody is at work, and they do not wait.
+    // Others see the last committed value, also while a process is at work, and they do not wait.
     let mut guard = accounts.lock()?;
     *guard = [0, 0];
     assert_eq!(accounts.get(), [300, 700]);

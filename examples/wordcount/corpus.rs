@@ -31,7 +31,7 @@ impl Corpus {
         self.files.iter().map(|file| file.size).sum()
     }
 
-    /// What there is to do: the largest files first, so that nobody is left with one at the end.
+    /// What there is to do: the largest files first, so that no worker is left with one at the end.
     pub fn jobs(&self, repeat: u32) -> Result<Vec<Job>, Failure> {
         let count = self.files.len() as u64 * u64::from(repeat);
         let count = Job::try_from(count).map_err(|_| Failure::Usage("too many files; lower --repeat".into()))?;

@@ -13,7 +13,7 @@
 //! |---|---|
 //! | `Array<u8>`, `Array<File>` | the paths, found once by the parent |
 //! | `Queue<u32>` | what there is to do in this round: each process takes one when it is done with another |
-//! | `RawArray<u32>` | who took which file, written before the file is counted |
+//! | `RawArray<u32>` | which worker took which file, written before the file is counted |
 //! | `Part<Slot>` of an `Array<Slot>` | the worker's own table of words, locked for its whole job |
 //! | `Atomic<u64>` | the bytes done, for the progress bar |
 //! | `Atomic<u32>` | for `--kill-one`: whether the victim is ready |

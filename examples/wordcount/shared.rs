@@ -16,7 +16,7 @@ pub struct Shared {
     files: Array<File>,
     /// What there is to do in this round.
     jobs: Queue<Job>,
-    /// For each job of all rounds the number of the worker that took it, plus one; 0 is nobody. Without a lock, as each
+    /// For each job of all rounds the number of the worker that took it, plus one; 0 is none. Without a lock, as each
     /// item is written by one.
     takers: RawArray<u32>,
     pub bytes_done: Atomic<u64>,
@@ -38,13 +38,13 @@ impl Shared {
         })
     }
 
-    /// A copy of the list of files. It is only ever read, so one who was killed meanwhile has done no harm.
+    /// A copy of the list of files. It is only ever read, so a process that was killed meanwhile has done no harm.
     pub fn corpus(&self) -> Result<Corpus, Failure> {
         let paths = self.paths.lock_or_repair(|_| ())?.to_vec();
         Ok(Corpus { paths, files: self.files.lock_or_repair(|_| ())?.to_vec() })
     }
 
-    /// Takes the next job for the worker of this number. Killed between the two steps it leaves a job that nobody has,
+    /// Takes the next job for the worker of this number. Killed between the two steps it leaves a job that no worker has,
     /// which `lost_jobs` finds as well.
     pub fn take_job(&self, number: u32) -> Result<Option<Job>, Failure> {
         match self.jobs.get() {
@@ -57,7 +57,7 @@ impl Shared {
         }
     }
 
-    /// The jobs that nobody has done, when all workers have ended and the tables of these are empty.
+    /// The jobs that no worker has done, when all workers have ended and the tables of these are empty.
     pub fn lost_jobs(&self, empty: &[u32]) -> Vec<Job> {
         let is_lost = |job: &Job| match self.takers.get(*job as usize) {
             Some(0) | None => true,

@@ -6,11 +6,11 @@
 //! of a protocol in `src/` belongs into its model as well.
 #![cfg(test)]
 
+mod event;
 mod explore;
 mod fx;
 mod lock;
 mod monitor;
-mod permits;
 mod pool;
 mod ring;
-mod signal;
+mod semaphore;

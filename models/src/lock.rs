@@ -5,7 +5,7 @@
 //! What is modelled:
 //! * The word `{0, W, tid, tid|W, DIED, DIED|W}`, the slow path of `lock`, with and without a deadline, and `unlock`,
 //!   with its second wake. A step is one access to shared memory or one system call. The fast paths need no steps: CAS
-//!   0 -> tid is a load and a CAS that nobody interrupts, and CAS tid -> 0 is the `&= W` of a word without W.
+//!   0 -> tid is a load and a CAS without a step in between, and CAS tid -> 0 is the `&= W` of a word without W.
 //! * The pending slot, and list mode: `A` is linked into the robust list before the slot is pointed at `B`.
 //! * The kernel. It wakes sleepers in any order. At a thread's death each listed word with the dead tid becomes DIED,
 //!   keeps W, and wakes one sleeper if it has W; then the same for the pending word, where a word without a tid wakes
@@ -15,9 +15,9 @@
 //!
 //! Invariants:
 //! 1. Exclusion: no word has two holders, and a holder's word names it.
-//! 2. Marking: no word names a thread that is done or that the kernel has buried. So whatever a killed thread held, in
+//! 2. Marking: no word names a thread that is done or that the kernel has reaped. So whatever a killed thread held, in
 //!    the slot or in the list, is DIED.
-//! 3. No stuck sleeper: when neither a thread nor the kernel can take a step, nobody sleeps. Kills and lapses do not
+//! 3. No stuck sleeper: when neither a thread nor the kernel can take a step, no thread sleeps. Kills and lapses do not
 //!    count as a way out.
 //! 4. Every run ends: threads cannot keep each other busy for ever. (No state comes back on its own path.)
 //!
@@ -28,7 +28,7 @@ use crate::explore::{Model, explore};
 use std::mem::take;
 
 const THREADS: usize = 5; // thread `i` has the tid `i + 1`
-const TID: u8 = 0x0f; // the tid field of a word; 0: nobody
+const TID: u8 = 0x0f; // the tid field of a word; 0: none
 const DIED: u8 = 0x40;
 const W: u8 = 0x80;
 const NULL: usize = 0; // an empty slot, or the end of a list; no word has this index
@@ -51,15 +51,15 @@ enum At {
     Unlink,       // list mode: predecessor.next = successor
     Release,      // unlock: old = word &= W
     Wake,         // unlock: old had W; FUTEX_WAKE 1
-    DropW,        // unlock: nobody was woken; CAS W -> 0
+    DropW,        // unlock: no thread was woken; CAS W -> 0
     WakeAgain,    // unlock: that succeeded; FUTEX_WAKE 1
-    RestoreW,     // unlock: that woke somebody; word |= W
+    RestoreW,     // unlock: that woke a thread; word |= W
     Clear,        // pending = null, after an unlock or a lock that gave up
     KilledAsleep, // is dead, and still in the queue
     Exit,         // the kernel handles an entry of the dead thread's list, or the pending word at last
     ExitWake,     // the kernel wakes a sleeper on the word that it marked or relays
     #[default]
-    Gone, // rests: done, or buried by the kernel
+    Gone, // rests: done, or reaped by the kernel
 }
 
 enum Op {
@@ -285,7 +285,7 @@ impl State {
         out.push(n);
     }
 
-    /// FUTEX_WAKE of one sleeper, whichever. Thread `i` goes on at `then[0]`, or at `then[1]` if nobody slept. A killed
+    /// FUTEX_WAKE of one sleeper, whichever. Thread `i` goes on at `then[0]`, or at `then[1]` if none slept. A killed
     /// thread that is still in the queue swallows the wake.
     fn wake(&self, i: usize, then: [At; 2], out: &mut Vec<State>) {
         let before = out.len();

@@ -1,14 +1,15 @@
-//! Exhaustive model of how a pool's results find who waits for them (`pool::shared`): who leads, who takes over, who is
-//! told. Every interleaving of threads that give tasks and wait, of the keeper, the caller and the crew, of workers,
-//! and of a worker's death. It checks the algorithm, and needs nothing from the crate.
+//! Exhaustive model of how a pool's results reach the threads that wait for them (`pool::shared`): which thread leads,
+//! which takes over, and which is notified. Every interleaving of threads that send tasks and wait, of the reader
+//! (here: reader), the callback thread (callback thread) and the supervisor (supervisor), of workers, and of a worker's
+//! death. It checks the algorithm, and needs nothing from the crate.
 //!
-//! What is modelled: what is done under the hub's mutex, or a promise's, is one step; threads that park and are
-//! unparked; the ring of reports, on which who leads sleeps. A worker that dies takes all tasks that were not reported
-//! along; they fail when its death is read.
+//! What is modelled: what is done under the lock of the pool's state, or of a promise, is one step; threads that park
+//! and are unparked; the ring of reports, on which the leader sleeps. All tasks of a worker that dies fail when its
+//! death is read, but for those that were reported.
 //!
 //! Invariants:
-//! 1. Nothing is stuck: when no thread can take a step, all that wait have their results, all callbacks have run,
-//!    nothing is on its way.
+//! 1. Nothing is stuck: when no thread can take a step, all threads that waited have their results, all callbacks have
+//!    run, and no task is in flight.
 //! 2. Every run ends. (No state comes back on its own path.)
 //! 3. One thread leads at a time.
 //!
@@ -17,10 +18,10 @@
 use crate::explore::{Model, explore};
 
 const THREADS: usize = 6;
-const KEEPER: usize = 2;
+const READER: usize = 2;
 const WORKERS: usize = 3;
-const CREW: usize = 4;
-const CALLER: usize = 5;
+const SUPERVISOR: usize = 4;
+const CALLBACK_THREAD: usize = 5;
 const RESULTS: usize = 3;
 /// No thread, no result.
 const NONE: u8 = u8::MAX;
@@ -39,26 +40,26 @@ enum At {
     GiveLater, // a task that it does not wait for
     HandOn,    // after that
     Give,      // one that it waits for
-    Drive,     // leads, if nobody does
+    Drive,     // leads, if no thread does
     Register,  // with the promise
     Park,
     Again,    // is it there?
     Until,    // leading: is it there?
     Read,     // a report
     Resolve,  // a result has come
-    CallBack, // to the caller
-    Unpark,   // who waits for it
-    Nudge,    // who leads and waits for it
+    CallBack, // to the callback thread
+    Unpark,   // the threads that wait for it
+    Nudge,    // the leader, if it waits for it
     Release,  // its task is not on its way any more
     Unlead,   // leads no more
     Leave,    // waits no more
-    Keep,     // the keeper
+    Keep,     // the reader
     Idle,     // it rests
     Work,     // workers
-    Watch,    // the crew rests
+    Watch,    // the supervisor rests
     Tell,     // a death
     Report,   // after what was reported
-    Call,     // the caller
+    Call,     // the callback thread
     Asleep,   // it rests
     Settle,   // calls what is to be called for a result
     Settled,  // that has been called
@@ -79,10 +80,10 @@ mistakes! {
     GivesWithoutHandingOn
     DeathNotHandedOn
     NudgesNobody
-    KeeperNotTold
+    ReaderNotNotified
     StaysAmongWaiters
     RegistersBehindTheLook
-    CallerWaitsForTheCaller
+    CallbackThreadWaitsForItself
     CameUntold
 }
 
@@ -147,7 +148,7 @@ struct Thread {
     token: bool,
     /// The result that it waits for.
     aim: u8,
-    /// The result in its hands, those that fail, and whom it wakes.
+    /// The result that it handles, those that fail, and the threads that it wakes.
     result: u8,
     failing: Set,
     wakes: Set,
@@ -179,7 +180,7 @@ struct State {
     steps: [Step; RESULTS],
     registered: [Set; RESULTS],
     callbacks: List,
-    /// Results whose callbacks the caller is in, innermost last.
+    /// Results whose callbacks the callback thread is in, innermost last.
     calling: List,
 }
 
@@ -194,10 +195,10 @@ impl State {
             };
             threads[thread].aim = aim;
         }
-        threads[KEEPER].at = At::Idle;
+        threads[READER].at = At::Idle;
         threads[WORKERS].at = At::Work;
-        threads[CREW].at = At::Watch;
-        threads[CALLER].at = At::Asleep;
+        threads[SUPERVISOR].at = At::Watch;
+        threads[CALLBACK_THREAD].at = At::Asleep;
         State {
             plan,
             change,
@@ -227,9 +228,9 @@ impl State {
         self.slots != 0 || self.deaths > 0
     }
 
-    fn tell_keeper(&mut self) {
-        if self.threads[KEEPER].at == At::Idle {
-            self.threads[KEEPER].at = At::Keep;
+    fn notify_reader(&mut self) {
+        if self.threads[READER].at == At::Idle {
+            self.threads[READER].at = At::Keep;
         }
     }
 
@@ -238,8 +239,8 @@ impl State {
         if self.leader == NONE && self.has_news() {
             match self.waiters.last() {
                 Some(waiter) => self.threads[waiter].token = true,
-                None if self.is(Change::KeeperNotTold) => {}
-                None => self.tell_keeper(),
+                None if self.is(Change::ReaderNotNotified) => {}
+                None => self.notify_reader(),
             }
         }
     }
@@ -259,10 +260,10 @@ impl State {
         }
     }
 
-    /// Whether who waits for it has what it wants; in a callback also, that it can call those of that result itself.
+    /// Whether the result that this thread waits for is there. In a callback also if its callbacks can be called here.
     fn is_there(&self, me: usize) -> bool {
         let step = self.steps[self.threads[me].aim as usize];
-        let runs = me == CALLER && !self.is(Change::CallerWaitsForTheCaller);
+        let runs = me == CALLBACK_THREAD && !self.is(Change::CallbackThreadWaitsForItself);
         step == Step::Done || runs && step == Step::Came
     }
 
@@ -281,7 +282,7 @@ impl State {
     fn go_on(&mut self, me: usize) {
         let t = &mut self.threads[me];
         if t.result == NONE {
-            // The caller, which has settled one: the callback in which it was goes on, and ends.
+            // The callback thread, which has settled one: the callback in which it was goes on, and ends.
             t.at = if self.calling.1 > 0 { At::Settled } else { At::Call };
         } else {
             t.at = At::Release;
@@ -350,10 +351,10 @@ impl State {
             At::Park => return,
             At::Until => {
                 let is_over = match me {
-                    KEEPER => !self.has_news(),
+                    READER => !self.has_news(),
                     _ => self.is_there(me),
                 };
-                if !is_over && me != KEEPER {
+                if !is_over && me != READER {
                     self.register(me);
                 }
                 self.threads[me].at = if is_over { At::Unlead } else { At::Read };
@@ -384,8 +385,8 @@ impl State {
             },
             At::CallBack => {
                 self.callbacks.push(t.result as usize);
-                if self.threads[CALLER].at == At::Asleep {
-                    self.threads[CALLER].at = At::Call;
+                if self.threads[CALLBACK_THREAD].at == At::Asleep {
+                    self.threads[CALLBACK_THREAD].at = At::Call;
                 }
                 self.threads[me].at = At::Unpark;
             }
@@ -409,7 +410,7 @@ impl State {
             }
             At::Unlead => {
                 self.leader = NONE;
-                self.threads[me].at = if me == KEEPER { At::Keep } else { At::Leave };
+                self.threads[me].at = if me == READER { At::Keep } else { At::Leave };
             }
             At::Leave => {
                 if let Some(at) = self.waiters.items().iter().position(|waiter| *waiter == me as u8)
@@ -420,8 +421,8 @@ impl State {
                 if !self.is(Change::LeavesWithoutHandingOn) {
                     self.hand_on();
                 }
-                self.threads[me].at = if me == CALLER { At::Settle } else { At::Nothing };
-                self.threads[me].result = if me == CALLER { t.aim } else { NONE };
+                self.threads[me].at = if me == CALLBACK_THREAD { At::Settle } else { At::Nothing };
+                self.threads[me].result = if me == CALLBACK_THREAD { t.aim } else { NONE };
                 self.threads[me].aim = NONE;
             }
             At::Keep if self.leader == NONE && self.has_news() => self.lead(me),
@@ -497,9 +498,19 @@ impl Model for State {
         let registered = self.registered.iter().fold(steps, |key, set| key << 6 | u64::from(*set));
         let lists = self.waiters.key() << 32 | self.callbacks.key() << 16 | self.calling.key();
         let thread = |thread: usize| self.threads[thread].key();
-        // Workers are always at work, and the crew has nothing in its hands.
-        let crew = thread(CREW) >> 30;
-        (sets, registered, lists, self.ring.key(), crew, thread(0), thread(1), thread(KEEPER), thread(CALLER))
+        // Workers are always at work, and the supervisor has nothing in its hands.
+        let supervisor = thread(SUPERVISOR) >> 30;
+        (
+            sets,
+            registered,
+            lists,
+            self.ring.key(),
+            supervisor,
+            thread(0),
+            thread(1),
+            thread(READER),
+            thread(CALLBACK_THREAD),
+        )
     }
 
     fn step(&self, thread: usize, out: &mut Vec<Self>) {
@@ -508,11 +519,11 @@ impl Model for State {
     }
 
     fn mishap(&self, thread: usize, out: &mut Vec<Self>) {
-        if thread == WORKERS && self.kills > 0 && self.threads[CREW].at == At::Watch && self.deaths == 0 {
+        if thread == WORKERS && self.kills > 0 && self.threads[SUPERVISOR].at == At::Watch && self.deaths == 0 {
             let mut n = *self;
             n.kills -= 1;
             n.lost = std::mem::take(&mut n.open);
-            n.threads[CREW].at = At::Tell;
+            n.threads[SUPERVISOR].at = At::Tell;
             out.push(n);
         }
     }

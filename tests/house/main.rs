@@ -1,4 +1,4 @@
-//! The rules of the house: who may use whom, where things stand, and how they are called.
+//! The rules of the house: which room may use which, where things stand, and their names.
 
 mod errors;
 mod rooms;

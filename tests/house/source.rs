@@ -274,7 +274,7 @@ impl House {
             .find_map(|glob| self.resolve(&[glob.as_slice(), &path[known..]].concat(), depth + 1))
     }
 
-    /// Which files each file uses. A re-export by itself is no use, and nobody uses the crate's root.
+    /// Which files each file uses. A re-export by itself is no use, and no file uses the crate's root.
     pub fn arrows(&self) -> Vec<BTreeSet<usize>> {
         let of = |(i, file): (usize, &File)| {
             let uses = file.uses.iter().filter(|used| !used.is_export);

@@ -1,4 +1,4 @@
-//! Arrays, their parts, and bare locks: a process that dies with the lock leaves a mark until somebody repairs.
+//! Arrays, their parts, and bare locks: a process that dies with the lock leaves a mark until a process repairs.
 
 use super::common::{Flags, die_after, patience, warm_up, watch};
 use super::stepper::{Kill, Scenario, Watched, World};
@@ -15,7 +15,7 @@ const OLD: [u64; LEN] = [1; LEN];
 /// What a repair leaves.
 const GOOD: u64 = 9;
 
-/// What a lock says after the kill: `None` if it was taken, else who is said to have died with it.
+/// What a lock says after the kill: `None` if it was taken, else the process that it names as dead.
 pub fn victim_of<G>(kill: &mut Kill, answer: Result<G, LockTimeoutError>) -> Option<u32> {
     match answer {
         Ok(_) => None,
@@ -50,7 +50,7 @@ enum Target {
     Item,
 }
 
-/// A lock of some kind, with nobody else around.
+/// A lock of some kind, that no other process uses.
 struct Quiet {
     target: Target,
     flags: Flags,
@@ -99,7 +99,7 @@ impl Quiet {
         Ok(runs)
     }
 
-    /// The parts and the whole must agree on who died.
+    /// The parts and the whole must agree on which process died.
     fn check_family(&self, kill: &mut Kill, mark: Option<u32>) {
         let whole = victim_of(kill, self.array.lock_timeout(patience()));
         let each: Vec<_> = self.parts.iter().map(|part| victim_of(kill, part.lock_timeout(patience()))).collect();
@@ -197,7 +197,7 @@ impl World for Quiet {
     }
 }
 
-/// Somebody died with the lock; the victim repairs, then unlocks.
+/// A process died with the lock; the victim repairs, then unlocks.
 struct Repair {
     target: Target,
     first: u32,

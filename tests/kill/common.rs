@@ -48,7 +48,7 @@ pub fn put_to_bed(flags: &Flags, sleepers: &[Survivor]) {
     see_asleep(flags, sleepers);
 }
 
-/// The same for sleepers who say themselves that it is time.
+/// The same for sleepers that set the flag themselves.
 pub fn see_asleep(flags: &Flags, sleepers: &[Survivor]) {
     flags.wait_for(BEDTIME);
     for sleeper in sleepers {
@@ -106,7 +106,7 @@ impl Flags {
         self.get(which) != 0
     }
 
-    /// Waits without a futex, so that the waiter does not look like one who waits for a lock.
+    /// Waits without a futex, so that the waiter does not look like one that waits for a lock.
     pub fn wait_for(&self, which: usize) {
         let begun = Instant::now();
         while !self.is_set(which) {

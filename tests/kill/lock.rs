@@ -105,7 +105,7 @@ enum Night {
     Barged,
     /// The same, and the victim's time is up before it runs.
     BargedAndLate,
-    /// Nobody unlocks until the victim's time is up.
+    /// No thread unlocks until the victim's time is up.
     TimeOut,
 }
 
@@ -208,7 +208,7 @@ struct TwoUnlockers {
 impl TwoUnlockers {
     fn new() -> Self {
         let (flags, value) = (Flags::new(), boxed_value());
-        // A waiter that is killed in its sleep leaves W, with nobody behind it.
+        // A waiter that is killed in its sleep leaves W, with no other waiter.
         let mut waiter = [sleeper(&flags, &value)];
         let lock_and_leave_w = || {
             let guard = value.lock().expect("a free lock");
@@ -225,7 +225,7 @@ impl TwoUnlockers {
     }
 
     fn finish_first(&mut self) {
-        const CALLS: usize = 8; // the second wake, and the stop behind the operation
+        const CALLS: usize = 8; // the second wake, and the stop after the operation
         for _ in 0..CALLS {
             if !self.first.finished() {
                 self.first.run_to_call();
@@ -266,7 +266,7 @@ struct Inherit {
 impl Inherit {
     fn new() -> Self {
         let (flags, value) = (Flags::new(), boxed_value());
-        // Two sleepers: the death of the holder wakes the first, whom the victim may overtake.
+        // Two sleepers: the death of the holder wakes the first, which the victim may overtake.
         let sleepers: Vec<_> = (0..2).map(|_| sleeper(&flags, &value)).collect();
         die_after(|| {
             std::mem::forget(value.lock());

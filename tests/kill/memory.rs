@@ -1,8 +1,8 @@
 //! Making, cloning and dropping objects in an arena that another process uses too: whatever is killed, that one goes
 //! on, no block is given out twice, and all blocks of the dead come back.
 
+use super::arena_peer::{ArenaPeer, Block, DONE, Large, Meanwhile, Order, Small, complain, place};
 use super::common::{Flags, address};
-use super::keeper::{Block, DONE, Keeper, Large, Meanwhile, Order, Small, complain, place};
 use super::stepper::{Kill, Scenario, Watched, World};
 use crossproc::transfer;
 
@@ -25,7 +25,7 @@ enum Deed {
 struct Arena<B> {
     deed: Deed,
     capacity: u64,
-    keeper: Keeper,
+    peer: ArenaPeer,
     meanwhile: Meanwhile,
     anchor: Option<B>,
     flags: Flags,
@@ -35,11 +35,11 @@ impl<B: Block> Arena<B> {
     fn scenario(name: &str, deed: Deed) -> Scenario {
         let capacity = std::cell::OnceCell::new();
         Scenario::new(format!("memory/{name}"), move || {
-            let capacity = *capacity.get_or_init(Keeper::capacity::<B>);
-            let mut keeper = Keeper::start::<B>();
-            assert_eq!(keeper.ask(Order::SendAnchor), Some(DONE), "the anchor cannot be sent");
+            let capacity = *capacity.get_or_init(ArenaPeer::capacity::<B>);
+            let mut peer = ArenaPeer::start::<B>();
+            assert_eq!(peer.ask(Order::SendAnchor), Some(DONE), "the anchor cannot be sent");
             let (meanwhile, flags) = (Meanwhile::default(), Flags::new());
-            Arena::<B> { deed, capacity, keeper, meanwhile, anchor: None, flags }
+            Arena::<B> { deed, capacity, peer, meanwhile, anchor: None, flags }
         })
     }
 
@@ -55,12 +55,12 @@ impl<B: Block> Arena<B> {
 
 impl<B: Block> World for Arena<B> {
     fn prepare(&mut self) {
-        let stream = self.keeper.stream.as_ref().expect("the tester drops only its own");
+        let stream = self.peer.stream.as_ref().expect("the tester drops only its own");
         let anchor: B = transfer::recv(stream).expect("the anchor was sent");
         self.flags.put(BEGIN, address(&anchor) as u64 - (place(&anchor) - 1));
         if self.deed == Deed::Warm {
             drop((B::make(1), B::make(1)));
-            assert!(self.keeper.ask(Order::Fill).is_some(), "the keeper cannot fill the rest");
+            assert!(self.peer.ask(Order::Fill).is_some(), "the peer cannot fill the rest");
         }
         self.anchor = Some(anchor);
     }
@@ -78,22 +78,22 @@ impl<B: Block> World for Arena<B> {
     }
 
     fn watched(&self) -> Vec<Watched> {
-        self.keeper.watched()
+        self.peer.watched()
     }
 
     fn before_kill(&mut self) {
         let (live, dropping) = (self.flags.get(LIVE), self.flags.is_set(DROPPING));
         let in_use = live != 0 && !dropping;
-        self.keeper.forbid(if in_use { live - self.flags.get(BEGIN) + 1 } else { 0 });
-        self.keeper.fill_meanwhile(&mut self.meanwhile);
+        self.peer.forbid(if in_use { live - self.flags.get(BEGIN) + 1 } else { 0 });
+        self.peer.fill_meanwhile(&mut self.meanwhile);
     }
 
     fn check(&mut self, kill: &mut Kill) {
         if let Some(answer) = self.meanwhile.answer {
             complain(kill, "before the kill", answer);
         }
-        self.keeper.forbid(0);
-        let blocks = self.keeper.fill(kill, "after the kill");
+        self.peer.forbid(0);
+        let blocks = self.peer.fill(kill, "after the kill");
         let wanted = self.capacity;
         kill.demand(blocks == wanted, format!("{blocks} of {wanted} blocks came back"));
     }

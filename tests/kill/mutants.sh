@@ -20,7 +20,7 @@ work=${MUTANTS_DIR:-$root/target/mutants}
 jobs=${MUTANTS_JOBS:-2}
 # A survivor that has not finished after half a second never will; ten violations are proof enough.
 patience=${KILL_PATIENCE_MS:-500}
-export KILL_ENOUGH="${KILL_ENOUGH:-10}"
+export KILL_ENOUGH="${KILL_ENOUGH:-10}" KILL_JOBS=1
 export CARGO_INCREMENTAL=1 CARGO_TERM_COLOR=never
 
 scenarios_of() {

@@ -1,4 +1,4 @@
-//! Names: one is there with its whole content or not at all, and nothing that the dead left is in anybody's way.
+//! Names: one is there with its whole content or not at all, and nothing that a dead process left is in the way.
 
 use super::common::{Flags, die_after};
 use super::stepper::{Kill, Scenario, Strategy, World};
@@ -92,7 +92,7 @@ impl Site {
             }
             Err(error) => kill.demand(false, format!("a new create: {error}")),
         }
-        kill.demand(!self.exists(), "the name stays behind its last user");
+        kill.demand(!self.exists(), "the name stays after its last user");
     }
 }
 
@@ -135,7 +135,7 @@ impl World for Site {
         if there && self.deed == Deed::CreateToStay {
             kill.demand(self.named().remove().is_ok(), "it cannot be removed");
         }
-        kill.demand(!self.exists(), "the name stays behind its last user");
+        kill.demand(!self.exists(), "the name stays after its last user");
         self.check_create(kill);
     }
 }

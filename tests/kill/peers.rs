@@ -1,18 +1,18 @@
-//! Messages with others about: whether those who sleep hear of what there is, and what becomes of those who are at
+//! Messages with other processes at work: whether sleepers are woken for what there is, and what becomes of those at
 //! work, or alone.
 
 use super::common::{BEDTIME, Flags, demand_all, eventually, put_to_bed, see_asleep};
-use super::mail::{DOORS_AT, Deed, HEAD_AT, LETTER, LONG, Line, MINE, SHORT, Seen};
-use super::mail::{act, demand_works, elsewhere};
+use super::message::{Deed, HEAD_AT, LONG, Line, MINE, SHORT, SPILLED, Seen, WAIT_QUEUES_AT};
+use super::message::{act, demand_works, elsewhere};
 use super::stepper::{Kill, Scenario, Stop, Survivor, Victim, Watched, World, asleep};
 use crossproc::{Pipe, Receiver, RecvError, SendError, Sender, transfer};
 use std::os::unix::net::UnixStream;
 
 /// The victim was killed, or has what it was to have.
 const KILLED: usize = 1;
-/// What is counted as written to the area, and of letters.
-const BYTES_AT: usize = DOORS_AT + 128 + 8;
-const LETTERS_AT: usize = DOORS_AT + 128 + 24;
+/// What is counted as written to the area, and of spilled messages.
+const BYTES_AT: usize = WAIT_QUEUES_AT + 128 + 8;
+const SPILLED_AT: usize = WAIT_QUEUES_AT + 128 + 24;
 
 /// The victim does something that others sleep for: they want messages (0), or to know of one (1), or room for those of
 /// some lengths.
@@ -32,7 +32,7 @@ impl Watchers {
         before: &'static [Seen],
         wishes: &'static [usize],
     ) -> Scenario {
-        Scenario::new(format!("mail/{name}"), move || {
+        Scenario::new(format!("message/{name}"), move || {
             let (line, mut sleepers) = (line(), Vec::new());
             before.iter().for_each(|message| line.put(*message));
             for (i, length) in wishes.iter().enumerate() {
@@ -135,19 +135,19 @@ struct Between {
 
 impl Between {
     fn scenario(name: &str, length: usize, counted: usize) -> Scenario {
-        Scenario::new(format!("mail/{name}"), move || {
+        Scenario::new(format!("message/{name}"), move || {
             let line = Line::pipe();
             let message = (MINE, length);
             let prepare = || {
                 super::common::warm_up();
-                // So that it has looked who receives.
+                // So that it has looked which processes receive.
                 line.put((1, SHORT));
                 line.put((2, SHORT));
             };
             let mut first = Victim::start(prepare, |()| line.put(message));
             let blocks = line.blocks();
-            while length == LETTER && line.blocks() == blocks {
-                assert_eq!(first.run_to_call(), Stop::Call, "it writes its letter");
+            while length == SPILLED && line.blocks() == blocks {
+                assert_eq!(first.run_to_call(), Stop::Call, "it writes its spilled message");
             }
             while line.word(counted) == 0 {
                 assert!(matches!(first.step(), Stop::Trap | Stop::Call), "it counts its message");
@@ -176,7 +176,7 @@ impl World for Between {
         kill.committed(taken);
         // Whoever is next takes the lock over.
         let mut content = Vec::new();
-        if !elsewhere(kill, "nobody can receive", || {
+        if !elsewhere(kill, "no process can receive", || {
             let wanted = if taken { 2 } else { 1 };
             (self.line.get() == (wanted, SHORT)).into()
         }) {
@@ -192,7 +192,7 @@ impl World for Between {
             }
         }
         kill.demand(self.first.finished(), "the sender does not come to its end");
-        // More than has room: what comes behind must not lie where the first one is.
+        // More than has room: what comes after it must not lie where the first one is.
         let (line, length) = (&self.line, self.message.1);
         let count = 2 + (4096 / length) as u8;
         let mut more = Survivor::start(|| {
@@ -212,7 +212,7 @@ impl World for Between {
     }
 }
 
-/// The last holder of one side, which is the victim, goes, and somebody sleeps on the other side.
+/// The last holder of one side, which is the victim, goes, and a thread sleeps on the other side.
 struct Leaver {
     sends: bool,
     sleeper: Vec<Survivor>,
@@ -224,7 +224,7 @@ struct Leaver {
 
 impl Leaver {
     fn scenario(name: &str, sends: bool) -> Scenario {
-        Scenario::new(format!("mail/{name}"), move || {
+        Scenario::new(format!("message/{name}"), move || {
             let (flags, (near, stream)) = (Flags::new(), UnixStream::pair().expect("a pair of sockets"));
             // It is on its own side only, and the tester on none.
             let sleeper = Survivor::start(|| match sends {
@@ -283,7 +283,7 @@ impl World for Leaver {
     }
 }
 
-/// The only holder of one side, which is the victim, has it from a message, and somebody slept on the other side
+/// The only holder of one side, which is the victim, has it from a message, and a thread slept on the other side
 /// before.
 struct Comer {
     sends: bool,
@@ -294,7 +294,7 @@ struct Comer {
 
 impl Comer {
     fn scenario(name: &str, sends: bool) -> Scenario {
-        Scenario::new(format!("mail/{name}"), move || {
+        Scenario::new(format!("message/{name}"), move || {
             let pair = || UnixStream::pair().expect("a pair of sockets");
             let (flags, (near, stream), (message, to_victim)) = (Flags::new(), pair(), pair());
             let sleeper = Survivor::start(|| match sends {
@@ -352,12 +352,18 @@ pub fn scenarios() -> Vec<Scenario> {
         Watchers::scenario("put-one-receiver", Line::queue, Put(LONG), &[], &[0]),
         Watchers::scenario("put-two-receivers", Line::pipe, Put(LONG), &[], &[0, 0]),
         Watchers::scenario("put-poller-and-receiver", Line::pipe, Put(LONG), &[], &[1, 0]),
-        Watchers::scenario("put-letter-two-receivers", Line::pipe, Put(LETTER), &[], &[0, 0]),
+        Watchers::scenario("put-spilled-two-receivers", Line::pipe, Put(SPILLED), &[], &[0, 0]),
         Watchers::scenario("get-one-sender", Line::pipe, Get, &[(1, 1900), (2, 1900)], &[500]),
         Watchers::scenario("get-two-senders", Line::pipe, Get, &[(1, 1900), (2, 1900)], &[3000, 500]),
-        Watchers::scenario("get-letter-two-senders", Line::pipe, Get, &[(1, LETTER), (2, SHORT)], &[LETTER, LETTER]),
+        Watchers::scenario(
+            "get-spilled-two-senders",
+            Line::pipe,
+            Get,
+            &[(1, SPILLED), (2, SHORT)],
+            &[SPILLED, SPILLED],
+        ),
         Between::scenario("get-during-put", LONG, BYTES_AT),
-        Between::scenario("get-during-letter", LETTER, LETTERS_AT),
+        Between::scenario("get-during-spilled", SPILLED, SPILLED_AT),
         Leaver::scenario("sender-leaves", true),
         Leaver::scenario("receiver-leaves", false),
         Comer::scenario("sender-comes", true),

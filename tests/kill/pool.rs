@@ -1,5 +1,5 @@
 //! A pool's workers: an input is worked at once, or died with its worker and is said to have; what had a result keeps
-//! it, what was not begun is worked at by somebody else.
+//! it, what was not begun is done by another worker.
 
 use super::common::{patience, warm_up, watch};
 use super::stepper::{Kill, Scenario, Shared, Strategy, Survivor, Watched, World};

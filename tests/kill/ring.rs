@@ -1,6 +1,6 @@
-//! Queues: what a killed producer, consumer or closer leaves, and whether those who sleep hear of what there is.
+//! Queues: what a killed producer, consumer or closer leaves, and whether sleepers are woken for what there is.
 //!
-//! The worlds look at the queue without calling it as long as they wait for somebody to be woken: a call would wake
+//! The worlds look at the queue without calling it as long as they wait for a sleeper to be woken: a call would wake
 //! too.
 
 use super::common::{BEDTIME, Flags, address, demand_all, eventually, patience, put_to_bed, watch};
@@ -8,7 +8,7 @@ use super::stepper::{Asleep, Kill, Scenario, Stop, Strategy, Survivor, Victim, W
 use crossproc::SimpleQueue;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
-/// Locks, doors and the slots of the queues here.
+/// Locks, wait queues and the slots of the queues here.
 const BYTES: usize = 256;
 /// Where the tail's side says that the queue is closed.
 const CLOSED_AT: usize = 40;
@@ -51,13 +51,13 @@ fn producer(flags: &Flags, queue: &Queue) -> Survivor {
     })
 }
 
-/// The queue works for everybody.
+/// The queue works for all processes.
 fn demand_works(kill: &mut Kill, queue: &Queue) {
     let seen = (queue.try_put(7), queue.len(), queue.try_get(), queue.is_empty());
     kill.demand(seen == (Ok(()), 1, Ok(7), true), format!("the queue does not work: {seen:?}"));
 }
 
-/// What the victim does, with nobody else about.
+/// What the victim does, with no other process at work.
 #[derive(Clone, Copy, PartialEq)]
 enum Deed {
     Put,
@@ -179,7 +179,7 @@ impl World for Watchers {
             Deed::Get => drop(self.queue.get()),
             Deed::GetMany => drop(self.queue.get_many(2)),
             Deed::Close => self.queue.close(),
-            Deed::TryPutFull | Deed::TryGetEmpty => unreachable!("nobody sleeps for that"),
+            Deed::TryPutFull | Deed::TryGetEmpty => unreachable!("no thread sleeps for that"),
         }
     }
 
@@ -423,7 +423,7 @@ impl World for Holder {
         self.flags.set(BEDTIME);
         // They wait for the lock, or they are through.
         let waits = |other: &Survivor| other.has_result() || asleep(other.pid());
-        assert!(eventually(|| self.others.iter().all(waits)), "somebody neither waits nor is through");
+        assert!(eventually(|| self.others.iter().all(waits)), "a process neither waits nor has ended its call");
     }
 
     fn check(&mut self, kill: &mut Kill) {

@@ -1,5 +1,5 @@
 //! The start of a child: whoever of parent, server and child is killed, the function ran once or not at all, and once
-//! if anybody was told so; nobody is left, nothing is taken for ever.
+//! if the parent was told so; no process is left, and nothing stays taken.
 
 use super::common::{Flags, watch};
 use super::stepper::{Asleep, Kill, Scenario, Strategy, Watched, World};
@@ -48,7 +48,7 @@ fn left() -> Vec<i32> {
         .collect()
 }
 
-/// Waits until nobody is left of a world; what is left after that is a violation, and ends here.
+/// Waits until no process is left of a world; what is left after that is a violation, and ends here.
 fn demand_nobody(kill: &mut Kill) {
     let begun = Instant::now();
     let mut others = left();
@@ -199,7 +199,7 @@ impl World for Server {
                 demand_count(kill, &self.count, 1, 1);
             }
             Ok(None) => {
-                kill.demand(!kill.finished, "an order that was answered is nobody's");
+                kill.demand(!kill.finished, "a request that was answered has no child");
                 // The order goes to another; the first must never come.
                 *self.count.lock().expect("the count's lock") += 1;
                 demand_nobody(kill);

@@ -15,7 +15,7 @@
 //! is a place to aim at: what counts as acknowledged is only the victim's own "done" flag.
 //!
 //! A victim that sleeps in a futex stops there: [`World::victim_asleep`] either wakes it, and the
-//! stepping goes on behind the system call, or leaves it, and it is killed in its sleep. With
+//! stepping goes on after the system call, or leaves it, and it is killed in its sleep. With
 //! [`Scenario::after_wake`] the stepping starts only when the victim has slept and was woken.
 //!
 //! Single steps make load-linked/store-conditional loops fail for ever: on aarch64 the processor

@@ -1,17 +1,17 @@
-//! Tasks: each is done once or comes back once, whoever is killed; and who joins hears of the last.
+//! Tasks: each is done once or comes back once, whichever process is killed; and joiners are woken by the last.
 
 use super::common::{BEDTIME, Flags, address, demand_all, die_after, eventually, patience, put_to_bed, watch};
-use super::mail::elsewhere;
+use super::message::elsewhere;
 use super::stepper::{Kill, Scenario, Survivor, Watched, World};
 use crossproc::{JoinableQueue, Task};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-/// Sides of the ring; behind the table of the satchel its doors, and how many tasks are done.
+/// Sides of the ring; behind the table of the fd store its wait queues, and how many tasks are done.
 const SIDES: usize = 256;
-const DOORS_AT: usize = SIDES + 6208;
-const DOORS: usize = 1024;
-const DONE_AT: usize = DOORS_AT + 32;
+const WAIT_QUEUES_AT: usize = SIDES + 6208;
+const WAIT_QUEUES: usize = 1024;
+const DONE_AT: usize = WAIT_QUEUES_AT + 32;
 
 type Item = Vec<u8>;
 type Tasks = JoinableQueue<Item>;
@@ -72,7 +72,7 @@ impl Worker {
         Scenario::new(format!("task/{name}"), move || Self::new(deed, length, items, joiners))
     }
 
-    /// How many tasks are done, without a call, which would wake somebody.
+    /// How many tasks are done, without a call, which would wake a sleeper.
     fn done(&self) -> u64 {
         // SAFETY: a word of the queue's memory, which the world keeps mapped.
         unsafe { &*((address(&self.queue) + DONE_AT) as *const AtomicU64) }.load(SeqCst)
@@ -93,7 +93,7 @@ impl Worker {
 impl World for Worker {
     fn prepare(&mut self) {
         super::common::warm_up();
-        // There is one more holder: who sleeps looks who it is.
+        // There is one more holder: sleepers check which.
         drop(self.queue.clone());
         match self.deed {
             Deed::Take | Deed::TakeAgain => {}
@@ -113,8 +113,8 @@ impl World for Worker {
 
     fn watched(&self) -> Vec<Watched> {
         // SAFETY: inside the queue's object, which the world keeps mapped.
-        let doors = unsafe { Watched::new((address(&self.queue) + DOORS_AT) as *const u8, DOORS) };
-        vec![watch(&self.queue, SIDES), doors]
+        let wait_queues = unsafe { Watched::new((address(&self.queue) + WAIT_QUEUES_AT) as *const u8, WAIT_QUEUES) };
+        vec![watch(&self.queue, SIDES), wait_queues]
     }
 
     fn check(&mut self, kill: &mut Kill) {
@@ -122,7 +122,7 @@ impl World for Worker {
             self.check_got(kill);
             return;
         }
-        // Who joins hears of it without a call by anybody, if it was the last.
+        // Joiners are woken without a call by any process, if it was the last.
         let is_over = !self.joiners.is_empty() && (kill.finished && self.deed == Deed::Done || self.done() == 1);
         if is_over {
             demand_all(kill, &mut self.joiners);
@@ -216,7 +216,7 @@ impl World for Heirs {
     fn prepare(&mut self) {
         self.worker.prepare();
         put_to_bed(&self.flags, &self.heirs);
-        // Who sleeps looks who holds the queue.
+        // Sleepers check which processes hold the queue.
         drop(self.worker.queue.clone());
     }
 
@@ -233,7 +233,7 @@ impl World for Heirs {
         const NEW: u64 = 9 << 8 | 1;
         let has_result = |heir: &Survivor| heir.has_result();
         let settled = eventually(|| self.heirs.iter().any(has_result) || self.worker.done() == 1);
-        kill.demand(settled, "a task came back, and who works sleeps");
+        kill.demand(settled, "a task came back, and a worker sleeps");
         kill.recovered();
         let queue = &self.worker.queue;
         let count = self.heirs.len();

@@ -1,8 +1,8 @@
 //! Handles in messages: whoever of the two is killed, at most the one block on its way is kept, nothing in use is given
 //! out, and the receiver has a handle that works, or an error.
 
+use super::arena_peer::{ArenaPeer, Block, DONE, GONE, Large, Meanwhile, Order, PAYLOAD, Small, complain, place};
 use super::common::{Flags, address};
-use super::keeper::{Block, DONE, GONE, Keeper, Large, Meanwhile, Order, PAYLOAD, Small, complain, place};
 use super::stepper::{Kill, Scenario, Watched, World};
 use crossproc::transfer;
 
@@ -21,7 +21,7 @@ enum Role {
 struct Journey<B> {
     role: Role,
     capacity: u64,
-    keeper: Keeper,
+    peer: ArenaPeer,
     meanwhile: Meanwhile,
     anchor: Option<B>,
     payload: Option<B>,
@@ -31,35 +31,37 @@ struct Journey<B> {
 impl<B: Block> Journey<B> {
     fn scenario(name: &str, role: Role) -> Scenario {
         let capacity = std::cell::OnceCell::new();
-        Scenario::new(format!("travel/{name}"), move || Self::new(role, *capacity.get_or_init(Keeper::capacity::<B>)))
+        Scenario::new(format!("travel/{name}"), move || {
+            Self::new(role, *capacity.get_or_init(ArenaPeer::capacity::<B>))
+        })
     }
 
     fn new(role: Role, capacity: u64) -> Self {
-        let (mut keeper, flags) = (Keeper::start::<B>(), Flags::new());
+        let (mut peer, flags) = (ArenaPeer::start::<B>(), Flags::new());
         if role != Role::Stranger {
-            assert_eq!(keeper.ask(Order::SendAnchor), Some(DONE), "the anchor cannot be sent");
+            assert_eq!(peer.ask(Order::SendAnchor), Some(DONE), "the anchor cannot be sent");
         }
         if role != Role::Sender {
-            assert_eq!(keeper.ask(Order::SendPayload), Some(DONE), "the payload cannot be sent");
-            flags.put(PLACE, keeper.ask(Order::Locate).expect("the keeper answers"));
+            assert_eq!(peer.ask(Order::SendPayload), Some(DONE), "the payload cannot be sent");
+            flags.put(PLACE, peer.ask(Order::Locate).expect("the peer answers"));
         }
         let meanwhile = Meanwhile::default();
-        Journey { role, capacity, keeper, meanwhile, anchor: None, payload: None, flags }
+        Journey { role, capacity, peer, meanwhile, anchor: None, payload: None, flags }
     }
 
     fn receive(&self) -> B {
-        let stream = self.keeper.stream.as_ref().expect("the tester drops only its own");
+        let stream = self.peer.stream.as_ref().expect("the tester drops only its own");
         transfer::recv(stream).expect("a message is there")
     }
 
     /// What the survivor got of the victim's message.
     fn check_receiver(&mut self, kill: &mut Kill) -> bool {
-        let answer = self.keeper.ask(Order::Receive);
+        let answer = self.peer.ask(Order::Receive);
         kill.demand(matches!(answer, Some(DONE | GONE)), format!("the receiver got no answer, or rubbish: {answer:?}"));
         kill.demand(!kill.finished || answer == Some(DONE), "a message that was sent is lost");
         kill.committed(answer == Some(DONE));
         if answer == Some(DONE) {
-            let place = self.keeper.ask(Order::Locate).unwrap_or(0);
+            let place = self.peer.ask(Order::Locate).unwrap_or(0);
             kill.demand(place == self.flags.get(PLACE), "the handle leads elsewhere");
         }
         answer == Some(DONE)
@@ -80,7 +82,7 @@ impl<B: Block> World for Journey<B> {
 
     fn operation(&mut self) {
         if self.role == Role::Sender {
-            let stream = self.keeper.stream.as_ref().expect("the tester drops only its own");
+            let stream = self.peer.stream.as_ref().expect("the tester drops only its own");
             let payload = self.payload.as_ref().expect("made before");
             transfer::send(stream, payload).expect("the message is sent");
             return;
@@ -93,23 +95,23 @@ impl<B: Block> World for Journey<B> {
     }
 
     fn watched(&self) -> Vec<Watched> {
-        self.keeper.watched()
+        self.peer.watched()
     }
 
     fn before_kill(&mut self) {
-        self.keeper.stream = None;
+        self.peer.stream = None;
         let in_use = !self.flags.is_set(DROPPING);
-        self.keeper.forbid(if in_use { self.flags.get(PLACE) } else { 0 });
-        self.keeper.fill_meanwhile(&mut self.meanwhile);
+        self.peer.forbid(if in_use { self.flags.get(PLACE) } else { 0 });
+        self.peer.fill_meanwhile(&mut self.meanwhile);
     }
 
     fn check(&mut self, kill: &mut Kill) {
         if let Some(answer) = self.meanwhile.answer {
             complain(kill, "before the kill", answer);
         }
-        self.keeper.forbid(0);
+        self.peer.forbid(0);
         let received = self.role == Role::Sender && self.check_receiver(kill);
-        let blocks = self.keeper.fill(kill, "after the kill");
+        let blocks = self.peer.fill(kill, "after the kill");
         let lost = self.capacity.wrapping_sub(blocks);
         kill.demand(lost <= 1, format!("{lost} blocks are lost"));
         kill.demand(lost == 0 || !received, "the block of a message that arrived is lost");

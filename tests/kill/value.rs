@@ -126,7 +126,7 @@ where
         let changes = !matches!(self.deed, Deed::Get | Deed::RollBack | Deed::Panic);
         let is_new = self.check_first(kill, kill.finished && changes);
         kill.demand(read == is_new, "reading and locking give different values");
-        kill.demand(!is_new || changes, "a change that nobody committed");
+        kill.demand(!is_new || changes, "a change that was not committed");
         kill.committed(is_new);
         match self.value.lock_timeout(patience()) {
             Ok(mut guard) => {

@@ -107,7 +107,7 @@ mod tests {
         let row =
             |name: &str, role, samples: &[f64]| Row { role, samples: samples.to_vec(), ..Row::new("g", name, "ns") };
         let rows = vec![row("c: ours", Role::Ours, ours), row("c: limit", Role::Limit, limit)];
-        Report { machine: Machine::this(), plan: Plan::new(true), rows, targets: vec![] }
+        Report { machine: Machine::this(), plan: Plan::new(true, false), rows, targets: vec![] }
     }
 
     fn change(base: &Report, new: &Report) -> Change {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p crossproc-bench -- list
-//! cargo run --release -p crossproc-bench -- run [GROUP..] [--quick] [--json FILE] [--targets]
+//! cargo run --release -p crossproc-bench -- run [GROUP..] [--quick] [--few-peers] [--json FILE] [--targets]
 //! cargo run --release -p crossproc-bench -- report FILE --out DIR
 //! cargo run --release -p crossproc-bench -- compare BASE NEW
 //! ```
@@ -78,6 +78,9 @@ struct RunArguments {
     /// Short and few repetitions: for ratios, roughly
     #[arg(long)]
     quick: bool,
+    /// Only what `compare` needs: our rows, and one of the others in each contest
+    #[arg(long)]
+    few_peers: bool,
     /// Judges the groups by their targets; the exit code is 1 when one is missed
     #[arg(long)]
     targets: bool,
@@ -114,7 +117,7 @@ fn run(arguments: &RunArguments) -> Result<ExitCode> {
     if let Some(doubt) = machine.doubt() {
         println!("note: {doubt}");
     }
-    let plan = Plan::new(arguments.quick);
+    let plan = Plan::new(arguments.quick, arguments.few_peers);
     let mut rows = Vec::new();
     for group in &groups {
         eprintln!("{}: {}", group.name, group.about);

@@ -3,6 +3,7 @@
 use crate::process::busy;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// How thoroughly to measure.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -16,14 +17,17 @@ pub struct Plan {
     pub contended_ms: u64,
     /// How often a disturbed repetition is done again.
     pub retries: usize,
+    /// Of the others, only those that a comparison of two runs needs.
+    #[serde(default)]
+    pub few_peers: bool,
 }
 
 impl Plan {
-    pub fn new(quick: bool) -> Self {
+    pub fn new(quick: bool, few_peers: bool) -> Self {
         if quick {
-            Plan { quick, repetitions: 5, batch_ms: 4, contended_ms: 60, retries: 1 }
+            Plan { quick, repetitions: 5, batch_ms: 4, contended_ms: 60, retries: 1, few_peers }
         } else {
-            Plan { quick, repetitions: 11, batch_ms: 25, contended_ms: 300, retries: 4 }
+            Plan { quick, repetitions: 11, batch_ms: 25, contended_ms: 300, retries: 4, few_peers }
         }
     }
 }
@@ -208,6 +212,9 @@ fn fitting(batch: u64, body: &mut impl FnMut(u64) -> Result<()>) -> Result<u64> 
 /// Runs every job once for warming up, then all of them in turns. The order changes from turn to turn, so that nobody
 /// always follows the same other one.
 pub fn interleave(group: &str, plan: &Plan, mut jobs: Vec<Job<'_>>) -> Result<Vec<Row>> {
+    if plan.few_peers {
+        keep_yardsticks(&mut jobs);
+    }
     let mut rows: Vec<Vec<Row>> = jobs.iter().map(|job| empty_rows(group, job)).collect();
     let n = jobs.len();
     for turn in 0..=plan.repetitions {
@@ -220,6 +227,29 @@ pub fn interleave(group: &str, plan: &Plan, mut jobs: Vec<Job<'_>>) -> Result<Ve
         }
     }
     Ok(rows.into_iter().flatten().collect())
+}
+
+/// Removes all jobs of others but one for each contest: the one that `Contest::yardstick` takes.
+fn keep_yardsticks(jobs: &mut Vec<Job<'_>>) {
+    let contest = |job: &Job<'_>| job.rows[0].0.split(": ").next().map(str::to_owned);
+    let mut best: HashMap<_, (u8, usize)> = HashMap::new();
+    for (at, job) in jobs.iter().enumerate() {
+        let rank = match job.role {
+            Role::Limit => 0,
+            Role::InProcess => 1,
+            Role::Peer => 2,
+            Role::Ours | Role::Detail => continue,
+        };
+        if job.run.is_ok() {
+            let best = best.entry(contest(job)).or_insert((rank, at));
+            *best = (*best).min((rank, at));
+        }
+    }
+    let mut at = 0;
+    jobs.retain(|job| {
+        at += 1;
+        matches!(job.role, Role::Ours | Role::Detail) || best.values().any(|(_, best)| *best == at - 1)
+    });
 }
 
 fn empty_rows(group: &str, job: &Job<'_>) -> Vec<Row> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// What went through.
 pub struct Traffic {
     pub items: u64,
-    /// From the first item behind the warm-up to the last consumer's end.
+    /// From the first item after the warm-up to the last consumer's end.
     pub seconds: f64,
     /// Context switches that the sides asked for: sleeps.
     pub sleeps: u64,

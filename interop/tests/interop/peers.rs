@@ -24,7 +24,7 @@ fn a_lock_of_raw_sync_stays_taken_for_ever() {
         held.reaches(1);
         assert!(lock.try_lock(Timeout::Val(Duration::from_millis(50))).is_err(), "the child has it");
         child.kill();
-        assert!(lock.try_lock(Timeout::Val(WHILE)).is_err(), "nobody has it, and nobody gets it");
+        assert!(lock.try_lock(Timeout::Val(WHILE)).is_err(), "no thread has it, and none gets it");
     });
 }
 

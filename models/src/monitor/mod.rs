@@ -1,41 +1,41 @@
 //! Exhaustive model of `sync::monitor`, with kills: every interleaving of a few threads that change a state under a
-//! lock, take seats, sleep and are woken, of the kernel's futex queues, and of SIGKILLs between any two accesses to
+//! lock, take records, sleep and are woken, of the kernel's futex queues, and of SIGKILLs between any two accesses to
 //! shared memory. It checks the algorithm, and needs nothing from the crate.
 //!
-//! Two plays are given on this stage: a *meeting* (`sync::rounds`, without actions), whose parties arrive and wait for
-//! the last one, and *calls* (`sync::waiters`), where some wait and others notify.
+//! Two plays are given on this stage: a *meeting* (`sync::barrier`, without actions), whose parties arrive and wait for
+//! the last one, and *calls* (`sync::condvar`), where some wait and others notify.
 //!
 //! What is modelled:
-//! * Lock, gate, number of changes, seats, what the play adds, and the pending slot. A step is one access to shared
-//!   memory or one system call, with two exceptions. The lock is taken in one step, by whoever can: how one waits for
-//!   it, is `ring_model`'s matter. What may be done again by the next one is one step: to bury the dead, and to derive
-//!   anew what can be derived.
+//! * Lock, event count, number of changes, records, what the play adds, and the pending slot. A step is one access to
+//!   shared memory or one system call, with two exceptions. The lock is taken in one step, by whoever can: how one
+//!   waits for it, is the model of the ring's matter. What may be done again by the next one is one step: to reap the dead, and
+//!   to derive anew what can be derived.
 //! * Sleep on several words, which are compared and queued one after the other.
-//! * The kernel. It wakes sleepers in any order. At a thread's death each seat with its number becomes DIED, and one
-//!   who sleeps on it is woken; then the same for the lock in the slot, where a lock without a number has one woken too
-//!   (the relay).
+//! * The kernel. It wakes sleepers in any order. At a thread's death each record with its number becomes DIED, and one
+//!   that sleeps on it is woken; then the same for the lock in the slot, where a lock without a number has one woken
+//!   too (the relay).
 //! * A budget of kills, and one of lapses: a sleeper that leaves the queues by itself and gives up.
 //!
-//! The gate and the number of changes are modelled without their counts: each thread knows whether they changed since
-//! it read them. That others arm the gate does not keep one from falling asleep here, as it does there: it has it look
-//! once more.
+//! The event count and the number of changes are modelled without their counts: each thread knows whether they changed
+//! since it read them. That others arm the event count does not keep one from falling asleep here, as it does there: it
+//! has it look once more.
 //!
 //! Invariants:
-//! 1. No stuck sleeper: when neither a thread nor the kernel can take a step, nobody sleeps who could go on, nor beside
-//!    a lock that a dead one left; and what each play adds.
+//! 1. No stuck sleeper: when neither a thread nor the kernel can take a step, no thread sleeps that could go on, or
+//!    beside a lock that a dead one left; and what each play adds.
 //! 2. Every run ends. (No state comes back on its own path.)
 //!
-//! Not modelled: weak memory, the backstop, a second turn of a thread, more than three who take part (some of what the
-//! monitor does is for a fourth), who waits for the lock, aborts and resets, a barrier without a free seat, the lock
-//! that a condition gives up (its guard is `lock_model`'s matter), seats that nobody has a word left to watch.
+//! Not modelled: weak memory, the backstop, a second turn of a thread, more than three that take part (some of what the
+//! monitor does is for a fourth), waits for the lock, aborts and resets, a barrier without a free record, the lock
+//! that a condition gives up (its guard is the model of the lock's matter), records that no thread has a word left to watch.
 
-mod calls;
-mod meeting;
+mod barrier;
+mod condition;
 mod stage;
 mod thread;
 
-use calls::{Aim::Notify, Aim::Wait, Calls};
-use meeting::Meeting;
+use barrier::Meeting;
+use condition::{Aim::Notify, Aim::Wait, Calls};
 use stage::{Change, Play, Stage};
 
 /// Explores one configuration: what threads come for, budgets of kills and lapses.
@@ -51,10 +51,10 @@ fn run<P: Play>(play: P, aims: &[P::Aim], mishaps: [u8; 2], change: Option<Chang
 
 fn meet(parties: u8, threads: usize, mishaps: [u8; 2], change: Option<Change>) -> Vec<&'static str> {
     println!("{parties} parties:");
-    run(Meeting::of(parties), &[meeting::Arrives; 3][..threads], mishaps, change)
+    run(Meeting::of(parties), &[barrier::Arrives; 3][..threads], mishaps, change)
 }
 
-fn call(aims: &[calls::Aim], mishaps: [u8; 2], change: Option<Change>) -> Vec<&'static str> {
+fn call(aims: &[condition::Aim], mishaps: [u8; 2], change: Option<Change>) -> Vec<&'static str> {
     run(Calls::default(), aims, mishaps, change)
 }
 
@@ -80,7 +80,7 @@ fn every_mistake_at_a_meeting_is_caught() {
     for (change, parties, threads, kills, rule) in [
         (Change::AsleepWithoutSlot, 3, 2, 1, "stuck"),
         (Change::ArrivalEmptiesSlot, 3, 2, 1, "stuck"),
-        (Change::SeatsUnwatched, 3, 2, 1, "stuck"),
+        (Change::ParticipantsUnwatched, 3, 2, 1, "stuck"),
         (Change::SlotEmptiedBeforePay, 2, 2, 1, "stuck"),
         (Change::NothingPaid, 2, 2, 0, "stuck"),
         (Change::ChangesNotCounted, 2, 2, 1, "stuck"),
@@ -88,7 +88,7 @@ fn every_mistake_at_a_meeting_is_caught() {
         (Change::PhaseIsAnnounced, 2, 2, 0, "stuck"),
         (Change::DiedLockNotPaid, 3, 3, 1, "stuck"),
         (Change::NotSettledAnew, 3, 3, 1, "stuck"),
-        (Change::BuriedBeforeSettled, 2, 3, 2, "cause"),
+        (Change::ReapedBeforeSettled, 2, 3, 2, "cause"),
     ] {
         assert!(meet(parties, threads, [kills, 0], Some(change)).contains(&rule), "{change:?}");
     }
@@ -96,7 +96,7 @@ fn every_mistake_at_a_meeting_is_caught() {
 
 #[test]
 fn every_mistake_with_calls_is_caught() {
-    for change in [Change::SeatsUnwatched, Change::NoGuardian, Change::GrantGoesWithTheDead] {
+    for change in [Change::ParticipantsUnwatched, Change::NoGuardian, Change::GrantGoesWithTheDead] {
         assert!(call(&[Wait, Wait, Notify(1)], [1, 0], Some(change)).contains(&"lost"), "{change:?}");
     }
 }

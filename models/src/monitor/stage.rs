@@ -1,6 +1,6 @@
-//! The stage: threads, lock, gate, seats, and the kernel.
+//! The stage: threads, lock, event count, records, and the kernel.
 
-use super::thread::{At, CHANGES, DIED, GATE, LOCK, ORDER, Seat, THREADS, TID, Then, Thread, WAITERS};
+use super::thread::{At, CHANGES, DIED, EVENT_COUNT, LOCK, ORDER, Participant, THREADS, TID, Then, Thread, WAITERS};
 use crate::explore::Model;
 
 /// The step after a store under the lock.
@@ -21,9 +21,9 @@ pub enum Change {
     NothingPaid,
     ChangesNotCounted,
     ChangesComparedFirst,
-    SeatsUnwatched,
+    ParticipantsUnwatched,
     DiedLockNotPaid,
-    BuriedBeforeSettled,
+    ReapedBeforeSettled,
     NotSettledAnew,
     PhaseIsAnnounced,
     NoGuardian,
@@ -34,7 +34,7 @@ pub enum Change {
 pub trait Play: Copy + Default {
     type Aim: Copy + std::fmt::Debug + PartialEq;
     type Task: Copy + PartialEq;
-    /// A sleeper watches the seats in this state.
+    /// A sleeper watches the records in this state.
     const WATCHED: u8;
     /// The slot keeps the lock from a wait's first change on.
     const SLOT_STAYS: bool;
@@ -45,38 +45,38 @@ pub trait Play: Copy + Default {
     fn first(&self, aim: Self::Aim) -> Option<Self::Task>;
     /// Small numbers for both.
     fn codes(aim: Self::Aim, task: Option<Self::Task>) -> [u8; 2];
-    /// Whether the dead are buried before anything else.
-    fn buries_first(task: Self::Task) -> bool;
-    /// Whether one who waits can go on.
-    fn is_ready(&self, seat: &Seat) -> bool;
-    /// The owner of this seat is dead.
-    fn bury(&mut self, seats: &mut [Seat; THREADS], i: usize, change: Option<Change>);
+    /// Whether the dead are reaped before anything else.
+    fn reaps_first(task: Self::Task) -> bool;
+    /// Whether a waiter can go on.
+    fn is_ready(&self, participant: &Participant) -> bool;
+    /// The owner of this record is dead.
+    fn reap(&mut self, participants: &mut [Participant; THREADS], i: usize, change: Option<Change>);
     /// A holder of the lock died in a change.
-    fn recount(&mut self, seats: &mut [Seat; THREADS], change: Option<Change>);
-    /// How many of those who sleep could go on, and a token of what it is about.
+    fn recount(&mut self, participants: &mut [Participant; THREADS], change: Option<Change>);
+    /// How many of the sleepers could go on, and a token of what it is about.
     fn calls(&self, change: Option<Change>) -> (usize, u8);
     fn paid(&mut self, _: u8) {}
     /// Under the lock: the store of this number.
     fn work(stage: &mut Stage<Self>, i: usize, task: Self::Task, store: u8) -> Next<Self::Task>;
     /// A thread that waited goes on.
     fn go_on(stage: &mut Stage<Self>, i: usize);
-    /// The owner of this seat dies.
-    fn dies(&mut self, _: &Seat) {}
+    /// The owner of this record dies.
+    fn dies(&mut self, _: &Participant) {}
     fn key(&self) -> u128;
     /// The rule that this breaks.
     fn broken(&self) -> Option<&'static str> {
         None
     }
     /// The rule that is broken if this one sleeps for ever.
-    fn stuck(&self, seats: &[Seat; THREADS], i: usize) -> Option<&'static str>;
+    fn stuck(&self, participants: &[Participant; THREADS], i: usize) -> Option<&'static str>;
 }
 
 #[derive(Clone, Copy)]
 pub struct Stage<P: Play> {
     pub change: Option<Change>,
     lock: u8,
-    asleep: bool, // the gate's bit
-    pub seats: [Seat; THREADS],
+    asleep: bool, // the event count's bit
+    pub participants: [Participant; THREADS],
     kills: u8,
     lapses: u8,
     pub threads: [Thread<P>; THREADS],
@@ -89,7 +89,16 @@ impl<P: Play> Stage<P> {
         for (t, &aim) in threads.iter_mut().zip(aims) {
             *t = Thread { at: At::Begin, ..Thread::resting(Some(aim)) };
         }
-        Stage { change, lock: 0, asleep: false, seats: [Seat::default(); THREADS], kills, lapses, threads, play }
+        Stage {
+            change,
+            lock: 0,
+            asleep: false,
+            participants: [Participant::default(); THREADS],
+            kills,
+            lapses,
+            threads,
+            play,
+        }
     }
 
     fn is(&self, change: Change) -> bool {
@@ -97,18 +106,18 @@ impl<P: Play> Stage<P> {
     }
 
     fn is_ready(&self, i: usize) -> bool {
-        self.play.is_ready(&self.seats[i])
+        self.play.is_ready(&self.participants[i])
     }
 
     fn has_dead(&self) -> bool {
-        self.seats.iter().any(Seat::is_dead)
+        self.participants.iter().any(Participant::is_dead)
     }
 
-    fn bury(&mut self) {
+    fn reap(&mut self) {
         for i in 0..THREADS {
-            if self.seats[i].is_dead() {
-                self.play.bury(&mut self.seats, i, self.change);
-                self.seats[i] = Seat::default();
+            if self.participants[i].is_dead() {
+                self.play.reap(&mut self.participants, i, self.change);
+                self.participants[i] = Participant::default();
             }
         }
         self.count_change();
@@ -125,19 +134,19 @@ impl<P: Play> Stage<P> {
         let died = self.lock & DIED != 0;
         (self.threads[i].slot, self.threads[i].at) = (true, At::Work);
         self.lock = (i as u8 + 1) | self.lock & WAITERS;
-        if died && self.is(Change::BuriedBeforeSettled) {
-            self.bury();
-            self.play.recount(&mut self.seats, self.change);
+        if died && self.is(Change::ReapedBeforeSettled) {
+            self.reap();
+            self.play.recount(&mut self.participants, self.change);
         } else if died {
-            self.play.recount(&mut self.seats, self.change);
-            self.bury();
+            self.play.recount(&mut self.participants, self.change);
+            self.reap();
         }
     }
 
     fn work(&mut self, i: usize) {
         let (task, store) = (self.threads[i].task, self.threads[i].store);
-        if store == 0 && task.is_none_or(P::buries_first) && self.has_dead() {
-            self.bury();
+        if store == 0 && task.is_none_or(P::reaps_first) && self.has_dead() {
+            self.reap();
         }
         let next = task.map_or(Next::Changed(Then::Wait), |task| P::work(self, i, task, store));
         let t = &mut self.threads[i];
@@ -162,18 +171,18 @@ impl<P: Play> Stage<P> {
         (t.at, t.kept, t.token) = (At::Ring, most as u8, token);
     }
 
-    fn is_watched(&self, i: usize, seat: usize) -> bool {
-        let Seat { word, says, .. } = self.seats[seat];
-        i != seat && word != 0 && says == P::WATCHED && !self.is(Change::SeatsUnwatched)
+    fn is_watched(&self, i: usize, participant: usize) -> bool {
+        let Participant { word, says, .. } = self.participants[participant];
+        i != participant && word != 0 && says == P::WATCHED && !self.is(Change::ParticipantsUnwatched)
     }
 
     fn is_as_noted(&self, i: usize, word: usize) -> bool {
         let t = &self.threads[i];
         match word {
-            GATE => !t.rung,
+            EVENT_COUNT => !t.rung,
             LOCK => t.noted_lock == self.lock,
             CHANGES => !t.changed,
-            seat => t.noted[seat] == self.seats[seat].word,
+            participant => t.noted[participant] == self.participants[participant].word,
         }
     }
 
@@ -228,25 +237,26 @@ impl<P: Play> Model for Stage<P> {
     type Key = (u128, u128, u128, u128, u128, u128, u128);
     const THREADS: usize = THREADS;
 
-    /// Threads are interchangeable: sorts them, their seats, and what others noted of those, and renames the numbers to
-    /// match.
+    /// Threads are interchangeable: sorts them, their records, and what others noted of those, and renames the numbers
+    /// to match.
     fn canonical(&self) -> Self {
-        let seat = |i: usize| u128::from(self.seats[i].says) << 16 | u128::from(self.seats[i].of) << 8;
-        let keys: [u128; THREADS] = std::array::from_fn(|i| self.threads[i].key(false) << 32 | seat(i));
+        let participant =
+            |i: usize| u128::from(self.participants[i].says) << 16 | u128::from(self.participants[i].of) << 8;
+        let keys: [u128; THREADS] = std::array::from_fn(|i| self.threads[i].key(false) << 32 | participant(i));
         let mut order = [0, 1, 2, 3];
         order.sort_unstable_by_key(|&old: &usize| keys[old]);
         let mut numbers = [0; THREADS + 1];
         order.iter().zip(1..).for_each(|(&old, number)| numbers[old + 1] = number);
         let rename = |word: u8| word & !TID | numbers[usize::from(word & TID)];
         let bits = |bits: u8| order.iter().enumerate().fold(0, |new, (at, old)| new | (bits >> old & 1) << at);
-        let seats_of = |words: u8| words & !0x0f | bits(words & 0x0f);
-        let (threads, seats) = (order.map(|old| self.threads[old]), order.map(|old| self.seats[old]));
-        let mut n = Stage { threads, seats, lock: rename(self.lock), ..*self };
-        n.seats.iter_mut().for_each(|seat| seat.word = rename(seat.word));
+        let participants_of = |words: u8| words & !0x0f | bits(words & 0x0f);
+        let (threads, participants) = (order.map(|old| self.threads[old]), order.map(|old| self.participants[old]));
+        let mut n = Stage { threads, participants, lock: rename(self.lock), ..*self };
+        n.participants.iter_mut().for_each(|participant| participant.word = rename(participant.word));
         for t in &mut n.threads {
             t.noted_lock = rename(t.noted_lock);
-            t.watched = seats_of(t.watched);
-            t.queued = seats_of(t.queued);
+            t.watched = participants_of(t.watched);
+            t.queued = participants_of(t.queued);
             t.noted = order.map(|old| rename(t.noted[old]));
         }
         n
@@ -254,11 +264,12 @@ impl<P: Play> Model for Stage<P> {
 
     fn key(&self) -> Self::Key {
         let [a, b, c, d] = self.threads.map(|t| t.key(true));
-        let seats = self.seats.iter().flat_map(|seat| [seat.word, seat.says, seat.of]);
-        let seats = seats.fold(0, |packed, part| packed << 8 | u128::from(part));
+        let participants =
+            self.participants.iter().flat_map(|participant| [participant.word, participant.says, participant.of]);
+        let participants = participants.fold(0, |packed, part| packed << 8 | u128::from(part));
         let shared = [self.lock, self.kills, self.lapses, self.asleep.into()];
         let shared = shared.into_iter().fold(0, |packed, part| packed << 8 | u128::from(part));
-        (a, b, c, d, seats, shared, self.play.key())
+        (a, b, c, d, participants, shared, self.play.key())
     }
 
     fn step(&self, i: usize, out: &mut Vec<Self>) {
@@ -290,9 +301,9 @@ impl<P: Play> Model for Stage<P> {
                 (n.threads[i].at, n.threads[i].others) = (At::Wake, false);
             }
             At::Wake => {
-                t.at = if self.sleepers(GATE).is_empty() { At::Calm } else { At::Paid };
+                t.at = if self.sleepers(EVENT_COUNT).is_empty() { At::Calm } else { At::Paid };
                 let most = std::mem::take(&mut t.kept).into();
-                return n.wake(GATE, most, out);
+                return n.wake(EVENT_COUNT, most, out);
             }
             At::Calm => {
                 t.at = At::Paid;
@@ -312,7 +323,7 @@ impl<P: Play> Model for Stage<P> {
                 match t.then {
                     Then::Gone => *t = Thread::resting(t.aim),
                     Then::Wait => t.at = At::First,
-                    Then::GiveUpSeat => t.at = At::GiveUpSeat,
+                    Then::GiveUpRecord => t.at = At::GiveUpRecord,
                     Then::Do(task) => t.go_in(Some(task)),
                 }
             }
@@ -331,10 +342,12 @@ impl<P: Play> Model for Stage<P> {
                 n.lock |= WAITERS;
                 (t.at, t.watched, t.noted_lock) = (At::Note, 0, n.lock);
             }
-            At::Note => match (0..THREADS).find(|seat| t.watched & 1 << seat == 0 && self.is_watched(i, *seat)) {
-                Some(seat) => {
-                    t.watched |= 1 << seat;
-                    t.noted[seat] = self.seats[seat].word;
+            At::Note => match (0..THREADS)
+                .find(|participant| t.watched & 1 << participant == 0 && self.is_watched(i, *participant))
+            {
+                Some(participant) => {
+                    t.watched |= 1 << participant;
+                    t.noted[participant] = self.participants[participant].word;
                 }
                 None => t.at = At::Dead,
             },
@@ -359,16 +372,16 @@ impl<P: Play> Model for Stage<P> {
                     t.passed = true;
                 }
             }
-            At::GiveUpSeat => {
+            At::GiveUpRecord => {
                 *t = Thread::resting(t.aim);
-                n.seats[i] = Seat::default();
+                n.participants[i] = Participant::default();
             }
             At::KilledAsleep => (t.at, t.queued) = (At::Exit, 0),
             At::Exit => {
                 t.at = At::ExitLock;
-                if self.seats[i].word & TID == me {
-                    n.seats[i].word = DIED | WAITERS;
-                    n.play.dies(&self.seats[i]);
+                if self.participants[i].word & TID == me {
+                    n.participants[i].word = DIED | WAITERS;
+                    n.play.dies(&self.participants[i]);
                     return n.wake(i, 1, out);
                 }
             }
@@ -402,7 +415,7 @@ impl<P: Play> Model for Stage<P> {
         self.play.broken().or_else(|| {
             sleepers.find_map(|i| {
                 let stuck = (self.is_ready(i) || self.lock & DIED != 0).then_some("stuck");
-                stuck.or_else(|| self.play.stuck(&self.seats, i))
+                stuck.or_else(|| self.play.stuck(&self.participants, i))
             })
         })
     }

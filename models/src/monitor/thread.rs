@@ -1,17 +1,17 @@
-//! A thread, its seat, and the words of the stage.
+//! A thread, its record, and the words of the stage.
 
 use super::stage::Play;
 
-pub const THREADS: usize = 4; // thread `i` has the number `i + 1`, and the seat `i`
+pub const THREADS: usize = 4; // thread `i` has the number `i + 1`, and the record `i`
 pub const TID: u8 = 0x0f;
 pub const DIED: u8 = 0x40;
 pub const WAITERS: u8 = 0x80;
-pub const LOCK: usize = THREADS; // a word to sleep on, after the seats
-pub const GATE: usize = THREADS + 1;
+pub const LOCK: usize = THREADS; // a word to sleep on, after the records
+pub const EVENT_COUNT: usize = THREADS + 1;
 pub const CHANGES: usize = THREADS + 2;
-pub const ORDER: [usize; THREADS + 3] = [GATE, LOCK, CHANGES, 0, 1, 2, 3]; // in which they are compared
+pub const ORDER: [usize; THREADS + 3] = [EVENT_COUNT, LOCK, CHANGES, 0, 1, 2, 3]; // in which they are compared
 
-/// The state of a waiter in its seat.
+/// The state of a waiter in its record.
 pub const WAITING: u8 = 1;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,25 +23,25 @@ pub enum At {
     Work,    // under the lock: the next store of its task
     Changed, // changes + 1
     Leave,   // the lock loses the number
-    Pay,     // does somebody sleep, and could go on?
-    Ring,    // the gate: one more
+    Pay,     // does a thread sleep that could go on?
+    Ring,    // the event count: one more
     Wake,    // FUTEX_WAKE
-    Calm,    // nobody was woken: ASLEEP goes
-    Paid,    // the play notes who was woken
+    Calm,    // no thread was woken: ASLEEP goes
+    Paid,    // the play notes which threads were woken
     Clear,   // the slot is emptied
     First,   // before it sleeps: can it go on?
-    Arm,     // the gate: one more, ASLEEP
+    Arm,     // the event count: one more, ASLEEP
     NoteChanges,
     Mark,         // W into the lock
-    Note,         // the word of the next seat that is to be watched
+    Note,         // the word of the next record that is to be watched
     Dead,         // is there a dead one?
     Look,         // can it go on?
     Queue,        // compares the next word, and is in its queue
     Asleep,       // rests
     Awake,        // can it go on?
-    GiveUpSeat,   // its own, without the lock
+    GiveUpRecord, // its own, without the lock
     KilledAsleep, // dead, and still in the queues
-    Exit,         // the kernel visits the seat
+    Exit,         // the kernel visits the record
     ExitLock,     // and the slot
 }
 
@@ -51,7 +51,7 @@ pub enum Then<T> {
     #[default]
     Gone,
     Wait,
-    GiveUpSeat,
+    GiveUpRecord,
     /// Another task under the lock.
     Do(T),
 }
@@ -60,7 +60,7 @@ pub enum Then<T> {
 pub struct Thread<P: Play> {
     pub at: At,
     pub aim: Option<P::Aim>,
-    pub task: Option<P::Task>, // none: to bury the dead, in the middle of a wait
+    pub task: Option<P::Task>, // none: to reap the dead, in the middle of a wait
     pub then: Then<P::Task>,
     pub slot: bool,
     pub store: u8, // the next one under the lock
@@ -70,26 +70,26 @@ pub struct Thread<P: Play> {
     pub in_wait: bool, // pays in the middle of a wait
     pub passed: bool,  // it has had all look, and nothing changed since
     pub expired: bool,
-    pub rung: bool,    // somebody rang since it armed
-    pub others: bool,  // the gate is another since it rang
+    pub rung: bool,    // a thread rang since it armed
+    pub others: bool,  // the event count is another since it rang
     pub changed: bool, // the state changed since it looked
     pub noted_lock: u8,
-    pub watched: u8,          // bits of seats
+    pub watched: u8,          // bits of records
     pub noted: [u8; THREADS], // their words
     pub queued: u8,           // bits of words
     pub woken: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seat {
+pub struct Participant {
     pub word: u8,
     pub says: u8,
     pub of: u8, // the play's
 }
 
-impl Seat {
+impl Participant {
     pub fn of(i: usize, of: u8) -> Self {
-        Seat { word: (i as u8 + 1) | WAITERS, says: WAITING, of }
+        Participant { word: (i as u8 + 1) | WAITERS, says: WAITING, of }
     }
 
     pub fn waits(&self) -> bool {
@@ -150,7 +150,7 @@ impl<P: Play> Thread<P> {
         let then = match self.then {
             Then::Gone => 0,
             Then::Wait => 1,
-            Then::GiveUpSeat => 2,
+            Then::GiveUpRecord => 2,
             Then::Do(_) => 3, // there is one such task in each play
         };
         let waits = [self.in_wait, self.passed, self.expired, self.changed];

@@ -1,14 +1,14 @@
 //! A state of the model.
 
 pub const THREADS: usize = 4; // thread `i` has the number `i + 1`
-pub const TID: u8 = 0x07; // the number in a lock's word; 0: nobody
+pub const TID: u8 = 0x07; // the number in a lock's word; 0: none
 pub const DIED: u8 = 0x08;
 pub const W: u8 = 0x10;
 pub const ASLEEP: u8 = 4; // beside the rounds of a thread that sleeps already when the run begins
 pub const NULL: usize = 0; // an empty slot
 pub const TAIL: usize = 1; // the two locks
 pub const HEAD: usize = 2;
-pub const LOCK_GATES: usize = 1; // the gates: consumers 0, producers 1, and of the locks: this and the lock
+pub const LOCK_EVENT_COUNTS: usize = 1; // the event counts: consumers 0, producers 1, and of the locks: this and the lock
 
 /// Where a thread is; but for the resting states, a variant names the step that comes next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
@@ -16,9 +16,9 @@ pub enum At {
     LookIndex, // is it so: load the head
     LookAgain, // is it so: load the stamp there, or the tail
     Enter,     // pending = the lock that the operation needs
-    Bury,      // pending = the lock that was seen DIED
+    Reap,      // pending = the lock that was seen DIED
     Take,      // enter: CAS the own number into the free word
-    ArmLock,   // enter: arm the lock's gate
+    ArmLock,   // enter: arm the lock's event count
     MarkLock,  // enter: CAS W into the held word
     Repair,    // tail = after what is committed
     ReadHead,  // push: the head as last seen says full; load it
@@ -27,26 +27,26 @@ pub enum At {
     ReadStamp, // pop: is the item there?
     MoveHead,  // pop: the commit
     Release,   // leave: word &= W
-    Glance,    // leave: load the gate of `door`; none has sleepers: no rule R
-    Sleepers,  // rule R: load the gate of `door`
+    Glance,    // leave: load the event count of `door`; none has sleepers: no rule R
+    Sleepers,  // rule R: load the event count of `door`
     Index,     // rule R: load the head
     Other,     // rule R: load the stamp there, or the tail
     Held,      // rule R: load the lock's word
     Ring,      // ring: CAS the count
     Wake,      // ring: FUTEX_WAKE
-    Quiet,     // ring: nobody was woken; CAS ASLEEP away
+    Quiet,     // ring: no thread was woken; CAS ASLEEP away
     Leave,     // pending = null; then what `then` says
-    Arm,       // wait: arm the gate
+    Arm,       // wait: arm the event count
     Prepare,   // wait: pending = the other side's lock
     Mark,      // wait: CAS W into the lock `door`
-    Queue,     // FUTEX_WAITV: compare and queue; 0 the gate, or a lock
+    Queue,     // FUTEX_WAITV: compare and queue; 0 the event count, or a lock
     Asleep,    // rests
     Unqueue,   // FUTEX_WAITV ends
     Dead,      // was killed in a queue, and is still there
     Exit,      // the kernel looks at the dead thread's pending word
     ExitWake,  // the kernel wakes a sleeper on it
     #[default]
-    Gone, // rests: done, or buried by the kernel
+    Gone, // rests: done, or reaped by the kernel
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -97,7 +97,7 @@ pub enum Change {
     ClearBeforeRule,
     FailWakesItsKind,
     ReleaseDropsW,
-    SleepsOnGateAlone,
+    SleepsOnEventCountAlone,
     AsleepGoesBlindly,
     NoLookBehindArm,
     TailStays,
@@ -116,10 +116,10 @@ pub struct Thread {
     pub did: Did,
     pub died: bool,     // the lock was taken from a dead one
     pub pending: usize, // the slot
-    pub door: usize,    // the gate or lock that the step is about
+    pub door: usize,    // the event count or lock that the step is about
     pub on_lock: bool,  // sleeps for the lock in the slot, not for data
-    pub armed: usize,   // 1 + the gate whose word is still the one that this thread made
-    pub queued: u8,     // bit 0: at the gate; 1 and 2: on the locks
+    pub armed: usize,   // 1 + the event count whose word is still the one that this thread made
+    pub queued: u8,     // bit 0: at the event count; 1 and 2: on the locks
     pub head: u8,       // as last loaded
     pub seen: [u8; 3],  // the locks' words as last loaded; the first is unused
 }
@@ -166,13 +166,13 @@ impl Thread {
         self.role == Get
     }
 
-    pub fn gate(&self) -> usize {
-        if self.on_lock { LOCK_GATES + self.pending } else { usize::from(!self.is_consumer()) }
+    pub fn event_count(&self) -> usize {
+        if self.on_lock { LOCK_EVENT_COUNTS + self.pending } else { usize::from(!self.is_consumer()) }
     }
 
-    /// Steps that concern nobody else.
+    /// Steps that concern no other thread.
     pub fn is_private(&self) -> bool {
-        matches!(self.at, At::Enter | At::Bury | At::Leave | At::Prepare)
+        matches!(self.at, At::Enter | At::Reap | At::Leave | At::Prepare)
     }
 }
 

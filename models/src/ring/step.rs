@@ -31,7 +31,7 @@ impl State {
                 t.at = if t.at == At::Index { At::Other } else { At::LookAgain };
             }
             At::LookAgain => return self.looked(i, out),
-            At::Enter | At::Bury | At::Leave | At::Prepare => self.private(i),
+            At::Enter | At::Reap | At::Leave | At::Prepare => self.private(i),
             At::Take => return self.enter(i, out),
             At::ArmLock | At::Arm => self.arm(i),
             At::MarkLock | At::Mark => self.mark(i),
@@ -106,7 +106,7 @@ impl State {
         let (own, other) = if t.is_consumer() { (HEAD, TAIL) } else { (TAIL, HEAD) };
         match t.at {
             At::Enter => (t.pending, t.then, t.at) = (own, Then::Again, At::Take),
-            At::Bury => (t.pending, t.then, t.at) = (take(&mut t.door), Then::Arm, At::Take),
+            At::Reap => (t.pending, t.then, t.at) = (take(&mut t.door), Then::Arm, At::Take),
             At::Prepare => {
                 t.pending = if none { NULL } else { other };
                 (t.at, t.door) = (At::Mark, TAIL);
@@ -172,8 +172,8 @@ impl State {
     }
 
     fn arm(&mut self, i: usize) {
-        let gate = self.threads[i].gate();
-        self.count(i, gate);
+        let event_count = self.threads[i].event_count();
+        self.count(i, event_count);
         let t = &mut self.threads[i];
         if t.at == At::ArmLock {
             t.at = At::MarkLock;
@@ -182,11 +182,11 @@ impl State {
         }
     }
 
-    /// A gate's word is thread `i`'s from here on, and no longer anybody else's.
-    fn count(&mut self, i: usize, gate: usize) {
-        self.asleep[gate] = true;
-        self.threads.iter_mut().filter(|t| t.armed == gate + 1).for_each(|t| t.armed = 0);
-        self.threads[i].armed = gate + 1;
+    /// A event count's word is thread `i`'s from here on, and no other thread's.
+    fn count(&mut self, i: usize, event_count: usize) {
+        self.asleep[event_count] = true;
+        self.threads.iter_mut().filter(|t| t.armed == event_count + 1).for_each(|t| t.armed = 0);
+        self.threads[i].armed = event_count + 1;
     }
 
     /// W, before a sleep.
@@ -205,7 +205,7 @@ impl State {
         }
         let word = &mut self.words[t.door];
         if *word & DIED != 0 {
-            (t.armed, t.seen, t.at) = (0, [0; 3], At::Bury);
+            (t.armed, t.seen, t.at) = (0, [0; 3], At::Reap);
             return;
         }
         *word |= if unmarked { 0 } else { W };
@@ -312,7 +312,7 @@ impl State {
         }
     }
 
-    /// Rule R, gate by gate.
+    /// Rule R, event count by event count.
     fn rule(&mut self, i: usize) {
         let t = self.threads[i];
         let all = t.did == Did::Change;
@@ -322,10 +322,10 @@ impl State {
             At::Sleepers if !asleep => None,
             At::Sleepers if all || own_kind && self.is(Change::FailWakesItsKind) => Some(At::Ring),
             At::Sleepers if own_kind => None,
-            At::Sleepers if t.door <= LOCK_GATES => Some(At::Index),
+            At::Sleepers if t.door <= LOCK_EVENT_COUNTS => Some(At::Index),
             At::Sleepers => Some(At::Held),
             At::Other => self.is_so(t.head, t.door == 0).then_some(At::Ring),
-            At::Held => (self.words[t.door - LOCK_GATES] & TID == 0).then_some(At::Ring),
+            At::Held => (self.words[t.door - LOCK_EVENT_COUNTS] & TID == 0).then_some(At::Ring),
             At::Ring if asleep => {
                 self.count(i, t.door);
                 Some(At::Wake)
@@ -353,11 +353,11 @@ impl State {
         (t.door, t.at) = (t.door + 1, At::Sleepers);
     }
 
-    /// FUTEX_WAKE at a gate, of one or of all.
+    /// FUTEX_WAKE at a event count, of one or of all.
     fn wake(mut self, i: usize, out: &mut Next) {
         let (door, all) = (self.threads[i].door, self.threads[i].did == Did::Change);
         let sleepers: Vec<_> =
-            (0..THREADS).filter(|&j| self.is_queued(j, 0) && self.threads[j].gate() == door).collect();
+            (0..THREADS).filter(|&j| self.is_queued(j, 0) && self.threads[j].event_count() == door).collect();
         if sleepers.is_empty() {
             self.threads[i].at = At::Quiet;
             return out.push((self, false));
@@ -389,12 +389,12 @@ impl State {
 
     /// FUTEX_WAITV, one word after the other.
     fn queue(&mut self, i: usize) {
-        let (alone, looks) = (self.is(Change::SleepsOnGateAlone), !self.is(Change::NoLastLook));
+        let (alone, looks) = (self.is(Change::SleepsOnEventCountAlone), !self.is(Change::NoLastLook));
         let t = self.threads[i];
         let slot = self.slot(t.head);
         let t = &mut self.threads[i];
         let same = match t.door {
-            0 => t.armed == t.gate() + 1,
+            0 => t.armed == t.event_count() + 1,
             3 if t.is_consumer() => self.stamps[slot] <= t.head,
             3 => self.head == t.head,
             lock => self.words[lock] == t.seen[lock],

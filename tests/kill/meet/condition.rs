@@ -57,7 +57,7 @@ impl World for Notify {
     fn check(&mut self, kill: &mut Kill) {
         let results = |this: &Self| this.sleepers.iter().filter(|sleeper| sleeper.has_result()).count();
         let begun = double(&*self.condition, LIMIT) > 0;
-        // Between the limit and the grants is an instruction or two, in which nobody is called yet.
+        // Between the limit and the grants is an instruction or two, in which no waiter is notified yet.
         let called = begun && {
             let start = std::time::Instant::now();
             let is_called = || word(&*self.condition, GRANTS) > 0 || results(self) > 0;
@@ -70,7 +70,7 @@ impl World for Notify {
         let wanted = self.most.min(self.sleepers.len());
         kill.demand(!kill.finished || called || wanted == 0, "an acknowledged call is lost");
         if called {
-            kill.demand(eventually(|| results(self) >= wanted), "one who was called sleeps for ever");
+            kill.demand(eventually(|| results(self) >= wanted), "a waiter that was notified sleeps for ever");
         }
         self.condition.notify_all().expect("a condition");
         demand_all(kill, &mut self.sleepers);
@@ -169,8 +169,8 @@ impl World for Wait {
     }
 }
 
-/// Somebody holds the condition's own lock until another one waits for it, and is killed so many instructions behind
-/// its release as the victim gets, who does nothing. One is asleep whom nobody has called: what the kernel wakes,
+/// A process holds the condition's own lock until another one waits for it, and is killed so many instructions after
+/// its release as the victim gets, which does nothing. A waiter sleeps that was not notified: what the kernel wakes,
 /// passes it on.
 struct Holder {
     holder: Victim,
@@ -228,7 +228,7 @@ impl World for Holder {
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
-        Notify::scenario("notify-nobody", 1, 0),
+        Notify::scenario("notify-none", 1, 0),
         Notify::scenario("notify-one-of-one", 1, 1),
         Notify::scenario("notify-one-of-two", 1, 2),
         Notify::scenario("notify-all", usize::MAX, 2),

@@ -1,7 +1,7 @@
-//! Semaphores, conditions, barriers, events, recursive locks: what one leaves who is killed while it takes part, and
-//! whether those who sleep hear of what there is.
+//! Semaphores, conditions, barriers, events, recursive locks: what a process leaves that is killed while it takes part,
+//! and whether the sleepers are woken for what there is.
 //!
-//! The worlds look at the memory without calling as long as they wait for somebody to be woken: a call would wake too.
+//! The worlds look at the memory without calling as long as they wait for a sleeper to be woken: a call would wake too.
 
 mod barrier;
 mod condition;
@@ -30,7 +30,7 @@ fn double(object: &impl Debug, at: usize) -> u64 {
     unsafe { &*((address(object) + at) as *const AtomicU64) }.load(SeqCst)
 }
 
-/// How many seats somebody has, of so many from there on.
+/// How many of so many participants, from there on, are in use.
 fn taken(object: &impl Debug, from: usize, seats: usize) -> usize {
     (0..seats).filter(|seat| word(object, from + seat * SEAT) != 0).count()
 }

@@ -62,8 +62,8 @@ impl Deed {
         self.permits().clamp(FEW, MANY - 1)
     }
 
-    /// And behind it.
-    fn permits_behind(self) -> usize {
+    /// And after it.
+    fn permits_after(self) -> usize {
         match self {
             Deed::Forget | Deed::ForgetOfMany => self.permits() - 1,
             Deed::Add | Deed::AddForgotten => 1,
@@ -119,11 +119,11 @@ impl World for Act {
     }
 
     fn check(&mut self, kill: &mut Kill) {
-        let (count, behind) = (permits(&self.semaphore, self.deed.tokens()), self.deed.permits_behind());
-        if behind != self.deed.permits() {
-            kill.committed(count == behind);
+        let (count, after) = (permits(&self.semaphore, self.deed.tokens()), self.deed.permits_after());
+        if after != self.deed.permits() {
+            kill.committed(count == after);
         }
-        kill.demand(count == behind || !kill.finished && count == self.deed.permits(), format!("{count} permits"));
+        kill.demand(count == after || !kill.finished && count == self.deed.permits(), format!("{count} permits"));
         let needs_one = count == 0 && self.deed != Deed::TryInVain;
         if needs_one {
             self.semaphore.release().expect("room");
@@ -136,7 +136,7 @@ impl World for Act {
     }
 }
 
-/// The victim waits, and others before or behind it.
+/// The victim waits, and others before or after it.
 struct Wait {
     night: Night,
     /// What comes is a permit that there never was before.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 /// Operations up to this many instructions are killed at every one of them.
 const SHORT: u32 = 2_000;
 
-/// How the kill points are chosen. Point k lies behind exactly k instructions.
+/// How the kill points are chosen. Point k comes after exactly k instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// Every instruction; an operation longer than `limit` is a violation.
@@ -17,7 +17,7 @@ pub enum Strategy {
     ByEffect,
     /// Exhaustive up to 2,000 instructions, by effect above.
     Auto,
-    /// Before and behind each system call, besides both ends: for operations that act by system calls alone. Nothing is
+    /// Before and after each system call, besides both ends: for operations that act by system calls alone. Nothing is
     /// stepped through, so a point is a number of stops.
     Calls,
 }

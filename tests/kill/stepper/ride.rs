@@ -11,9 +11,9 @@ const ENDLESS: u32 = 1_000_000;
 /// Where a victim was when it was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
-    /// Inside the operation, right behind as many instructions as the point says.
+    /// Inside the operation, after as many instructions as the point says.
     Point,
-    /// Behind the operation, which took fewer instructions or was to be killed at its end.
+    /// After the operation, which took fewer instructions or was to be killed at its end.
     End,
     /// Asleep in a system call.
     Asleep,
@@ -35,7 +35,7 @@ pub(super) struct Ride {
 type Onward = Result<Stop, Reached>;
 
 impl Ride {
-    /// A fresh victim behind `point` instructions. With a route it runs to the nearest breakpoint
+    /// A fresh victim after `point` instructions. With a route it runs to the nearest breakpoint
     /// and steps the rest; without one, or if it misses the breakpoint, it steps all the way.
     pub fn to(point: u32, route: Option<&Route>, scenario: &Scenario, world: &mut dyn World) -> (Self, Reached) {
         let mut ride = Self::new(scenario, world);
@@ -74,7 +74,7 @@ impl Ride {
         Ok(())
     }
 
-    /// Point 0: in front of the operation, or behind its first sleep.
+    /// Point 0: before the operation, or after its first sleep.
     fn reach_start(&mut self, scenario: &Scenario, world: &mut dyn World) -> Result<(), Reached> {
         while scenario.after_wake && self.sleeps == 0 {
             let stop = self.victim.run_to_call();

@@ -8,7 +8,7 @@ use super::plan::{Pass, Route};
 use super::ride::{Reached, Ride, survey};
 use super::scenario::{Kill, Scenario};
 
-/// How far behind the last surveyed point a run that took longer is followed.
+/// For how many points after the last surveyed one a run that took longer is followed.
 const EXTRA_POINTS: u32 = 64;
 
 /// How often a victim may miss its sleep: one with a deadline may find that it has passed, on a busy machine.

@@ -12,7 +12,7 @@ use super::watch::Watched;
 pub enum Asleep {
     /// Kill it in its sleep: this is the last point.
     Leave,
-    /// It was woken, or will be soon: go on behind the system call.
+    /// It was woken, or will be soon: go on after the system call.
     Woken,
 }
 

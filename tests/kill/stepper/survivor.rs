@@ -146,7 +146,7 @@ impl Sleeper {
         self.0.pid()
     }
 
-    /// The next result; `None` if `limit` passes before, which means that nobody woke it.
+    /// The next result; `None` if `limit` passes before, which means that it was not woken.
     pub fn wait_result(&mut self, limit: Duration) -> Option<u64> {
         self.0.wait_result(limit)
     }

@@ -9,7 +9,7 @@ use super::procfs::{Sighting, asleep, pause_a_little, sight, state};
 use super::tracer::{REMEDY, ptrace};
 use super::{arch, watch};
 
-/// How long a step may take before anybody looks whether the victim sleeps in a futex.
+/// How long a step may take before the suite checks whether the victim sleeps in a futex.
 const FUTEX_PATIENCE: Duration = Duration::from_micros(200);
 /// The same for sleep in any other system call, which may be meant to be short.
 const CALL_PATIENCE: Duration = Duration::from_millis(5);
@@ -39,7 +39,7 @@ pub enum Stop {
     Ended(i32),
 }
 
-/// A traced child in front of, inside or behind its operation.
+/// A traced child before, inside or after its operation.
 #[derive(Debug)]
 pub struct Victim {
     child: Child,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Says to the other side that it may go on. What comes before `post` is there behind `wait`.
+/// Says to the other side that it may go on. What comes before `post` is there after `wait`.
 pub trait Post {
     fn post(&self) -> Result<()>;
     fn wait(&self) -> Result<()>;

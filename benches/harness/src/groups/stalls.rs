@@ -43,7 +43,7 @@ enum Role {
 
 /// The highest bits of an item tell whose it is, the others count.
 const NUMBER_BITS: u32 = 56;
-/// How long the others are watched behind the kill.
+/// How long the others are watched after the kill.
 const WATCHED: u64 = 5_000_000;
 
 /// What the three and the one who kills know of each other; it travels as the queue does.
@@ -107,7 +107,7 @@ fn consume(queue: SimpleQueue<u64>, board: Board, (which, core): Place) -> Resul
     Ok([0, 1].map(|producer| (came[producer], next[producer] - came[producer])))
 }
 
-/// What fails here leaves nobody behind.
+/// A failure here leaves no process running.
 fn daemon() -> ProcessBuilder {
     Process::builder().daemon(true)
 }

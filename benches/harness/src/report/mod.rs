@@ -1,4 +1,4 @@
-//! What a run leaves behind: for people a page with plots, or tables on a terminal; for programs JSON.
+//! What a run writes: for people a page with plots, or tables on a terminal; for programs JSON.
 
 mod page;
 mod plot;

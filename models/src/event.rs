@@ -1,14 +1,14 @@
-//! Exhaustive model of `sync::signal`, the word of an event, with kills: every interleaving of a few threads that set,
+//! Exhaustive model of `sync::event`, the word of an event, with kills: every interleaving of a few threads that set,
 //! clear and wait, of the kernel's futex queue, and of SIGKILLs between any two accesses to shared memory. It checks
 //! the algorithm, and needs nothing from the crate.
 //!
-//! What is modelled: the word, the bell, the pending slot, and the kernel, which wakes one sleeper at a thread's death
-//! if the bell is in its slot. Who sleeps is queued at the bell first, and then the word is compared. A killed sleeper
-//! that is still in the queue may swallow a wake.
+//! What is modelled: the word, the wake word, the pending slot, and the kernel, which wakes one sleeper at a thread's
+//! death if the wake word is in its slot. A sleeper is queued at the wake word first, and then the word is compared. A
+//! killed sleeper that is still in the queue may swallow a wake.
 //!
 //! Invariants:
-//! 1. No stuck sleeper: when neither a thread nor the kernel can take a step, nobody sleeps on a word that is set, nor
-//!    through a round that began when it had begun to wait.
+//! 1. No stuck sleeper: when neither a thread nor the kernel can take a step, no thread sleeps on a word that is set,
+//!    nor through a round that began when it had begun to wait.
 //! 2. Every run ends. (No state comes back on its own path.)
 //!
 //! Not modelled: weak memory, the backstop, which makes up for a `set` without the slot, deadlines.
@@ -28,7 +28,7 @@ enum At {
     Reset,        // SET goes
     Look,         // wait: is it set, or was it?
     Mark,         // CAS W into the word
-    Queue,        // in the bell's queue
+    Queue,        // in the wake word's queue
     Compare,      // compares the word
     Asleep,       // rests
     Clear,        // the slot is emptied
@@ -58,7 +58,7 @@ enum Change {
     CalmBeforeWake,
     CalmThoughCleared,
     RoundsNotCounted,
-    WordBeforeBell,
+    WordBeforeWakeWord,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,7 +79,7 @@ struct Thread {
     at: At,
     aim: Aim,
     slot: bool,
-    at_bell: bool, // in its queue
+    at_wake_word: bool, // in its queue
     seen: Word,
     noted: u8,    // rounds
     missed: bool, // it was set since they were noted
@@ -101,14 +101,14 @@ impl State {
     /// Out of the queue.
     fn get_up(&mut self, sleeper: usize) {
         let t = &mut self.threads[sleeper];
-        t.at_bell = false;
+        t.at_wake_word = false;
         t.at = if t.at == At::KilledAsleep { At::Exit } else { At::Look };
     }
 }
 
 impl Thread {
     fn key(self) -> u64 {
-        let flags = [self.slot, self.at_bell, self.missed];
+        let flags = [self.slot, self.at_wake_word, self.missed];
         let small = (self.at as u64) << 3 | self.aim as u64;
         let small = flags.into_iter().fold(small, |packed, flag| packed << 1 | u64::from(flag));
         small << 16 | self.seen.key() << 8 | u64::from(self.noted)
@@ -128,7 +128,7 @@ impl Model for State {
     type Key = (u64, u64, u64, u64, u64);
     const THREADS: usize = THREADS;
 
-    /// Nothing depends on who is who.
+    /// Threads are interchangeable.
     fn canonical(&self) -> Self {
         let mut n = *self;
         n.threads.sort_unstable_by_key(|t| t.key());
@@ -169,7 +169,7 @@ impl Model for State {
             }
             At::Wake => {
                 t.at = if self.is(Change::CalmBeforeWake) { At::Clear } else { At::Calm };
-                (0..THREADS).filter(|i| self.threads[*i].at_bell).for_each(|sleeper| n.get_up(sleeper));
+                (0..THREADS).filter(|i| self.threads[*i].at_wake_word).for_each(|sleeper| n.get_up(sleeper));
             }
             At::Calm => {
                 t.at = if self.is(Change::CalmBeforeWake) { At::Wake } else { At::Clear };
@@ -199,18 +199,18 @@ impl Model for State {
             }
             At::Queue => {
                 t.at = At::Compare;
-                if !self.is(Change::WordBeforeBell) {
-                    t.at_bell = true;
+                if !self.is(Change::WordBeforeWakeWord) {
+                    t.at_wake_word = true;
                 } else if self.word != t.seen {
                     t.at = At::Look;
                 }
             }
             At::Compare => {
                 t.at = At::Asleep;
-                if !self.is(Change::WordBeforeBell) && self.word != t.seen {
+                if !self.is(Change::WordBeforeWakeWord) && self.word != t.seen {
                     n.get_up(i);
                 } else {
-                    t.at_bell = true;
+                    t.at_wake_word = true;
                 }
             }
             At::Clear => {
@@ -221,9 +221,9 @@ impl Model for State {
             At::Exit => {
                 let slot = t.slot;
                 *t = Thread { at: At::Gone, ..Thread::default() };
-                let at_bell = (0..THREADS).filter(|i| slot && self.threads[*i].at_bell);
+                let at_wake_word = (0..THREADS).filter(|i| slot && self.threads[*i].at_wake_word);
                 let woken = out.len();
-                out.extend(at_bell.map(|sleeper| {
+                out.extend(at_wake_word.map(|sleeper| {
                     let mut n = n;
                     n.get_up(sleeper);
                     n
@@ -241,7 +241,7 @@ impl Model for State {
         if self.kills > 0 && !matches!(t.at, At::Gone | At::Exit | At::KilledAsleep) {
             let mut n = *self;
             n.kills -= 1;
-            n.threads[i].at = if t.at_bell { At::KilledAsleep } else { At::Exit };
+            n.threads[i].at = if t.at_wake_word { At::KilledAsleep } else { At::Exit };
             out.push(n);
         }
     }
@@ -298,7 +298,7 @@ fn every_mistake_is_caught() {
         (Change::CalmBeforeWake, [Wait, Wait, Wait, Set], 1),
         (Change::CalmThoughCleared, [Wait, Wait, Pulse, Pulse], 0),
         (Change::RoundsNotCounted, [Wait, Wait, Pulse, Pulse], 0),
-        (Change::WordBeforeBell, [Wait, Wait, Wait, Set], 1),
+        (Change::WordBeforeWakeWord, [Wait, Wait, Wait, Set], 1),
     ] {
         assert!(run(&aims, kills, Some(change)).contains(&"stuck"), "{change:?}");
     }

@@ -1,7 +1,7 @@
 //! The other process of an arena: it makes the arena, counts its blocks, and sends and receives handles.
 //!
 //! It takes orders through shared words. What the victim holds, the two share through messages only, so that the arena
-//! belongs to nobody else, and every block of it is accounted for.
+//! belongs to no other process, and every block of it is accounted for.
 
 use super::common::{Flags, address, is_full, patience};
 use super::stepper::{Kill, Survivor, Watched};
@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// An object whose arena nobody else in this program uses.
+/// An object whose arena nothing else in this program uses.
 pub trait Block: Debug + Clone + Serialize + DeserializeOwned + 'static {
     fn make(content: u8) -> Self;
     fn content(&self) -> u8;
@@ -82,7 +82,7 @@ const WRONG: u64 = 1 << 32;
 const TWICE: u64 = 1 << 33;
 const FORBIDDEN_GIVEN: u64 = 1 << 34;
 
-/// The keeper as its own process sees it.
+/// The peer as its own process sees it.
 struct Keeping<B> {
     flags: Flags,
     stream: UnixStream,
@@ -175,8 +175,8 @@ pub fn place(object: &impl Debug) -> u64 {
     (at - mapping(at).0 + 1) as u64
 }
 
-/// The keeper as the tester and the victim see it.
-pub struct Keeper {
+/// The peer as the tester and the victim see it.
+pub struct ArenaPeer {
     survivor: Survivor,
     flags: Flags,
     answers: u64,
@@ -185,30 +185,30 @@ pub struct Keeper {
     view: View,
 }
 
-impl Keeper {
+impl ArenaPeer {
     pub fn start<B: Block>() -> Self {
         let flags = Flags::new();
         let known = memfds("self");
         let (near, far) = UnixStream::pair().expect("a pair of sockets");
-        let (for_keeper, far_end) = (flags.clone(), far.as_raw_fd());
+        let (for_peer, far_end) = (flags.clone(), far.as_raw_fd());
         let (mut keeping, mut near) = (None, Some(near));
         let survivor = Survivor::repeat(move || {
             let start = || {
-                // SAFETY: the keeper's copy of the victim's end, which nothing in this process uses.
+                // SAFETY: the peer's copy of the victim's end, which nothing in this process uses.
                 unsafe { libc::close(far_end) };
-                Keeping::<B>::new(for_keeper.clone(), near.take().expect("used once"))
+                Keeping::<B>::new(for_peer.clone(), near.take().expect("used once"))
             };
             keeping.get_or_insert_with(start).serve()
         });
-        let mut keeper = Keeper { survivor, flags, answers: 0, stream: Some(far), view: View::default() };
-        assert!(keeper.ask(Order::Locate).is_some(), "the keeper does not answer");
-        keeper.view = View::of(keeper.survivor.pid(), &known);
-        keeper
+        let mut peer = ArenaPeer { survivor, flags, answers: 0, stream: Some(far), view: View::default() };
+        assert!(peer.ask(Order::Locate).is_some(), "the peer does not answer");
+        peer.view = View::of(peer.survivor.pid(), &known);
+        peer
     }
 
-    /// How many blocks an arena has that nobody else uses.
+    /// How many blocks an arena has that nothing else uses.
     pub fn capacity<B: Block>() -> u64 {
-        Self::start::<B>().ask(Order::Fill).expect("the keeper fills its arena")
+        Self::start::<B>().ask(Order::Fill).expect("the peer fills its arena")
     }
 
     fn order(&mut self, order: Order) {
@@ -231,7 +231,7 @@ impl Keeper {
         self.answer(patience())
     }
 
-    /// The block with this place must not be given to anybody; 0 forbids nothing.
+    /// The block with this place must not be handed out; 0 forbids nothing.
     pub fn forbid(&self, place: u64) {
         self.flags.put(FORBIDDEN, place);
     }
@@ -248,7 +248,7 @@ impl Keeper {
         }
     }
 
-    /// After the kill, in a full arena: the blocks that the keeper has, without complaints.
+    /// After the kill, in a full arena: the blocks that the peer has, without complaints.
     pub fn fill(&mut self, kill: &mut Kill, what: &str) -> u64 {
         if self.answers < self.flags.get(ORDER) {
             let late = self.answer(patience());
@@ -266,13 +266,13 @@ impl Keeper {
         answer & (WRONG - 1)
     }
 
-    /// The parts of the arena that say who has what.
+    /// The parts of the arena that say which process has what.
     pub fn watched(&self) -> Vec<Watched> {
         self.view.watched()
     }
 }
 
-/// What the keeper found while the victim stood still.
+/// What the peer found while the victim stood still.
 #[derive(Default)]
 pub struct Meanwhile {
     pub answer: Option<u64>,

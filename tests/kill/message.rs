@@ -1,4 +1,4 @@
-//! Messages: what a killed sender or receiver leaves, in the ring, the area, and the letters.
+//! Messages: what a killed sender or receiver leaves, in the ring, the area, and the spilled messages.
 //!
 //! A message here is bytes that are all the same, its number, so that one which is not whole shows.
 
@@ -12,15 +12,15 @@ use std::time::Duration;
 /// Where in the object the sides are, and the head's number.
 const SIDES: usize = 256;
 pub const HEAD_AT: usize = 64 + 48;
-/// Doors, posts, tasks, and the first slots; behind the table of the satchel.
-pub const DOORS_AT: usize = SIDES + 6208;
-const DOORS: usize = 1024;
-/// What is in a note, in the area, and too long for the pipes here.
+/// Wait queues, cursors, tasks, and the first slots: all after the table of the fd store.
+pub const WAIT_QUEUES_AT: usize = SIDES + 6208;
+const WAIT_QUEUES: usize = 1024;
+/// Lengths of messages: two that go into the buffer, and one that is too long for the buffers of the pipes here.
 pub const SHORT: usize = 40;
 pub const LONG: usize = 200;
-pub const LETTER: usize = 5000;
-/// One with more pages than the letters that pass behind it have together.
-const LONG_LETTER: usize = 40_000;
+pub const SPILLED: usize = 5000;
+/// One with more pages than the spilled messages that pass after it have together.
+const LONG_SPILLED: usize = 40_000;
 
 /// Number and length of a message; the number of one that is not whole is 255.
 pub type Seen = (u8, usize);
@@ -89,7 +89,7 @@ impl Line {
         }
     }
 
-    /// A word of the object, read without a call, which would wake somebody.
+    /// A word of the object, read without a call, which would wake a sleeper.
     pub fn word(&self, at: usize) -> u64 {
         // SAFETY: inside the object, which the world keeps mapped.
         unsafe { &*((self.at() + at) as *const AtomicU64) }.load(SeqCst)
@@ -99,7 +99,7 @@ impl Line {
         match self {
             Line::Simple(queue) => vec![watch(queue, SIDES)],
             // SAFETY: inside the object, which the world keeps mapped.
-            _ => [(0, SIDES), (DOORS_AT, DOORS)]
+            _ => [(0, SIDES), (WAIT_QUEUES_AT, WAIT_QUEUES)]
                 .map(|(at, bytes)| unsafe { Watched::new((self.at() + at) as *const u8, bytes) })
                 .into(),
         }
@@ -131,7 +131,7 @@ pub fn elsewhere(kill: &mut Kill, what: &str, job: impl FnOnce() -> u64) -> bool
 /// Messages of each kind pass.
 pub fn demand_works(kill: &mut Kill, line: &Line) {
     let lengths: &[usize] = match line {
-        Line::Pipe(..) => &[SHORT, LONG, LETTER],
+        Line::Pipe(..) => &[SHORT, LONG, SPILLED],
         _ => &[SHORT, LONG],
     };
     elsewhere(kill, "messages do not pass", || {
@@ -159,7 +159,7 @@ pub enum Deed {
 /// The number of the victim's first message.
 pub const MINE: u8 = 50;
 /// Made before, since making them would take an instruction for each.
-static MY_BYTES: [u8; LONG_LETTER] = [MINE; LONG_LETTER];
+static MY_BYTES: [u8; LONG_SPILLED] = [MINE; LONG_SPILLED];
 
 pub fn act(deed: Deed, line: &Line) {
     match (deed, line) {
@@ -182,7 +182,7 @@ pub fn act(deed: Deed, line: &Line) {
     }
 }
 
-/// What may be in behind the deed: from nothing happened to all of it.
+/// What may be in after the deed: from nothing happened to all of it.
 fn possible(deed: Deed, before: &[Seen]) -> Vec<Vec<Seen>> {
     let with = |more: &[Seen]| [before, more].concat();
     match deed {
@@ -205,13 +205,13 @@ enum Past {
     Large,
 }
 
-/// Nobody else is about.
+/// No other process is at work.
 struct Quiet {
     deed: Deed,
     past: Past,
     before: Vec<Seen>,
-    /// What is put behind the kill, before anything is got.
-    behind: Vec<Seen>,
+    /// What is put after the kill, before anything is got.
+    after: Vec<Seen>,
     blocks: u64,
     line: Line,
 }
@@ -222,8 +222,8 @@ const MANY: usize = 9000;
 const HUGE: usize = 256 << 10;
 
 impl Quiet {
-    fn of(line: Line, deed: Deed, past: Past, before: Vec<Seen>, behind: Vec<Seen>) -> Self {
-        let mut quiet = Quiet { deed, past, before, behind, blocks: 0, line };
+    fn of(line: Line, deed: Deed, past: Past, before: Vec<Seen>, after: Vec<Seen>) -> Self {
+        let mut quiet = Quiet { deed, past, before, after, blocks: 0, line };
         if past != Past::Three {
             quiet.pass_all();
         } else {
@@ -238,7 +238,7 @@ impl Quiet {
     /// Messages of each kind; and it grows and shrinks, if that is what it is about.
     fn pass_all(&self) {
         let is_pipe = matches!(self.line, Line::Pipe(..));
-        let lengths = [SHORT, LONG, if is_pipe { LETTER } else { LONG }];
+        let lengths = [SHORT, LONG, if is_pipe { SPILLED } else { LONG }];
         lengths.into_iter().for_each(|length| {
             self.line.put((1, length));
             self.line.get();
@@ -276,10 +276,10 @@ impl Quiet {
         deed: Deed,
         past: Past,
         before: impl IntoIterator<Item = Seen>,
-        behind: &'static [Seen],
+        after: &'static [Seen],
     ) -> Scenario {
         let before: Vec<Seen> = before.into_iter().collect();
-        Scenario::new(format!("mail/{name}"), move || Self::of(line(), deed, past, before.clone(), behind.to_vec()))
+        Scenario::new(format!("message/{name}"), move || Self::of(line(), deed, past, before.clone(), after.to_vec()))
     }
 }
 
@@ -307,15 +307,15 @@ impl World for Quiet {
             kill.demand(rest.starts_with(&self.before) && queue.try_put(61).is_err(), format!("{rest:?}"));
             return;
         }
-        let behind = self.behind.clone();
-        elsewhere(kill, "nobody can put", || {
-            behind.iter().for_each(|message| line.put(*message));
+        let after = self.after.clone();
+        elsewhere(kill, "no process can put", || {
+            after.iter().for_each(|message| line.put(*message));
             1
         });
         kill.recovered();
         let content = line.drain();
         let possible = possible(self.deed, &self.before);
-        let found = possible.iter().position(|possible| [possible.as_slice(), &self.behind].concat() == content);
+        let found = possible.iter().position(|possible| [possible.as_slice(), &self.after].concat() == content);
         let few = content.len().saturating_sub(8);
         kill.demand(found.is_some(), format!("{} messages, the last {:?}", content.len(), &content[few..]));
         let all = found == Some(possible.len() - 1);
@@ -343,7 +343,7 @@ pub fn scenarios() -> Vec<Scenario> {
     // As much as nearly fills an area, and the next one.
     const HALVES: [Seen; 2] = [(1, 32_600), (2, 32_600)];
     const AREAS: [Seen; 7] = [(1, 32_600), (2, 32_600), (3, 60_000), (4, 70_000), (5, 60_000), (6, 60_000), (7, 5000)];
-    // Three areas, all unread, and as much as would use the second one again if somebody took it for free.
+    // Three areas, all unread, and as much as would use the second one again if a producer took it for free.
     let areas = || {
         [AREAS.as_slice(), &[(8, 400), (9, 120_000), (10, 120_000), (11, 120_000), (12, 120_000), (13, 20_000)]]
             .concat()
@@ -352,21 +352,21 @@ pub fn scenarios() -> Vec<Scenario> {
     vec![
         Quiet::scenario("put-short", Line::queue, Put(SHORT), Fresh, numbered(2, SHORT), MORE),
         Quiet::scenario("put", Line::queue, Put(LONG), Fresh, numbered(2, LONG), MORE),
-        Quiet::scenario("put-letter", Line::pipe, Put(LONG_LETTER), Fresh, numbered(1, SHORT), MORE),
-        Quiet::scenario("put-letter-first", Line::pipe, Put(LETTER), Fresh, [], MORE),
+        Quiet::scenario("put-spilled", Line::pipe, Put(LONG_SPILLED), Fresh, numbered(1, SHORT), MORE),
+        Quiet::scenario("put-spilled-first", Line::pipe, Put(SPILLED), Fresh, [], MORE),
         Quiet::scenario("put-many", Line::queue, PutMany, Fresh, numbered(1, 1), MORE),
         Quiet::scenario("get-short", Line::queue, Get, Fresh, numbered(2, SHORT), MORE),
         Quiet::scenario("get", Line::queue, Get, Fresh, numbered(2, LONG), MORE),
-        Quiet::scenario("get-letter", Line::pipe, Get, Fresh, [(1, LETTER), (2, LONG)], MORE),
-        Quiet::scenario("get-letter-last", Line::pipe, Get, Fresh, [(1, LETTER)], MORE),
+        Quiet::scenario("get-spilled", Line::pipe, Get, Fresh, [(1, SPILLED), (2, LONG)], MORE),
+        Quiet::scenario("get-spilled-last", Line::pipe, Get, Fresh, [(1, SPILLED)], MORE),
         Quiet::scenario("get-many", Line::queue, GetMany, Fresh, numbered(3, 1), MORE),
         Quiet::scenario("grow", simple, Put(1), Three, numbered(1024, 1), &[(40, 1), (41, 1), (42, 1)]),
         Quiet::scenario("grow-messages", Line::queue, Put(SHORT), Three, numbered(1024, 1), MORE),
         Quiet::scenario("grow-area", Line::queue, Put(400), Three, HALVES, MORE),
         Quiet::scenario("grow-area-again", Line::queue, Put(400), Three, AREAS, MORE),
-        Quiet::scenario("grow-area-and-fill", Line::queue, Put(LONG_LETTER), Three, areas(), FILLING),
+        Quiet::scenario("grow-area-and-fill", Line::queue, Put(LONG_SPILLED), Three, areas(), FILLING),
         Quiet::scenario(
-            "put-behind-growth",
+            "put-after-growth",
             Line::queue,
             Put(LONG),
             Three,
@@ -377,8 +377,8 @@ pub fn scenarios() -> Vec<Scenario> {
         Quiet::scenario("shrink-area", Line::queue, Get, Large, numbered(1, SHORT), MORE),
         Quiet::scenario("close", Line::queue, Close, Fresh, numbered(2, LONG), &[]),
         Quiet::scenario("reserve", Line::pipe, Send(LONG), Fresh, numbered(2, LONG), MORE),
-        Quiet::scenario("reserve-letter", Line::pipe, Send(LETTER), Fresh, numbered(2, LONG), MORE),
+        Quiet::scenario("reserve-spilled", Line::pipe, Send(SPILLED), Fresh, numbered(2, LONG), MORE),
         Quiet::scenario("peek", Line::pipe, Consume, Fresh, numbered(2, LONG), MORE),
-        Quiet::scenario("peek-letter", Line::pipe, Consume, Fresh, [(1, LETTER), (2, LONG)], MORE),
+        Quiet::scenario("peek-spilled", Line::pipe, Consume, Fresh, [(1, SPILLED), (2, LONG)], MORE),
     ]
 }

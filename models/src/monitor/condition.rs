@@ -1,10 +1,10 @@
 //! Calls: some wait, others notify.
 //!
-//! Invariant: while one sleeps who was there at a notify, as many have gone on as were called. A dead one's call is
+//! Invariant: while one sleeps that was there at a notify, as many have gone on as were called. A dead one's call is
 //! another one's.
 
 use super::stage::{Change, Next, Play, Stage};
-use super::thread::{Seat, THREADS, Then};
+use super::thread::{Participant, THREADS, Then};
 
 const GRANTED: u8 = 4;
 
@@ -33,9 +33,12 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// How many live who wait, and did at the last notify: `of` their seat is 1.
-    fn callable(seats: &[Seat; THREADS]) -> u8 {
-        seats.iter().filter(|seat| seat.waits() && !seat.is_dead() && seat.of == 1).count() as u8
+    /// How many living threads wait, and did at the last notify: `of` their record is 1.
+    fn callable(participants: &[Participant; THREADS]) -> u8 {
+        participants
+            .iter()
+            .filter(|participant| participant.waits() && !participant.is_dead() && participant.of == 1)
+            .count() as u8
     }
 
     fn grant(stage: &mut Stage<Self>, i: usize, store: u8) -> Next<Task> {
@@ -45,24 +48,28 @@ impl Calls {
             stage.threads[i].more = change != Some(Change::NoGuardian);
             return Next::Changed(Then::Do(Task::End));
         }
-        if play.is_ready(&stage.seats[i]) {
-            stage.seats[i].says = GRANTED;
+        if play.is_ready(&stage.participants[i]) {
+            stage.participants[i].says = GRANTED;
             return Next::Store(1);
         }
         if stage.threads[i].expired {
             // It may have been the watcher.
-            stage.threads[i].more = stage.seats.iter().any(|seat| seat.says == GRANTED);
+            stage.threads[i].more = stage.participants.iter().any(|participant| participant.says == GRANTED);
             return Next::Changed(Then::Do(Task::End));
         }
         Next::Leave(Then::Wait)
     }
 
     fn notify(stage: &mut Stage<Self>, i: usize, store: u8) -> Next<Task> {
-        let Some(Aim::Notify(most)) = stage.threads[i].aim else { unreachable!("only who notifies does") };
-        let (play, callable) = (&mut stage.play, Self::callable(&stage.seats));
+        let Some(Aim::Notify(most)) = stage.threads[i].aim else { unreachable!("only a thread that notifies does") };
+        let (play, callable) = (&mut stage.play, Self::callable(&stage.participants));
         if store == 0 {
             stage.threads[i].kept = play.grants.min(callable);
-            stage.seats.iter_mut().filter(|seat| seat.word != 0).for_each(|seat| seat.of = 1);
+            stage
+                .participants
+                .iter_mut()
+                .filter(|participant| participant.word != 0)
+                .for_each(|participant| participant.of = 1);
             return Next::Store(1);
         }
         let grants = (stage.threads[i].kept + most).min(callable);
@@ -91,22 +98,22 @@ impl Play for Calls {
         [aim, task.map_or(0, |task| task as u8 + 1)]
     }
 
-    fn buries_first(task: Task) -> bool {
+    fn reaps_first(task: Task) -> bool {
         matches!(task, Task::Begin | Task::Notify)
     }
 
-    fn is_ready(&self, seat: &Seat) -> bool {
-        self.grants > 0 && seat.of == 1
+    fn is_ready(&self, participant: &Participant) -> bool {
+        self.grants > 0 && participant.of == 1
     }
 
-    fn bury(&mut self, seats: &mut [Seat; THREADS], i: usize, change: Option<Change>) {
-        let comes_back = seats[i].says == GRANTED && change != Some(Change::GrantGoesWithTheDead);
-        self.grants = (self.grants + u8::from(comes_back)).min(Self::callable(seats));
+    fn reap(&mut self, participants: &mut [Participant; THREADS], i: usize, change: Option<Change>) {
+        let comes_back = participants[i].says == GRANTED && change != Some(Change::GrantGoesWithTheDead);
+        self.grants = (self.grants + u8::from(comes_back)).min(Self::callable(participants));
         self.waiting = self.waiting.saturating_sub(1);
     }
 
-    fn recount(&mut self, seats: &mut [Seat; THREADS], _: Option<Change>) {
-        self.waiting = seats.iter().filter(|seat| seat.word != 0).count() as u8;
+    fn recount(&mut self, participants: &mut [Participant; THREADS], _: Option<Change>) {
+        self.waiting = participants.iter().filter(|participant| participant.word != 0).count() as u8;
     }
 
     fn calls(&self, _: Option<Change>) -> (usize, u8) {
@@ -118,12 +125,12 @@ impl Play for Calls {
         match (task, store) {
             (Task::Begin, 0) => play.waiting += 1,
             (Task::Begin, _) => {
-                stage.seats[i] = Seat::of(i, 0);
+                stage.participants[i] = Participant::of(i, 0);
                 return Next::Changed(Then::Wait);
             }
             (Task::End, 0) => {
-                play.went_on += u8::from(stage.seats[i].says == GRANTED);
-                stage.seats[i] = Seat::default();
+                play.went_on += u8::from(stage.participants[i].says == GRANTED);
+                stage.participants[i] = Participant::default();
             }
             (Task::End, _) => {
                 play.waiting = play.waiting.saturating_sub(1);
@@ -144,8 +151,9 @@ impl Play for Calls {
         parts.into_iter().fold(0, |packed, part| packed << 8 | u128::from(part))
     }
 
-    fn stuck(&self, seats: &[Seat; THREADS], i: usize) -> Option<&'static str> {
-        let is_lost = seats.iter().any(|seat| seat.is_dead() && seat.says == GRANTED) || self.went_on < self.called;
-        (seats[i].of == 1 && is_lost).then_some("lost")
+    fn stuck(&self, participants: &[Participant; THREADS], i: usize) -> Option<&'static str> {
+        let is_lost = participants.iter().any(|participant| participant.is_dead() && participant.says == GRANTED)
+            || self.went_on < self.called;
+        (participants[i].of == 1 && is_lost).then_some("lost")
     }
 }

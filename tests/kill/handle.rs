@@ -2,39 +2,39 @@
 //! ones do too.
 
 use super::common::{Flags, address};
-use super::mail::elsewhere;
+use super::message::elsewhere;
 use super::stepper::{Kill, Scenario, Survivor, Watched, World};
 use crossproc::{Array, JoinableQueue, Queue, Task};
 use std::time::Duration;
 
-/// A segment of its own, which each process gets from a satchel once.
-type Parcel = Array<u8>;
+/// A segment of its own, which each process gets from an fd store once.
+type Segment = Array<u8>;
 
 const BYTES: usize = 70_000;
-/// Sides, the table of the satchel, doors and posts.
+/// Sides, the table of the fd store, wait queues and cursors.
 const WATCHED: usize = 256 + 6208 + 512;
 
-fn parcel(number: u8) -> Parcel {
+fn segment(number: u8) -> Segment {
     Array::from_slice(&[number; BYTES]).expect("memory for an array")
 }
 
 /// The number of one that works, or 255.
-fn number(parcel: &Parcel) -> u8 {
-    let bytes = parcel.to_vec().unwrap_or_default();
+fn number(segment: &Segment) -> u8 {
+    let bytes = segment.to_vec().unwrap_or_default();
     let first = bytes.first().copied().unwrap_or(255);
     if bytes.len() == BYTES && bytes.iter().all(|byte| *byte == first) { first } else { 255 }
 }
 
 enum Line {
-    Queue(Queue<Parcel>),
-    Tasks(JoinableQueue<Parcel>),
+    Queue(Queue<Segment>),
+    Tasks(JoinableQueue<Segment>),
 }
 
 impl Line {
-    fn put(&self, parcel: Parcel) {
+    fn put(&self, segment: Segment) {
         match self {
-            Line::Queue(queue) => queue.put(parcel).expect("room"),
-            Line::Tasks(queue) => queue.put(parcel).expect("room"),
+            Line::Queue(queue) => queue.put(segment).expect("room"),
+            Line::Tasks(queue) => queue.put(segment).expect("room"),
         }
     }
 
@@ -44,7 +44,7 @@ impl Line {
         match self {
             Line::Queue(queue) => {
                 while !queue.is_empty() {
-                    found.push(queue.try_get().map_or(254, |parcel| number(&parcel)));
+                    found.push(queue.try_get().map_or(254, |segment| number(&segment)));
                 }
             }
             Line::Tasks(queue) => loop {
@@ -62,7 +62,7 @@ impl Line {
     }
 }
 
-/// A process that has parcels 1 and 2 and puts them in when it is told to. The tester never has them before it receives
+/// A process that has segments 1 and 2 and puts them in when it is told to. The tester never has them before it receives
 /// them.
 struct Owner {
     survivor: Survivor,
@@ -75,16 +75,16 @@ const WHICH: usize = 1;
 impl Owner {
     fn start(line: &Line) -> Self {
         let orders = Flags::new();
-        let (mut parcels, mut done, mine) = (Vec::new(), 0, orders.clone());
+        let (mut segments, mut done, mine) = (Vec::new(), 0, orders.clone());
         let survivor = Survivor::repeat(|| {
-            if parcels.is_empty() {
-                parcels.extend([parcel(1), parcel(2)]);
+            if segments.is_empty() {
+                segments.extend([segment(1), segment(2)]);
             }
             while mine.get(ORDER) == done {
                 std::thread::sleep(Duration::from_micros(10));
             }
             done += 1;
-            line.put(parcels[mine.get(WHICH) as usize - 1].clone());
+            line.put(segments[mine.get(WHICH) as usize - 1].clone());
             1
         });
         Owner { survivor, orders }
@@ -99,7 +99,7 @@ impl Owner {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Deed {
-    /// Behind one by the tester.
+    /// After one by the tester.
     Send,
     Receive,
     Take,
@@ -110,14 +110,14 @@ enum Deed {
 struct Journey {
     deed: Deed,
     owner: Owner,
-    own: Option<Parcel>,
-    tasks: Vec<Task<Parcel>>,
+    own: Option<Segment>,
+    tasks: Vec<Task<Segment>>,
     line: Box<Line>,
 }
 
 impl Journey {
     fn scenario(name: &str, deed: Deed) -> Scenario {
-        Scenario::new(format!("parcel/{name}"), move || {
+        Scenario::new(format!("handle/{name}"), move || {
             let line = Box::new(match deed {
                 Deed::Send | Deed::Receive => Line::Queue(Queue::new().expect("memory for a queue")),
                 Deed::Take | Deed::Done => Line::Tasks(JoinableQueue::new().expect("memory for a queue")),
@@ -134,7 +134,7 @@ impl World for Journey {
     fn prepare(&mut self) {
         super::common::warm_up();
         if self.deed == Deed::Send {
-            self.own = Some(parcel(3));
+            self.own = Some(segment(3));
         }
         if let (Deed::Done, Line::Tasks(queue)) = (self.deed, &*self.line) {
             self.tasks.extend((0..2).map(|_| queue.get_task().expect("a task")));
@@ -173,11 +173,11 @@ impl World for Journey {
         kill.demand(!kill.finished || which == Some(possible.len() - 1), "an acknowledged one is lost, or comes again");
         kill.committed(which == Some(1));
         kill.recovered();
-        // What was sent before, which the table may still know, and what nobody has seen.
+        // What was sent before, which the table may still know, and what no process has received.
         kill.demand(self.owner.put(1) && self.owner.put(2), "the owner cannot put them in again");
         elsewhere(kill, "no other process gets them", || (line.drain() == [1, 2]).into());
-        elsewhere(kill, "nobody can send new ones", || {
-            line.put(parcel(5));
+        elsewhere(kill, "no process can send new ones", || {
+            line.put(segment(5));
             1
         });
         if kill.is_clean() {

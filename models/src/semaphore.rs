@@ -1,28 +1,28 @@
-//! Exhaustive model of `sync::permits`, with kills: every interleaving of a few threads that take permits, give them
+//! Exhaustive model of `sync::semaphore`, with kills: every interleaving of a few threads that take permits, give them
 //! back, forget and add some, of the kernel's futex queues, and of SIGKILLs between any two accesses to shared memory.
 //! It checks the algorithm, and needs nothing from the crate.
 //!
 //! What is modelled:
-//! * Tokens, `present`, the gate, the bell, and the pending slot. A step is one access to shared memory or one system
-//!   call.
+//! * Tokens, `present`, the event count, the wake word, and the pending slot. A step is one access to shared memory or
+//!   one system call.
 //! * Sleep on several words: the kernel compares and queues one word after the other, and a wake may come in between.
 //! * The kernel. It wakes sleepers in any order. At a thread's death a token with its number in the slot becomes DIED,
-//!   and one who sleeps on it is woken; a word in the slot that carries no number has one woken too (the relay). A
+//!   and one that sleeps on it is woken; a word in the slot that carries no number has one woken too (the relay). A
 //!   killed sleeper that is still in the queues may swallow a wake.
 //! * A budget of kills, and one of lapses: a sleeper that leaves the queues by itself and gives up if there is nothing.
 //!
-//! The gate is modelled without its count: each thread knows whether somebody rang since it armed. That others armed
-//! does not keep one from falling asleep here, as it does there: it has it look once more.
+//! The event count is modelled without its count: each thread knows whether a thread notified since it prepared to
+//! wait. That others armed does not keep one from falling asleep here, as it does there: it has it look once more.
 //!
 //! Invariants:
-//! 1. Exclusion: who has a token is named by it.
-//! 2. No stuck sleeper: when neither a thread nor the kernel can take a step, nobody sleeps. Kills and lapses do not
+//! 1. Exclusion: a token has the number of the thread that has it.
+//! 2. No stuck sleeper: when neither a thread nor the kernel can take a step, no thread sleeps. Kills and lapses do not
 //!    count as a way out.
 //! 3. Every run ends. (No state comes back on its own path.)
 //! 4. Nothing is lost: in the end all permits are available, but for those that were forgotten.
 //!
 //! Not modelled: weak memory, the backstop, more tokens than one can sleep on, the reserve, looks before a sleep (they
-//! have no effect), a second permit of the same thread (`lock_model` has the list).
+//! have no effect), a second permit of the same thread (the model of the lock has the list).
 
 use crate::explore::{Model, explore};
 
@@ -30,33 +30,33 @@ const THREADS: usize = 4; // thread `i` has the number `i + 1`
 const TOKENS: usize = 2;
 const TID: u8 = 0x0f;
 const DIED: u8 = 0x40;
-const AWAY: u8 = TID; // nobody's number
-const GATE: usize = TOKENS; // a word to sleep on, after the tokens
-const BELL: usize = TOKENS + 1;
+const AWAY: u8 = TID; // the number of no thread
+const EVENT_COUNT: usize = TOKENS; // a word to sleep on, after the tokens
+const WAKE_WORD: usize = TOKENS + 1;
 const PRESENT: usize = TOKENS + 2;
 const WORDS: usize = TOKENS + 3;
-const ORDER: [usize; WORDS] = [GATE, BELL, PRESENT, 0, 1]; // in which they are compared
+const ORDER: [usize; WORDS] = [EVENT_COUNT, WAKE_WORD, PRESENT, 0, 1]; // in which they are compared
 const NONE: u8 = 7; // an empty slot
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum At {
     #[default]
     Begin,
-    Try,       // loads the token `next`
-    Take,      // CAS: the number into it
-    TakenGate, // does somebody sleep?
-    TakenLook, // is there another token?
-    Have,      // goes on with what it came for
-    Keeping,   // rests with a permit
-    PutDown,   // CAS: the number out of it
-    Bring,     // CAS AWAY -> 0 at the token `next`
-    Grow,      // present + 1
-    Pay,       // does somebody sleep?
-    Ring,      // the gate: one more
-    Wake,      // FUTEX_WAKE 1 on it
-    Calm,      // nobody was woken: ASLEEP goes
-    Clear,     // the slot is emptied
-    Arm,       // the gate: one more, ASLEEP
+    Try,        // loads the token `next`
+    Take,       // CAS: the number into it
+    TakenCount, // does a thread sleep?
+    TakenLook,  // is there another token?
+    Have,       // goes on with what it came for
+    Keeping,    // rests with a permit
+    PutDown,    // CAS: the number out of it
+    Bring,      // CAS AWAY -> 0 at the token `next`
+    Grow,       // present + 1
+    Pay,        // does a thread sleep?
+    Ring,       // the event count: one more
+    Wake,       // FUTEX_WAKE 1 on it
+    Calm,       // no thread was woken: ASLEEP goes
+    Clear,      // the slot is emptied
+    Arm,        // the event count: one more, ASLEEP
     NotePresent,
     Note,         // the word of the token `next`: is it available?
     LookAgain,    // a mistake
@@ -86,14 +86,14 @@ enum Aim {
 /// A mistake, to see that it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Change {
-    AsleepWithoutBell,
-    BellUnheard,
+    AsleepWithoutWakeWord,
+    WakeWordIgnored,
     TokensUnwatched,
     PresentUnwatched,
     NotPassedOn,
     NothingPaid,
     SlotEmptiedBeforePay,
-    AddsWithoutBell,
+    AddsWithoutWakeWord,
     OneHearsOfNew,
     LooksAgain,
 }
@@ -108,8 +108,8 @@ struct Thread {
     seen: u8,
     waits: bool,
     expired: bool,
-    rung: bool,   // somebody rang since it armed
-    others: bool, // the gate is another since it rang
+    rung: bool,   // a thread rang since it armed
+    others: bool, // the event count is another since it rang
     noted: [u8; TOKENS],
     noted_present: u8,
     queued: u8, // bits of words
@@ -123,7 +123,7 @@ struct State {
     change: Option<Change>,
     tokens: [u8; TOKENS],
     present: u8,
-    asleep: bool, // the gate's bit
+    asleep: bool, // the event count's bit
     kills: u8,
     lapses: u8,
     threads: [Thread; THREADS],
@@ -144,8 +144,8 @@ impl State {
 
     fn watches(&self, i: usize, word: usize) -> bool {
         match word {
-            GATE => true,
-            BELL => !self.is(Change::BellUnheard),
+            EVENT_COUNT => true,
+            WAKE_WORD => !self.is(Change::WakeWordIgnored),
             PRESENT => !self.is(Change::PresentUnwatched),
             token => token < self.threads[i].noted_present as usize && !self.is(Change::TokensUnwatched),
         }
@@ -154,8 +154,8 @@ impl State {
     fn is_as_noted(&self, i: usize, word: usize) -> bool {
         let t = &self.threads[i];
         match word {
-            GATE => !t.rung,
-            BELL => true,
+            EVENT_COUNT => !t.rung,
+            WAKE_WORD => true,
             PRESENT => t.noted_present == self.present,
             token => t.noted[token] == self.tokens[token],
         }
@@ -233,14 +233,14 @@ impl Model for State {
                     _ => (At::Try, 0),
                 };
                 t.rounds = t.rounds.saturating_sub(1);
-                if t.at == At::Bring && !self.is(Change::AddsWithoutBell) {
-                    t.slot = BELL as u8;
+                if t.at == At::Bring && !self.is(Change::AddsWithoutWakeWord) {
+                    t.slot = WAKE_WORD as u8;
                 }
             }
             At::Try => {
                 if next >= self.present as usize {
-                    // None: to the bell, if it is not there yet, and to sleep.
-                    t.slot = BELL as u8;
+                    // None: to the wake word, if it is not there yet, and to sleep.
+                    t.slot = WAKE_WORD as u8;
                     (t.at, t.next) = if t.waits { (At::Arm, 0) } else { (At::Try, 0) };
                     t.waits = true;
                 } else if is_available(self.tokens[next]) {
@@ -254,13 +254,13 @@ impl Model for State {
                     n.tokens[next] = me;
                     let t = &mut n.threads[i];
                     (t.has, t.waits) = (true, false);
-                    t.at = if self.is(Change::NotPassedOn) { At::Have } else { At::TakenGate };
+                    t.at = if self.is(Change::NotPassedOn) { At::Have } else { At::TakenCount };
                 } else {
-                    t.slot = if t.waits { BELL as u8 } else { NONE };
+                    t.slot = if t.waits { WAKE_WORD as u8 } else { NONE };
                     (t.at, t.next) = (At::Try, t.next + 1);
                 }
             }
-            At::TakenGate => (t.at, t.next) = if self.asleep { (At::TakenLook, 0) } else { (At::Have, 0) },
+            At::TakenCount => (t.at, t.next) = if self.asleep { (At::TakenLook, 0) } else { (At::Have, 0) },
             At::TakenLook => {
                 if next >= self.present as usize {
                     (t.at, t.next) = (At::Have, 0);
@@ -305,7 +305,7 @@ impl Model for State {
                 (n.threads[i].at, n.threads[i].others) = (At::Wake, false);
             }
             At::Wake => {
-                let sleepers = self.sleepers(GATE);
+                let sleepers = self.sleepers(EVENT_COUNT);
                 t.at = if t.has { At::Have } else { At::Clear };
                 if sleepers.is_empty() {
                     t.at = At::Calm;
@@ -324,7 +324,7 @@ impl Model for State {
             }
             At::Clear => (t.slot, t.at, t.is_new) = (NONE, At::Begin, false),
             At::Arm => {
-                if self.is(Change::AsleepWithoutBell) {
+                if self.is(Change::AsleepWithoutWakeWord) {
                     t.slot = NONE;
                 }
                 (t.rung, t.at) = (false, At::NotePresent);
@@ -376,7 +376,7 @@ impl Model for State {
                     n.tokens[slot] = DIED;
                     return n.wake_one(self.sleepers(slot), out);
                 }
-                if slot == BELL || slot < TOKENS && is_available(self.tokens[slot]) {
+                if slot == WAKE_WORD || slot < TOKENS && is_available(self.tokens[slot]) {
                     return n.wake_one(self.sleepers(slot), out);
                 }
             }
@@ -461,7 +461,7 @@ fn run(threads: &[(Aim, u8)], present: u8, [kills, lapses]: [u8; 2], change: Opt
                 Held => Thread { at: At::PutDown, slot: i as u8, has: true, ..*t },
                 _ => Thread {
                     at: At::Asleep,
-                    slot: BELL as u8,
+                    slot: WAKE_WORD as u8,
                     noted: start.tokens,
                     noted_present: present,
                     queued: (1 << WORDS) - 1,
@@ -509,7 +509,7 @@ fn permits_are_forgotten_and_added() {
     assert!(run(&[(Forget, 2), (Add, 2), (Add, 1)], 0, [1, 0], None).is_empty());
 }
 
-/// Two permits come free at once, and one of those who sleep will keep the first that it finds.
+/// Two permits come free at once, and one of the sleepers will keep the first that it finds.
 const TWO_COME_FREE: [(Aim, u8); 4] = [(Held, 0), (Held, 0), (Keep, 1), (Use, 1)];
 
 #[test]
@@ -523,14 +523,14 @@ fn some_keep_a_permit() {
 fn every_mistake_is_caught() {
     let (uses, adds) = (&[(Use, 1); 3][..], &[(Use, 1), (Use, 1), (Add, 2)][..]);
     for (change, threads, permits, kills) in [
-        (Change::AsleepWithoutBell, uses, 1, 1),
-        (Change::BellUnheard, uses, 1, 1),
+        (Change::AsleepWithoutWakeWord, uses, 1, 1),
+        (Change::WakeWordIgnored, uses, 1, 1),
         (Change::TokensUnwatched, uses, 1, 1),
         (Change::PresentUnwatched, adds, 0, 1),
         (Change::NotPassedOn, &TWO_COME_FREE, 2, 1),
         (Change::NothingPaid, uses, 1, 0),
         (Change::SlotEmptiedBeforePay, uses, 1, 1),
-        (Change::AddsWithoutBell, adds, 0, 1),
+        (Change::AddsWithoutWakeWord, adds, 0, 1),
         (Change::OneHearsOfNew, &[(Use, 1), (Use, 1), (Add, 1)], 0, 1),
         (Change::LooksAgain, uses, 1, 1),
     ] {

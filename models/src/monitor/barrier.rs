@@ -1,10 +1,10 @@
 //! A meeting: parties arrive, and wait for the last one.
 //!
-//! Invariants: all who waited for a round learn the same of it, but for the one that gave up; it is broken only if one
-//! of them died or gave up; nobody sleeps whose round is over, or has a dead party.
+//! Invariants: all that waited for a round learn the same of it, but for the one that gave up; it is broken only if one
+//! of them died or gave up; no thread sleeps whose round is over, or has a dead party.
 
 use super::stage::{Change, Next, Play, Stage};
-use super::thread::{Seat, THREADS, Then, WAITING};
+use super::thread::{Participant, THREADS, Then, WAITING};
 
 const PASSED: u8 = 2;
 const BROKEN: u8 = 3;
@@ -25,10 +25,10 @@ pub enum Task {
 pub struct Meeting {
     parties: u8,
     arrived: u8,
-    round: u8, // of a seat: `of`
+    round: u8, // of a record: `of`
     is_broken: bool,
-    told: u8,         // a token: all that it is about is in the seats
-    announced: u8,    // a token: those who slept were woken for it
+    told: u8,         // a token: all that it is about is in the records
+    announced: u8,    // a token: the sleepers were woken for it
     results: [u8; 2], // of the rounds
     differ: bool,
     has_cause: bool, // a party died while it waited, or gave up
@@ -43,14 +43,14 @@ impl Meeting {
         self.round << 1 | u8::from(self.is_broken)
     }
 
-    /// Tells those who wait what became of their round.
-    fn settle(&mut self, seats: &mut [Seat; THREADS]) {
+    /// Tells the waiters what became of their round.
+    fn settle(&mut self, participants: &mut [Participant; THREADS]) {
         self.arrived = 0;
-        for seat in seats.iter_mut().filter(|seat| seat.waits()) {
-            match seat.of == self.round {
-                true if self.is_broken => seat.says = BROKEN,
+        for participant in participants.iter_mut().filter(|participant| participant.waits()) {
+            match participant.of == self.round {
+                true if self.is_broken => participant.says = BROKEN,
                 true => self.arrived += 1,
-                false => seat.says = PASSED,
+                false => participant.says = PASSED,
             }
         }
         self.told = self.token();
@@ -71,7 +71,7 @@ impl Meeting {
             0 if play.is_broken => return Next::Leave(Then::Gone),
             0 if play.arrived + 1 >= play.parties => return Next::Store(LAST),
             0 => {}
-            1 => stage.seats[i] = Seat::of(i, play.round),
+            1 => stage.participants[i] = Participant::of(i, play.round),
             2 => {
                 play.arrived += 1;
                 return Next::Changed(Then::Wait);
@@ -81,9 +81,9 @@ impl Meeting {
                 play.round += 1;
             }
             _ => {
-                let late = |seat: &&mut Seat| seat.waits() && seat.of + 1 == play.round;
-                if let Some(seat) = stage.seats.iter_mut().find(late) {
-                    seat.says = PASSED;
+                let late = |participant: &&mut Participant| participant.waits() && participant.of + 1 == play.round;
+                if let Some(participant) = stage.participants.iter_mut().find(late) {
+                    participant.says = PASSED;
                     return Next::Store(SETTLES);
                 }
                 play.arrived = 0;
@@ -95,19 +95,19 @@ impl Meeting {
     }
 
     fn give_up(stage: &mut Stage<Self>, i: usize, store: u8) -> Next<Task> {
-        let (play, seat) = (&mut stage.play, stage.seats[i]);
+        let (play, participant) = (&mut stage.play, stage.participants[i]);
         match store {
-            0 if seat.says == WAITING => {
+            0 if participant.says == WAITING => {
                 play.has_cause = true;
                 play.is_broken = true;
             }
             0 => {
-                play.learn(seat.of, seat.says);
+                play.learn(participant.of, participant.says);
                 return Next::Store(2);
             }
-            1 => play.settle(&mut stage.seats),
+            1 => play.settle(&mut stage.participants),
             _ => {
-                stage.seats[i] = Seat::default();
+                stage.participants[i] = Participant::default();
                 return Next::Changed(Then::Gone);
             }
         }
@@ -130,24 +130,24 @@ impl Play for Meeting {
         [0, task.map_or(0, |task| task as u8 + 1)]
     }
 
-    fn buries_first(task: Task) -> bool {
+    fn reaps_first(task: Task) -> bool {
         task == Task::Arrive
     }
 
-    fn is_ready(&self, seat: &Seat) -> bool {
-        seat.says != WAITING
+    fn is_ready(&self, participant: &Participant) -> bool {
+        participant.says != WAITING
     }
 
-    fn bury(&mut self, seats: &mut [Seat; THREADS], i: usize, _: Option<Change>) {
-        if seats[i].says == WAITING && !self.is_broken {
+    fn reap(&mut self, participants: &mut [Participant; THREADS], i: usize, _: Option<Change>) {
+        if participants[i].says == WAITING && !self.is_broken {
             self.is_broken = true;
-            self.settle(seats);
+            self.settle(participants);
         }
     }
 
-    fn recount(&mut self, seats: &mut [Seat; THREADS], change: Option<Change>) {
+    fn recount(&mut self, participants: &mut [Participant; THREADS], change: Option<Change>) {
         if change != Some(Change::NotSettledAnew) {
-            self.settle(seats);
+            self.settle(participants);
         }
     }
 
@@ -168,13 +168,13 @@ impl Play for Meeting {
     }
 
     fn go_on(stage: &mut Stage<Self>, i: usize) {
-        let seat = stage.seats[i];
-        stage.play.learn(seat.of, seat.says);
-        stage.threads[i].pay_and(Then::GiveUpSeat);
+        let participant = stage.participants[i];
+        stage.play.learn(participant.of, participant.says);
+        stage.threads[i].pay_and(Then::GiveUpRecord);
     }
 
-    fn dies(&mut self, seat: &Seat) {
-        self.has_cause |= seat.says == WAITING && seat.of == self.round;
+    fn dies(&mut self, participant: &Participant) {
+        self.has_cause |= participant.says == WAITING && participant.of == self.round;
     }
 
     fn key(&self) -> u128 {
@@ -189,8 +189,9 @@ impl Play for Meeting {
         self.differ.then_some("differ").or(cause)
     }
 
-    fn stuck(&self, seats: &[Seat; THREADS], i: usize) -> Option<&'static str> {
-        let is_over = seats[i].of != self.round || self.is_broken;
-        (is_over || seats.iter().any(|seat| seat.is_dead() && seat.says == WAITING)).then_some("stuck")
+    fn stuck(&self, participants: &[Participant; THREADS], i: usize) -> Option<&'static str> {
+        let is_over = participants[i].of != self.round || self.is_broken;
+        (is_over || participants.iter().any(|participant| participant.is_dead() && participant.says == WAITING))
+            .then_some("stuck")
     }
 }
